@@ -1,6 +1,26 @@
-//! What the four stages share.
+//! What the four stages share: everything but the way a connection is served.
+//!
+//! A stage's `main` hands its name and its `serve` function to [`Stage::main`], which parses the flags, raises the
+//! limits, starts the shards, the admin server and the signal handling, and calls `serve` on each shard's thread.
 
+pub mod config;
 pub mod frame;
+pub mod heartbeat;
+pub mod http;
 pub mod limits;
 pub mod mask;
+pub mod metrics;
+pub mod shutdown;
 pub mod table;
+#[cfg(feature = "tungstenite")]
+pub mod websocket;
+
+mod admin;
+mod listen;
+mod process;
+mod server;
+mod shard;
+mod signals;
+
+pub use server::{Bound, Stage};
+pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};

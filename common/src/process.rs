@@ -1,0 +1,74 @@
+//! The standard `process_*` metrics, over all descriptor tables (proc(5)).
+
+use crate::metrics::{family, gauge};
+use procfs::process::{LimitValue, Process};
+use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
+use std::collections::HashSet;
+use std::{fs, process};
+
+/// The families. `shard_threads` are the threads that each have a descriptor table of their own.
+///
+/// A figure that /proc does not give (it may be mounted with `hidepid`) is left out.
+pub(crate) fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
+    let tables: HashSet<u32> = shard_threads.filter(|&id| id != 0).chain([process::id()]).collect();
+    let open_fds: u64 = tables.iter().map(|&thread| open_descriptors(thread)).sum();
+    let mut families = vec![gauge("process_open_fds", "Open descriptors, all tables", open_fds as f64)];
+    let Ok(me) = Process::myself() else { return families };
+    if let Ok(limits) = me.limits()
+        && let LimitValue::Value(limit) = limits.max_open_files.soft_limit
+    {
+        let all = limit as f64 * tables.len() as f64;
+        families.push(gauge("process_max_fds", "Descriptors at most, all tables", all));
+    }
+    // smaps_rollup is exact; what status and stat say is off by up to a batch of pages per processor and thread.
+    if let Ok(rollup) = me.smaps_rollup()
+        && let Some(rss) = rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Rss"))
+    {
+        families.push(gauge("process_resident_memory_bytes", "Resident memory", *rss as f64));
+    }
+    if let Ok(stat) = me.stat() {
+        let ticks = procfs::ticks_per_second() as f64;
+        families.push(gauge("process_virtual_memory_bytes", "Virtual memory", stat.vsize as f64));
+        families.push(gauge("process_threads", "OS threads", stat.num_threads as f64));
+        families.push(cpu_seconds((stat.utime + stat.stime) as f64 / ticks));
+        if let Ok(boot) = procfs::boot_time_secs() {
+            let start = boot as f64 + stat.starttime as f64 / ticks;
+            families.push(gauge("process_start_time_seconds", "Start, since the epoch", start));
+        }
+    }
+    families
+}
+
+fn cpu_seconds(value: f64) -> MetricFamily {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    family("process_cpu_seconds_total", "User and system time", MetricType::COUNTER, vec![metric])
+}
+
+/// Descriptors open in the table of a thread. Since Linux 6.2 the directory's size is their number; before, it is
+/// zero and they are listed.
+fn open_descriptors(thread: u32) -> u64 {
+    let path = format!("/proc/self/task/{thread}/fd");
+    match fs::metadata(&path) {
+        Ok(directory) if directory.len() > 0 => directory.len(),
+        _ => fs::read_dir(&path).map_or(0, |entries| entries.count() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn counts_what_is_open() {
+        let before = open_descriptors(process::id());
+        let files: Vec<File> = (0..100).map(|_| File::open("/dev/null").unwrap()).collect();
+        let after = open_descriptors(process::id());
+        // Other tests open and close a few at the same time.
+        assert!((90..200).contains(&(after - before)), "{before} {after}");
+        drop(files);
+    }
+}

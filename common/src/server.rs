@@ -1,0 +1,187 @@
+//! From the command line to the last connection: what happens around a stage's `serve`.
+
+use crate::config::{self, Config};
+use crate::metrics::{Metrics, Rejected, ShardMetrics};
+use crate::shard::Shard;
+use crate::shutdown::Shutdown;
+use crate::{admin, limits, listen, signals, table};
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+
+use std::{io, thread};
+
+/// A stage: a name and a way to serve a shard.
+pub struct Stage<F> {
+    /// Its package.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// How many connections the stage's own means hold, and what it is that bounds them.
+    pub bound: fn(&F) -> Option<Bound>,
+    /// Serves a shard, on the shard's own thread, until its drain is over.
+    pub serve: fn(Shard<F>) -> io::Result<()>,
+}
+
+/// A limit of the machine on the connections that a stage can hold.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Connections.
+    pub connections: usize,
+    /// The limit's name, its value, and what a connection takes of it.
+    pub because: String,
+}
+
+impl<F: Args + Send + Sync + 'static> Stage<F> {
+    /// The program: parses the flags, serves, and drains on SIGTERM or SIGINT.
+    ///
+    /// Exit status: 0 after a drain, 1 after an error (one line on standard error), 2 for a bad flag.
+    pub fn main(self) -> ExitCode {
+        let (config, flags) = match config::parse::<F>(self.name, self.about) {
+            Ok(parsed) => parsed,
+            Err(status) => return status.into(),
+        };
+        let log =
+            tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(config.log).with_target(false);
+        log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
+        match self.run(config, flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}: {error:#}", self.name);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn run(&self, config: Config, flags: F) -> anyhow::Result<()> {
+        // Before any thread is started, which would otherwise take the signals itself.
+        let signals = signals::block();
+        // Before any other descriptor is opened: a shard's table keeps what lies below, and this.
+        let shutdown = Shutdown::new().context("cannot make an eventfd")?;
+        let nofile = limits::raise_nofile().context("cannot raise the limit on descriptors")?;
+        let plan = Plan::new(&config, nofile as usize, (self.bound)(&flags))?;
+        let metrics = Arc::new(Metrics {
+            stage: self.name,
+            limit: plan.limit,
+            admitted: AtomicUsize::new(0),
+            shards: (0..plan.shards).map(|_| ShardMetrics::default()).collect(),
+        });
+        let admin = TcpListener::bind(config.admin_addr)
+            .map_err(|error| anyhow!(listen::explain("--admin-addr", config.admin_addr, &error)))?;
+        let admin_addr = admin.local_addr()?;
+        admin::start(admin, metrics.clone(), shutdown.clone()).context("cannot start the admin server")?;
+
+        let drain_timeout = config.drain_timeout;
+        let (done, ended) = mpsc::channel();
+        let addr = self.start_shards(config, flags, &plan, &metrics, &shutdown, done)?;
+        signals.on_first(shutdown).context("cannot start the signal thread")?;
+        let (name, version) = (self.name, env!("CARGO_PKG_VERSION"));
+        let (shards, limit) = (plan.shards, plan.limit);
+        let plural = if shards == 1 { "" } else { "s" };
+        println!(
+            "{name} {version}: ws://{addr}/echo, admin http://{admin_addr}, {shards} shard{plural}, at most {limit} connections"
+        );
+        io::stdout().flush().context("cannot write to standard output")?;
+
+        for _ in 0..plan.shards {
+            ended.recv().map_err(|_| anyhow!("a shard has panicked"))?.context("a shard has failed")?;
+        }
+        match metrics.active() {
+            0 => tracing::info!("drained"),
+            left => {
+                tracing::warn!("{left} connections were still open after --drain-timeout {drain_timeout:?}")
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the shards one after the other, so that the first decides the port where any will do.
+    fn start_shards(
+        &self,
+        mut config: Config,
+        flags: F,
+        plan: &Plan,
+        metrics: &Arc<Metrics>,
+        shutdown: &Shutdown,
+        done: mpsc::Sender<io::Result<()>>,
+    ) -> anyhow::Result<SocketAddr> {
+        let flags = Arc::new(flags);
+        listen::refuse_port_in_use(config.addr)
+            .map_err(|error| anyhow!(listen::explain("--addr", config.addr, &error)))?;
+        for index in 0..plan.shards {
+            let (bound, wait) = mpsc::channel();
+            let (shared, flags, all) = (Arc::new(config.clone()), flags.clone(), metrics.clone());
+            let (shutdown, done, serve) = (shutdown.clone(), done.clone(), self.serve);
+            let (capacity, limited_by) = (plan.capacity, plan.limited_by);
+            let shard = move || -> io::Result<()> {
+                let listener = table::unshare_table(std::os::fd::AsFd::as_fd(&shutdown))
+                    .and_then(|()| listen::listener(shared.addr, shared.backlog));
+                let listener = match listener {
+                    Ok(listener) => listener,
+                    Err(error) => return bound.send(Err(error)).map_err(io::Error::other),
+                };
+                all.shards[index].thread_id.store(rustix::thread::gettid().as_raw_pid() as u32, Relaxed);
+                bound.send(listener.local_addr()).map_err(io::Error::other)?;
+                serve(Shard { listener, config: shared, flags, shutdown, index, capacity, limited_by, all })
+            };
+            let name = format!("shard-{index}");
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || done.send(shard()))
+                .with_context(|| format!("cannot start the thread of shard {index}"))?;
+            config.addr = wait
+                .recv()
+                .map_err(|_| anyhow!("shard {index} has panicked"))?
+                .map_err(|error| anyhow!(listen::explain("--addr", config.addr, &error)))?;
+        }
+        Ok(config.addr)
+    }
+}
+
+/// How many shards, and what each may hold.
+#[derive(Debug)]
+struct Plan {
+    shards: usize,
+    capacity: usize,
+    limit: usize,
+    limited_by: Rejected,
+}
+
+impl Plan {
+    fn new(config: &Config, nofile: usize, bound: Option<Bound>) -> anyhow::Result<Plan> {
+        let capacity = limits::table_capacity(nofile);
+        if capacity == 0 {
+            bail!("a descriptor limit of {nofile} leaves none for connections; raise it (ulimit -n 1024)");
+        }
+        let asked = config.max_connections.map(NonZeroUsize::get);
+        let needed = asked.map_or(1, |connections| limits::shards_needed(connections, capacity));
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let shards = config.shards.map_or(needed.max(cores), NonZeroUsize::get);
+        if shards < needed {
+            bail!(
+                "{shards} shards hold {} connections under a descriptor limit of {nofile}; \
+                 --max-connections {} needs --shards {needed}, or a higher limit (ulimit -n)",
+                shards * capacity,
+                asked.unwrap_or_default()
+            );
+        }
+        tracing::info!(
+            "{nofile} descriptors a table, a table a shard: room for {capacity} connections in each"
+        );
+        let mut plan =
+            Plan { shards, capacity, limit: asked.unwrap_or(shards * capacity), limited_by: Rejected::Full };
+        if let Some(bound) = bound {
+            tracing::info!("first limit: {} connections, because of {}", bound.connections, bound.because);
+            if bound.connections < plan.limit {
+                plan.limit = bound.connections;
+                plan.limited_by = Rejected::Threads;
+            }
+        }
+        Ok(plan)
+    }
+}

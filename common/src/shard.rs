@@ -1,0 +1,190 @@
+//! A shard: a thread with its own listener, connections and descriptor table.
+
+use crate::config::Config;
+use crate::http::{self, Method, Page, Request, Status};
+use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
+use crate::shutdown::Shutdown;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+/// How long a shard leaves accept(2) alone after it failed for want of descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections taken from the backlog before those already open get their turn again.
+pub const ACCEPT_BATCH: usize = 64;
+
+/// Where plain text is answered.
+const TEXT: &str = "text/plain; charset=utf-8";
+/// What Prometheus expects of its text format.
+pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What a stage serves: everything that a shard has for itself, and the little that it shares.
+pub struct Shard<F> {
+    /// Non-blocking; what it accepts has `TCP_NODELAY`.
+    pub listener: TcpListener,
+    /// The flags of every stage.
+    pub config: Arc<Config>,
+    /// The flags of this stage.
+    pub flags: Arc<F>,
+    /// Readable once the drain has begun.
+    pub shutdown: Shutdown,
+    pub(crate) index: usize,
+    /// WebSocket connections that its descriptor table holds, less a reserve.
+    pub(crate) capacity: usize,
+    /// Why a connection over [`Metrics::limit`] is refused.
+    pub(crate) limited_by: Rejected,
+    pub(crate) all: Arc<Metrics>,
+}
+
+/// What accept(2) gave.
+pub enum Accepted {
+    /// A connection, non-blocking.
+    Connection(TcpStream),
+    /// Nobody waits.
+    Nobody,
+    /// No descriptors or memory left: to be tried again after [`ACCEPT_PAUSE`].
+    Exhausted,
+}
+
+/// What to do with the octets that a new connection has sent.
+pub enum Answer {
+    /// Read on: the request has not all arrived.
+    Partial,
+    /// Send this; what lies behind `head_len` are frames. The connection now counts as open:
+    /// [`Shard::closed`] is owed.
+    Upgrade {
+        /// The response's octets.
+        response: Vec<u8>,
+        /// Octets of the request.
+        head_len: usize,
+    },
+    /// Send this and close.
+    Close(Vec<u8>),
+}
+
+impl<F> Shard<F> {
+    /// The shard's own counters.
+    #[inline]
+    pub fn metrics(&self) -> &ShardMetrics {
+        &self.all.shards[self.index]
+    }
+
+    /// Takes a connection from the backlog, if one waits.
+    pub fn accept(&self) -> Accepted {
+        while !self.shutdown.begun() {
+            match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) => return Accepted::Connection(socket.into()),
+                Err(Errno::AGAIN) => return Accepted::Nobody,
+                Err(error) if self.accept_must_pause(error) => return Accepted::Exhausted,
+                Err(_) => {}
+            }
+        }
+        Accepted::Nobody
+    }
+
+    /// Takes no more connections: those in the backlog are reset, new ones refused (`inet_shutdown` in Linux's
+    /// net/ipv4/af_inet.c undoes listen(2)).
+    pub fn stop_listening(&self) {
+        if let Err(error) = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Read) {
+            tracing::warn!("cannot stop listening: {error}");
+        }
+    }
+
+    /// Counts an error of accept(2). True if the next call would fail in the same way, so that accept(2) is to be
+    /// left alone for [`ACCEPT_PAUSE`]; false if it speaks of one connection only, as those errors do that were
+    /// pending on the new socket (accept(2), "Error handling").
+    pub fn accept_must_pause(&self, error: Errno) -> bool {
+        match error {
+            Errno::INTR | Errno::CONNABORTED | Errno::PERM | Errno::PROTO | Errno::NOPROTOOPT => {
+                return false;
+            }
+            Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH => return false,
+            Errno::NONET | Errno::OPNOTSUPP | Errno::TIMEDOUT => return false,
+            Errno::NOBUFS | Errno::NOMEM => self.metrics().rejected(Rejected::Memory),
+            _ => self.metrics().rejected(Rejected::Descriptors),
+        }
+        warn_once_a_second(|| tracing::warn!("cannot accept: {error}; trying again every {ACCEPT_PAUSE:?}"));
+        true
+    }
+
+    /// Answers the request at the start of `bytes`, on a connection accepted at `since`.
+    pub fn answer(&self, bytes: &[u8], since: Instant) -> Answer {
+        match http::parse(bytes) {
+            Request::Partial => Answer::Partial,
+            Request::Upgrade { accept_key, head_len } => match self.admit() {
+                Ok(()) => {
+                    self.metrics().opened(since.elapsed());
+                    Answer::Upgrade { response: http::switching_protocols(&accept_key), head_len }
+                }
+                Err(Some(reason)) => Answer::Close(self.refuse(reason)),
+                Err(None) => {
+                    Answer::Close(http::response(Status::Unavailable, TEXT, b"draining\n", Method::Get))
+                }
+            },
+            Request::Page(Page::Health, method) => {
+                let (status, body) = health(&self.shutdown);
+                Answer::Close(http::response(status, TEXT, body, method))
+            }
+            Request::Page(Page::Metrics, method) => {
+                Answer::Close(http::response(Status::Ok, PROMETHEUS, &self.all.render(), method))
+            }
+            Request::Refused(status) => {
+                if !matches!(status, Status::NotFound | Status::MethodNotAllowed) {
+                    self.metrics().rejected(Rejected::BadHandshake);
+                }
+                let body = format!("{}\n", status.line());
+                Answer::Close(http::response(status, TEXT, body.as_bytes(), Method::Get))
+            }
+        }
+    }
+
+    /// Counts a connection that is not let in, and gives the 503 that tells it so.
+    pub fn refuse(&self, reason: Rejected) -> Vec<u8> {
+        self.metrics().rejected(reason);
+        warn_once_a_second(|| {
+            tracing::warn!("refusing connections ({reason:?}): {} are open", self.all.active());
+        });
+        http::response(Status::Unavailable, TEXT, b"full\n", Method::Get)
+    }
+
+    /// The gate. `None`: the server drains.
+    fn admit(&self) -> Result<(), Option<Rejected>> {
+        if self.shutdown.begun() {
+            return Err(None);
+        }
+        if self.metrics().active() >= self.capacity as u64 {
+            return Err(Some(Rejected::Descriptors));
+        }
+        if self.all.admitted.fetch_add(1, Relaxed) >= self.all.limit {
+            self.all.admitted.fetch_sub(1, Relaxed);
+            return Err(Some(self.limited_by));
+        }
+        Ok(())
+    }
+
+    /// A connection that [`Answer::Upgrade`] opened is gone.
+    pub fn closed(&self, reason: Closed) {
+        self.metrics().closed(reason);
+        self.all.admitted.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What `/health` says.
+pub(crate) fn health(shutdown: &Shutdown) -> (Status, &'static [u8]) {
+    if shutdown.begun() { (Status::Unavailable, b"draining\n") } else { (Status::Ok, b"ok\n") }
+}
+
+/// Logs what happens on every connection of a storm once a second, for the whole process.
+fn warn_once_a_second(log: impl FnOnce()) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static NEXT_MS: AtomicU64 = AtomicU64::new(0);
+    let now = START.elapsed().as_millis() as u64;
+    let next = NEXT_MS.load(Relaxed);
+    if now >= next && NEXT_MS.compare_exchange(next, now + 1000, Relaxed, Relaxed).is_ok() {
+        log();
+    }
+}

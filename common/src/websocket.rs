@@ -1,0 +1,34 @@
+//! How stages 1 to 3 set up tungstenite, and what they do about its errors.
+
+use crate::config::Config;
+use crate::frame::CloseCode;
+use crate::metrics::Closed;
+use tungstenite::error::{CapacityError, Error, ProtocolError};
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
+
+/// A connection's limits: messages of `--max-message-size`, read in pieces of `read_buffer` octets.
+pub fn config(config: &Config, read_buffer: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(read_buffer)
+        // An echo is flushed anyway; what matters is that none waits in a buffer of 128 KiB.
+        .write_buffer_size(0)
+        .max_message_size(Some(config.max_message_size))
+        .max_frame_size(Some(config.max_message_size))
+}
+
+/// A Close frame with this code.
+pub fn close_frame(code: CloseCode) -> CloseFrame {
+    CloseFrame { code: (code as u16).into(), reason: Default::default() }
+}
+
+/// What an error of tungstenite's says of the connection: why it ends, and what the peer is told.
+pub fn closed_by(error: &Error) -> (Closed, Option<CloseCode>) {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => (Closed::Normal, None),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => (Closed::Eof, None),
+        Error::Protocol(_) => (Closed::Protocol, Some(CloseCode::Protocol)),
+        Error::Utf8(_) => (Closed::Protocol, Some(CloseCode::InvalidData)),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => (Closed::Protocol, Some(CloseCode::TooBig)),
+        _ => (Closed::Reset, None),
+    }
+}

@@ -1,0 +1,277 @@
+//! One connection: from its request to its last octet.
+
+use crate::echo::echo;
+use crate::partial::{End, Output, Partial};
+use crate::server::Server;
+use crate::slot::{Phase, Slot};
+use common::Answer;
+use common::frame::{CloseCode, Opcode};
+use common::heartbeat::Beat;
+use common::metrics::Closed;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use std::ops::Range;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+/// Reads on one connection before the others get their turn again.
+const READS_PER_TURN: usize = 16;
+
+/// A connection whose request has not all arrived.
+pub struct Handshake {
+    since: Instant,
+    head: Vec<u8>,
+}
+
+/// A connection in the middle of something.
+#[derive(Default)]
+pub struct Busy {
+    partial: Partial,
+    output: Output,
+    /// Set with the last octet of the output: nothing more is read, and the connection ends when that is sent.
+    last: Option<Last>,
+}
+
+/// What ends with the last octet.
+#[derive(Clone, Copy)]
+enum Last {
+    /// Plain HTTP.
+    Response,
+    /// A WebSocket connection.
+    Close(Closed),
+}
+
+impl Server {
+    /// A connection was accepted.
+    pub fn open(&mut self, fd: RawFd, socket: OwnedFd) {
+        self.slots.insert(fd, Slot::new(socket, self.now));
+        self.handshakes.insert(fd, Handshake { since: Instant::now(), head: Vec::new() });
+    }
+
+    /// The socket is readable, or writable where output waits. `eof`: the peer has sent its last octet, so a short
+    /// read does not yet mean that nothing is left to be read (epoll(7), question 9, and `EPOLLRDHUP`).
+    #[inline]
+    pub fn ready(&mut self, fd: RawFd, eof: bool) {
+        for _ in 0..READS_PER_TURN {
+            if self.phase(fd) == Some(Phase::Busy) && !self.flush(fd) {
+                return;
+            }
+            let Some(slot) = self.slots.get_mut(fd) else { return };
+            match rustix::net::recv(slot.socket(), &mut self.buffer[..], RecvFlags::empty()) {
+                Ok((0, _)) => return self.gone(fd, Closed::Eof),
+                Ok((len, _)) => {
+                    self.input(fd, len);
+                    if len < self.buffer.len() && !eof {
+                        return;
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Err(_) => return self.gone(fd, Closed::Reset),
+            }
+        }
+        self.again.push(fd);
+    }
+
+    /// Takes the first `len` octets of the buffer.
+    #[inline]
+    fn input(&mut self, fd: RawFd, len: usize) {
+        let Some(slot) = self.slots.get_mut(fd) else { return };
+        match slot.phase() {
+            Phase::Open => {
+                slot.heard(self.now);
+                self.echo(fd, len);
+            }
+            Phase::Busy => {
+                slot.heard(self.now);
+                self.feed(fd, 0..0, 0..len);
+            }
+            Phase::Handshake => self.handshake(fd, len),
+            Phase::Lingering => {}
+        }
+    }
+
+    /// Answers a request, once it has all arrived.
+    fn handshake(&mut self, fd: RawFd, len: usize) {
+        let handshake = self.handshakes.get_mut(&fd).expect("kept as long as the phase");
+        handshake.head.extend_from_slice(&self.buffer[..len]);
+        match self.shard.answer(&handshake.head, handshake.since) {
+            Answer::Partial => {}
+            Answer::Close(response) => {
+                self.handshakes.remove(&fd);
+                self.end(fd, &response, Last::Response);
+            }
+            Answer::Upgrade { response, head_len } => {
+                // What came behind the request are frames.
+                let len = handshake.head.len() - head_len;
+                self.buffer[..len].copy_from_slice(&handshake.head[head_len..]);
+                self.handshakes.remove(&fd);
+                self.enter(fd, Phase::Open);
+                self.send(fd, &response);
+                self.input(fd, len);
+            }
+        }
+    }
+
+    /// The hot path: answers the first `len` octets of the buffer, on a connection in the middle of nothing.
+    #[inline]
+    fn echo(&mut self, fd: RawFd, len: usize) {
+        let done = echo(&mut self.buffer[..len], self.max_message_len);
+        if done.consumed < len {
+            return self.feed(fd, done.answers, done.consumed..len);
+        }
+        self.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        let Some(slot) = self.slots.get_mut(fd) else { return };
+        let answers = &self.buffer[done.answers];
+        match send(slot.socket(), answers) {
+            Ok(sent) if sent == answers.len() => {}
+            Ok(sent) => {
+                slot.enter(Phase::Busy);
+                self.busy.entry(fd).or_default().output.push(&answers[sent..]);
+            }
+            Err(_) => self.gone(fd, Closed::Reset),
+        }
+    }
+
+    /// The slow path: takes `rest` of the buffer piece by piece, with `answers` to be sent before what it answers.
+    #[cold]
+    fn feed(&mut self, fd: RawFd, answers: Range<usize>, rest: Range<usize>) {
+        let busy = self.busy.entry(fd).or_default();
+        if busy.last.is_some() {
+            return;
+        }
+        busy.output.push(&self.buffer[answers]);
+        let (count, result) =
+            busy.partial.feed(&mut self.buffer[rest], self.max_message_len, &mut busy.output);
+        self.shard.metrics().echoed(count.messages, count.bytes);
+        busy.last = match result {
+            Ok(()) => None,
+            Err(End::Peer) => Some(Last::Close(Closed::Normal)),
+            Err(End::Violation(_)) => Some(Last::Close(Closed::Protocol)),
+        };
+        self.enter(fd, Phase::Busy);
+        self.flush(fd);
+    }
+
+    /// Sends what waits. Returns whether all is sent, and there is a connection to read from.
+    fn flush(&mut self, fd: RawFd) -> bool {
+        let (Some(slot), Some(busy)) = (self.slots.get_mut(fd), self.busy.get_mut(&fd)) else { return false };
+        while !busy.output.unsent().is_empty() {
+            match send(slot.socket(), busy.output.unsent()) {
+                Ok(0) => return false,
+                Ok(sent) => busy.output.sent(sent),
+                Err(_) => {
+                    self.gone(fd, Closed::Reset);
+                    return false;
+                }
+            }
+        }
+        match busy.last {
+            Some(last) => self.finish(fd, last),
+            None if busy.partial.is_at_rest() => {
+                slot.enter(Phase::Open);
+                self.busy.remove(&fd);
+            }
+            None => {}
+        }
+        true
+    }
+
+    /// Sends a few octets that are an answer to nothing, on a connection in the middle of nothing.
+    fn send(&mut self, fd: RawFd, octets: &[u8]) {
+        self.enter(fd, Phase::Busy);
+        self.busy.entry(fd).or_default().output.push(octets);
+        self.flush(fd);
+    }
+
+    /// Sends the last octets, behind what waits already.
+    fn end(&mut self, fd: RawFd, octets: &[u8], last: Last) {
+        self.enter(fd, Phase::Busy);
+        let busy = self.busy.entry(fd).or_default();
+        if busy.last.is_none() {
+            busy.output.push(octets);
+            busy.last = Some(last);
+        }
+        self.flush(fd);
+    }
+
+    /// Tells an open connection that it ends.
+    pub fn close(&mut self, fd: RawFd, code: CloseCode, reason: Closed) {
+        if matches!(self.phase(fd), Some(Phase::Open | Phase::Busy)) {
+            let mut frame = Output::default();
+            frame.push_close(code);
+            self.end(fd, frame.unsent(), Last::Close(reason));
+        }
+    }
+
+    /// Does what is due on a quiet connection.
+    pub fn beat(&mut self, fd: RawFd, beat: Beat) {
+        match beat {
+            Beat::Dead => {
+                self.close(fd, CloseCode::GoingAway, Closed::Idle);
+                // A peer that reads nothing does not read this either.
+                if self.phase(fd) == Some(Phase::Busy) {
+                    self.gone(fd, Closed::Idle);
+                }
+            }
+            Beat::Ping if self.phase(fd) == Some(Phase::Open) => {
+                let mut frame = Output::default();
+                frame.push_frame(Opcode::Ping, &[]);
+                self.send(fd, frame.unsent());
+            }
+            // Between the pieces of a frame of ours nothing may be sent; and that output waits is known already.
+            Beat::Ping => {}
+        }
+    }
+
+    /// The last octet is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a
+    /// reset, which may overtake what was sent before it (RFC 9293, section 3.6.1).
+    fn finish(&mut self, fd: RawFd, last: Last) {
+        if let Last::Close(reason) = last {
+            self.shard.closed(reason);
+        }
+        self.busy.remove(&fd);
+        self.enter(fd, Phase::Lingering);
+        if let Some(slot) = self.slots.get_mut(fd) {
+            slot.heard(self.now);
+            // It fails where the peer has reset the connection, which the next read tells.
+            let _ = rustix::net::shutdown(slot.socket(), Shutdown::Write);
+        }
+    }
+
+    /// The connection is gone, in whichever phase it was.
+    pub fn gone(&mut self, fd: RawFd, reason: Closed) {
+        let busy = self.busy.remove(&fd);
+        self.handshakes.remove(&fd);
+        match (self.phase(fd), busy.and_then(|busy| busy.last)) {
+            (Some(Phase::Busy), Some(Last::Response)) => {}
+            (Some(Phase::Busy), Some(Last::Close(reason))) => self.shard.closed(reason),
+            (Some(Phase::Open | Phase::Busy), _) => self.shard.closed(reason),
+            _ => {}
+        }
+        self.slots.remove(fd);
+    }
+
+    #[inline]
+    pub fn phase(&mut self, fd: RawFd) -> Option<Phase> {
+        self.slots.get_mut(fd).map(|slot| slot.phase())
+    }
+
+    fn enter(&mut self, fd: RawFd, phase: Phase) {
+        if let Some(slot) = self.slots.get_mut(fd) {
+            slot.enter(phase);
+        }
+    }
+}
+
+/// Sends what the socket takes, which may be nothing.
+#[inline]
+fn send(socket: BorrowedFd<'_>, octets: &[u8]) -> Result<usize, Errno> {
+    if octets.is_empty() {
+        return Ok(0);
+    }
+    match rustix::net::send(socket, octets, SendFlags::NOSIGNAL) {
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        result => result,
+    }
+}

@@ -1,0 +1,123 @@
+//! All that an open connection costs: 8 octets.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its request has not all arrived.
+    Handshake,
+    /// It is open, and in the middle of nothing.
+    Open,
+    /// It is open, and in the middle of something.
+    Busy,
+    /// Its last octet is sent; what still comes is discarded until it is closed.
+    Lingering,
+}
+
+const PHASES: [Phase; 4] = [Phase::Handshake, Phase::Open, Phase::Busy, Phase::Lingering];
+const PHASE_BITS: u32 = 2;
+
+/// A connection: its socket, and a phase and a time in one word.
+#[derive(Debug)]
+pub struct Slot {
+    socket: OwnedFd,
+    /// Ticks in the upper 30 bits, the phase in the lower 2.
+    since_and_phase: u32,
+}
+
+const _: () = assert!(size_of::<Option<Slot>>() == 8);
+
+impl Slot {
+    pub fn new(socket: OwnedFd, now: u32) -> Slot {
+        Slot { socket, since_and_phase: (now << PHASE_BITS) | Phase::Handshake as u32 }
+    }
+
+    #[inline]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        PHASES[(self.since_and_phase % (1 << PHASE_BITS)) as usize]
+    }
+
+    /// Something came at tick `now`.
+    #[inline]
+    pub fn heard(&mut self, now: u32) {
+        self.since_and_phase = (now << PHASE_BITS) | (self.since_and_phase % (1 << PHASE_BITS));
+    }
+
+    #[inline]
+    pub fn enter(&mut self, phase: Phase) {
+        self.since_and_phase = (self.since_and_phase & !(PHASES.len() as u32 - 1)) | phase as u32;
+    }
+
+    /// Ticks from the last time something came (in a handshake: from accept) to `now`.
+    pub fn quiet_ticks(&self, now: u32) -> u32 {
+        now.wrapping_sub(self.since_and_phase >> PHASE_BITS) % (1 << (u32::BITS - PHASE_BITS))
+    }
+}
+
+/// The connections of a shard, by descriptor. The kernel gives the lowest free number, so a table of its own
+/// stays dense.
+#[derive(Debug, Default)]
+pub struct Slots {
+    slots: Vec<Option<Slot>>,
+    count: usize,
+}
+
+impl Slots {
+    pub fn insert(&mut self, fd: RawFd, slot: Slot) {
+        let index = fd as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] = Some(slot);
+        self.count += 1;
+    }
+
+    /// Closes the connection.
+    pub fn remove(&mut self, fd: RawFd) {
+        if self.slots[fd as usize].take().is_some() {
+            self.count -= 1;
+        }
+    }
+
+    /// The connection, unless it was closed before its turn came.
+    #[inline]
+    pub fn get_mut(&mut self, fd: RawFd) -> Option<&mut Slot> {
+        self.slots.get_mut(fd as usize)?.as_mut()
+    }
+
+    /// Connections of any phase.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The descriptors of all connections are below this.
+    pub fn end(&self) -> RawFd {
+        self.slots.len() as RawFd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn a_word_holds_a_phase_and_a_time() {
+        let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 7);
+        for phase in PHASES {
+            slot.enter(phase);
+            assert_eq!((slot.phase(), slot.quiet_ticks(7)), (phase, 0));
+            slot.heard(9);
+            assert_eq!((slot.phase(), slot.quiet_ticks(12)), (phase, 3));
+            slot.heard(u32::MAX >> PHASE_BITS);
+            assert_eq!(slot.quiet_ticks(4), 5, "the time wraps");
+            slot.heard(7);
+        }
+    }
+}
