@@ -10,8 +10,8 @@ use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 pub fn config(config: &Config, read_buffer: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(read_buffer)
-        // An echo is flushed anyway; what matters is that none waits in a buffer of 128 KiB.
-        .write_buffer_size(0)
+        // Enough for the echoes of one read; more is sent before they are flushed.
+        .write_buffer_size(read_buffer)
         .max_message_size(Some(config.max_message_size))
         .max_frame_size(Some(config.max_message_size))
 }

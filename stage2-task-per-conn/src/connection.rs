@@ -1,0 +1,188 @@
+//! One connection: from its request to its last octet.
+
+use crate::server::Server;
+use crate::split;
+use common::config::LINGER;
+use common::frame::CloseCode;
+use common::heartbeat::Beat;
+use common::metrics::{Closed, Rejected};
+use common::{Answer, websocket};
+use futures_util::{SinkExt, StreamExt};
+use std::io;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
+
+/// Why a connection ends, and what its peer is told of it.
+pub type End = (Closed, Option<CloseCode>);
+
+/// A connection was accepted: this is its task.
+pub async fn open(server: &Server, stream: TcpStream) {
+    // What is boxed here is freed before the long wait; unboxed, the task would have room for it all its life.
+    let Some((stream, frames)) = Box::pin(handshake(server, stream)).await else { return };
+    let config = Some(server.websocket);
+    let mut websocket = WebSocketStream::from_partially_read(stream, frames, Role::Server, config).await;
+    let end = if server.shard.flags.tasks_per_conn == 1 {
+        echo(server, &mut websocket).await
+    } else {
+        let (end, whole) = Box::pin(split::echo(server, websocket)).await;
+        match whole {
+            Some(whole) => websocket = whole,
+            None => return server.shard.closed(end.0),
+        }
+        end
+    };
+    Box::pin(close(server, websocket, end)).await;
+}
+
+/// Answers a request; returns the stream of an open connection, and the frames that came behind its request.
+async fn handshake(server: &Server, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
+    match timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now())).await {
+        Ok(Ok((stream, Some(frames)))) => return Some((stream, frames)),
+        Ok(Ok((stream, None))) => linger(server, stream).await,
+        Ok(Err(_)) => {}
+        Err(_) => server.shard.metrics().rejected(Rejected::HandshakeTimeout),
+    }
+    None
+}
+
+/// Reads a request and sends its answer. Returns frames if a connection was opened.
+async fn request(
+    server: &Server,
+    mut stream: TcpStream,
+    since: Instant,
+) -> io::Result<(TcpStream, Option<Vec<u8>>)> {
+    let mut head = Vec::new();
+    loop {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match server.shard.answer(&head, since) {
+            Answer::Partial => {}
+            Answer::Close(response) => {
+                stream.write_all(&response).await?;
+                return Ok((stream, None));
+            }
+            Answer::Upgrade { response, head_len } => {
+                // A new socket's send buffer takes it whole, so that this neither waits nor is cut short.
+                return match stream.write_all(&response).await {
+                    Ok(()) => Ok((stream, Some(head.split_off(head_len)))),
+                    Err(error) => {
+                        server.shard.closed(Closed::Reset);
+                        Err(error)
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// The hot path: echoes until the connection ends, or the server drains.
+async fn echo(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
+    let mut stop = pin!(server.stop.notified());
+    stop.as_mut().enable();
+    if server.shard.shutdown.begun() {
+        return (Closed::Shutdown, Some(CloseCode::GoingAway));
+    }
+    tokio::select! {
+        biased;
+        end = converse(server, websocket) => end,
+        () = stop => (Closed::Shutdown, Some(CloseCode::GoingAway)),
+    }
+}
+
+async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
+    loop {
+        let message = match next(server, websocket).await {
+            Ok(Some(Ok(message))) => message,
+            Ok(Some(Err(error))) => return websocket::closed_by(&error),
+            Ok(None) => return (Closed::Normal, None),
+            Err(end) => return end,
+        };
+        // tungstenite answers Ping and Close by itself.
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            server.shard.metrics().echoed(1, message.len());
+            if let Err(end) = within(server.shard.config.idle_timeout, websocket.send(message)).await {
+                return end;
+            }
+        }
+    }
+}
+
+/// The next message. While there is none, pings are sent as they fall due.
+#[inline]
+async fn next(
+    server: &Server,
+    websocket: &mut WebSocketStream<TcpStream>,
+) -> Result<Option<Result<Message, Error>>, End> {
+    if server.heartbeat.wait(Duration::ZERO).is_none() {
+        return Ok(websocket.next().await);
+    }
+    Box::pin(next_with_heartbeat(server, websocket)).await
+}
+
+async fn next_with_heartbeat(
+    server: &Server,
+    websocket: &mut WebSocketStream<TcpStream>,
+) -> Result<Option<Result<Message, Error>>, End> {
+    let heard = Instant::now();
+    let mut quiet = Duration::ZERO;
+    loop {
+        let wait = server.heartbeat.wait(quiet).unwrap_or(Duration::MAX);
+        if let Ok(message) = timeout(wait, websocket.next()).await {
+            return Ok(message);
+        }
+        let before = std::mem::replace(&mut quiet, heard.elapsed());
+        match server.heartbeat.due(before, quiet) {
+            Some(Beat::Ping) => {
+                let ping = websocket.send(Message::Ping(Default::default()));
+                within(server.shard.config.idle_timeout, ping).await?;
+            }
+            Some(Beat::Dead) => return Err((Closed::Idle, Some(CloseCode::GoingAway))),
+            None => {}
+        }
+    }
+}
+
+/// Sends, unless the peer reads nothing for `idle_timeout`.
+#[inline]
+async fn within(idle_timeout: Duration, sending: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    let result = if idle_timeout.is_zero() {
+        sending.await
+    } else {
+        match Box::pin(timeout(idle_timeout, sending)).await {
+            Ok(result) => result,
+            Err(_) => return Err((Closed::Idle, None)),
+        }
+    };
+    result.map_err(|error| websocket::closed_by(&error))
+}
+
+/// Tells the peer, and closes TCP.
+async fn close(server: &Server, mut websocket: WebSocketStream<TcpStream>, (reason, code): End) {
+    let told = match code {
+        Some(code) => timeout(LINGER, websocket.close(Some(websocket::close_frame(code)))).await.is_ok(),
+        None => reason == Closed::Normal,
+    };
+    server.shard.closed(reason);
+    if told {
+        linger(server, websocket.into_inner()).await;
+    }
+}
+
+/// The last octet is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
+/// which may overtake what was sent before it (RFC 9293, section 3.6.1).
+async fn linger(server: &Server, mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut piece = [0; 1024];
+    let discard = async { while stream.read(&mut piece).await.is_ok_and(|len| len > 0) {} };
+    let patience = if server.shard.shutdown.begun() { server.shard.config.drain_timeout } else { LINGER };
+    // Whether the peer has closed or its time is over: the connection ends here.
+    let _ = timeout(patience, discard).await;
+}

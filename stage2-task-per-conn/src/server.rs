@@ -1,0 +1,99 @@
+//! A shard's runtime: it accepts, spawns a task per connection, and drains.
+
+use crate::{Flags, connection};
+use common::heartbeat::Heartbeat;
+use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+/// What the tasks of a shard share.
+pub struct Server {
+    pub shard: Shard<Flags>,
+    pub websocket: WebSocketConfig,
+    pub heartbeat: Heartbeat,
+    /// Wakes every connection when the drain begins.
+    pub stop: Notify,
+}
+
+/// Serves a shard until its drain is over.
+///
+/// The runtime is made here, on the shard's thread: its waker's descriptor means something in this table only, and
+/// nobody outside ever uses it.
+pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = Server {
+        websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+        heartbeat: Heartbeat::new(&shard.config),
+        shard,
+        stop: Notify::new(),
+    };
+    runtime.block_on(Arc::new(server).run())
+}
+
+/// How a batch of accepts ended.
+enum Batch {
+    /// It was full; more may wait.
+    Over,
+    /// Nobody waits.
+    Drained,
+    /// No descriptors or memory left.
+    Exhausted,
+}
+
+impl Server {
+    async fn run(self: Arc<Self>) -> io::Result<()> {
+        let listener = AsyncFd::register_with_interest(self.shard.listener.as_fd(), Interest::READABLE)?;
+        let shutdown = AsyncFd::register_with_interest(self.shard.shutdown.as_fd(), Interest::READABLE)?;
+        // Every task has a sender and sends nothing: when all are gone, the receiver ends.
+        let (alive, mut ended) = mpsc::channel::<()>(1);
+        loop {
+            let mut backlog = tokio::select! {
+                backlog = listener.readable() => backlog?,
+                _ = shutdown.readable() => break,
+            };
+            match self.accept(&alive)? {
+                Batch::Over => tokio::task::yield_now().await,
+                Batch::Drained => backlog.clear_ready(),
+                Batch::Exhausted => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+        drop(alive);
+        self.drain(&mut ended).await;
+        Ok(())
+    }
+
+    /// Accepts a batch of those who wait.
+    fn accept(self: &Arc<Self>, alive: &mpsc::Sender<()>) -> io::Result<Batch> {
+        for _ in 0..ACCEPT_BATCH {
+            let stream = match self.shard.accept() {
+                Accepted::Connection(stream) => TcpStream::from_std(stream)?,
+                Accepted::Nobody => return Ok(Batch::Drained),
+                Accepted::Exhausted => return Ok(Batch::Exhausted),
+            };
+            let (server, alive) = (self.clone(), alive.clone());
+            tokio::spawn(async move {
+                server.shard.metrics().tasks.fetch_add(1, Relaxed);
+                connection::open(&server, stream).await;
+                server.shard.metrics().tasks.fetch_sub(1, Relaxed);
+                drop(alive);
+            });
+        }
+        Ok(Batch::Over)
+    }
+
+    /// Stops accepting, tells every peer, and waits until all have gone.
+    async fn drain(&self, ended: &mut mpsc::Receiver<()>) {
+        self.shard.stop_listening();
+        self.stop.notify_waiters();
+        // Over the time, those that are left end with the process.
+        let _ = timeout(self.shard.config.drain_timeout, ended.recv()).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! The event loop of a shard.
+//!
+//! Readiness is edge-triggered: an event says that something *has become* readable, once, so a connection is read
+//! until there is nothing left, or put on the list of those that have more.
+
+use crate::Flags;
+use crate::connection::{Connection, Phase};
+use common::config::LINGER;
+use common::frame::CloseCode;
+use common::heartbeat::Heartbeat;
+use common::metrics::{Closed, Rejected};
+use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tungstenite::protocol::WebSocketConfig;
+
+/// Events taken at once.
+const EVENTS: usize = 1024;
+
+const LISTENER: Token = Token(usize::MAX);
+const SHUTDOWN: Token = Token(usize::MAX - 1);
+
+/// A shard's event loop. A connection's token is its key in the slab.
+pub struct Server {
+    pub shard: Shard<Flags>,
+    pub connections: Slab<Connection>,
+    pub websocket: WebSocketConfig,
+    /// Connections whose turn ended before their input did.
+    pub again: Vec<usize>,
+    /// Ticks since the start: the time, as far as timeouts go.
+    pub now: u32,
+    poll: Poll,
+    tick: Duration,
+    heartbeat: Heartbeat,
+    /// Whether somebody may wait in the backlog, and from when on to look.
+    accept_at: Option<Instant>,
+    /// Set once the drain has begun.
+    drained_by: Option<Instant>,
+}
+
+/// Serves a shard until its drain is over.
+pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
+    shard.metrics().tasks.store(1, Relaxed);
+    let poll = Poll::new()?;
+    let registry = poll.registry();
+    registry.register(&mut SourceFd(&shard.listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
+    registry.register(&mut SourceFd(&shard.shutdown.as_raw_fd()), SHUTDOWN, Interest::READABLE)?;
+    let heartbeat = Heartbeat::new(&shard.config);
+    let mut server = Server {
+        websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+        tick: heartbeat.tick(&shard.config),
+        shard,
+        connections: Slab::new(),
+        again: Vec::new(),
+        now: 0,
+        poll,
+        heartbeat,
+        accept_at: None,
+        drained_by: None,
+    };
+    server.run()
+}
+
+impl Server {
+    fn run(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.poll.poll(&mut events, Some(self.patience())) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = Instant::now();
+            let ticks = (now.duration_since(start).as_nanos() / self.tick.as_nanos()) as u32;
+            let before = mem::replace(&mut self.now, ticks);
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept_at = Some(now),
+                    SHUTDOWN => self.drain(now),
+                    Token(key) => self.ready(key, event.is_read_closed()),
+                }
+            }
+            for key in mem::take(&mut self.again) {
+                self.ready(key, true);
+            }
+            self.accept(now)?;
+            if self.now != before {
+                self.sweep(before);
+            }
+            if self.drained_by.is_some_and(|end| self.connections.is_empty() || now >= end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long to wait for events.
+    fn patience(&self) -> Duration {
+        let accept = self.accept_at.map(|at| at.saturating_duration_since(Instant::now()));
+        if self.again.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+    }
+
+    /// Accepts a batch of those who wait.
+    fn accept(&mut self, now: Instant) -> io::Result<()> {
+        if self.accept_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        for _ in 0..ACCEPT_BATCH {
+            match self.shard.accept() {
+                Accepted::Connection(stream) => {
+                    let fd = stream.as_raw_fd();
+                    let key = self.open(stream);
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    self.poll.registry().register(&mut SourceFd(&fd), Token(key), interest)?;
+                }
+                Accepted::Nobody => {
+                    self.accept_at = None;
+                    return Ok(());
+                }
+                Accepted::Exhausted => {
+                    self.accept_at = Some(now + ACCEPT_PAUSE);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks through all connections for what fell due since tick `before`.
+    fn sweep(&mut self, before: u32) {
+        let elapsed = self.now.wrapping_sub(before);
+        for key in 0..self.connections.capacity() {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let quiet_ticks = connection.quiet_ticks(self.now);
+            let quiet = self.tick * quiet_ticks;
+            match connection.phase() {
+                Phase::Handshake if quiet >= self.shard.config.handshake_timeout => {
+                    self.shard.metrics().rejected(Rejected::HandshakeTimeout);
+                    self.gone(key, Closed::Eof);
+                }
+                Phase::Lingering if quiet >= LINGER && self.drained_by.is_none() => {
+                    self.gone(key, Closed::Eof)
+                }
+                Phase::Open => {
+                    let quiet_before = self.tick * quiet_ticks.saturating_sub(elapsed);
+                    if let Some(beat) = self.heartbeat.due(quiet_before, quiet) {
+                        self.beat(key, beat);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Stops accepting, and tells every peer, once what it sent so far is answered.
+    fn drain(&mut self, now: Instant) {
+        if self.drained_by.is_some() {
+            return;
+        }
+        self.drained_by = Some(now + self.shard.config.drain_timeout);
+        self.accept_at = None;
+        self.shard.stop_listening();
+        for key in 0..self.connections.capacity() {
+            if self.connections.get(key).is_some_and(|connection| connection.phase() == Phase::Open) {
+                self.ready(key, true);
+                self.close(key, CloseCode::GoingAway, Closed::Shutdown);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A socket that knows its turn.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+/// Reads on one connection before the others get their turn again.
+const READS_PER_TURN: u8 = 16;
+
+/// A non-blocking socket that is read for a turn. tungstenite reads until it would block; this says so after a short
+/// read without asking the kernel again (epoll(7), question 9), and after so many reads, for the sake of the others.
+pub struct Socket {
+    stream: TcpStream,
+    reads_left: u8,
+    drained: bool,
+    eof: bool,
+}
+
+impl Socket {
+    pub fn new(stream: TcpStream) -> Socket {
+        Socket { stream, reads_left: 0, drained: true, eof: false }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Something can be read. `eof`: the peer has sent its last octet, so that the end is still to be read after a
+    /// short read.
+    pub fn begin_turn(&mut self, eof: bool) {
+        self.reads_left = READS_PER_TURN;
+        self.drained = false;
+        self.eof |= eof;
+    }
+
+    /// Whether there may be more to read, but not in this turn.
+    pub fn turn_is_over(&self) -> bool {
+        self.reads_left == 0 && !self.drained
+    }
+
+    /// Sends all or fails.
+    pub fn send_whole(&mut self, octets: &[u8]) -> io::Result<()> {
+        if self.stream.write(octets)? < octets.len() { Err(ErrorKind::WriteZero.into()) } else { Ok(()) }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.drained || self.reads_left == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.reads_left -= 1;
+        let result = self.stream.read(buffer);
+        self.drained = match &result {
+            Ok(len) => *len < buffer.len() && !self.eof,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        result
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
