@@ -73,6 +73,11 @@ impl<F> Shard<F> {
         &self.all.shards[self.index]
     }
 
+    /// Threads, tasks or loops of all shards.
+    pub fn tasks(&self) -> u64 {
+        self.all.shards.iter().map(|shard| shard.tasks.load(Relaxed)).sum()
+    }
+
     /// Takes a connection from the backlog, if one waits.
     pub fn accept(&self) -> Accepted {
         while !self.shutdown.begun() {
@@ -125,13 +130,7 @@ impl<F> Shard<F> {
                     Answer::Close(http::response(Status::Unavailable, TEXT, b"draining\n", Method::Get))
                 }
             },
-            Request::Page(Page::Health, method) => {
-                let (status, body) = health(&self.shutdown);
-                Answer::Close(http::response(status, TEXT, body, method))
-            }
-            Request::Page(Page::Metrics, method) => {
-                Answer::Close(http::response(Status::Ok, PROMETHEUS, &self.all.render(), method))
-            }
+            Request::Page(page, method) => Answer::Close(self.page(page, method)),
             Request::Refused(status) => {
                 if !matches!(status, Status::NotFound | Status::MethodNotAllowed) {
                     self.metrics().rejected(Rejected::BadHandshake);
@@ -142,8 +141,26 @@ impl<F> Shard<F> {
         }
     }
 
+    /// As [`Shard::answer`] for a connection that cannot be let in, whatever it asks: all but the pages is refused.
+    pub fn turn_away(&self, bytes: &[u8], reason: Rejected) -> Vec<u8> {
+        match http::parse(bytes) {
+            Request::Page(page, method) => self.page(page, method),
+            _ => self.refuse(reason),
+        }
+    }
+
+    fn page(&self, page: Page, method: Method) -> Vec<u8> {
+        match page {
+            Page::Health => {
+                let (status, body) = health(&self.shutdown);
+                http::response(status, TEXT, body, method)
+            }
+            Page::Metrics => http::response(Status::Ok, PROMETHEUS, &self.all.render(), method),
+        }
+    }
+
     /// Counts a connection that is not let in, and gives the 503 that tells it so.
-    pub fn refuse(&self, reason: Rejected) -> Vec<u8> {
+    fn refuse(&self, reason: Rejected) -> Vec<u8> {
         self.metrics().rejected(reason);
         warn_once_a_second(|| {
             tracing::warn!("refusing connections ({reason:?}): {} are open", self.all.active());

@@ -4,7 +4,7 @@ use crate::{Flags, connection};
 use common::heartbeat::Heartbeat;
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::Interest;
@@ -38,6 +38,12 @@ pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
     runtime.block_on(Arc::new(server).run())
 }
 
+/// A descriptor to be awaited.
+fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: the borrow keeps the descriptor open, under the same number, for as long as it is registered.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
 /// How a batch of accepts ended.
 enum Batch {
     /// It was full; more may wait.
@@ -50,8 +56,8 @@ enum Batch {
 
 impl Server {
     async fn run(self: Arc<Self>) -> io::Result<()> {
-        let listener = AsyncFd::register_with_interest(self.shard.listener.as_fd(), Interest::READABLE)?;
-        let shutdown = AsyncFd::register_with_interest(self.shard.shutdown.as_fd(), Interest::READABLE)?;
+        let listener = readable(self.shard.listener.as_fd())?;
+        let shutdown = readable(self.shard.shutdown.as_fd())?;
         // Every task has a sender and sends nothing: when all are gone, the receiver ends.
         let (alive, mut ended) = mpsc::channel::<()>(1);
         loop {

@@ -1,0 +1,159 @@
+//! One connection: from its request to its last octet.
+
+use crate::server::Server;
+use crate::socket::Socket;
+use common::config::LINGER;
+use common::frame::CloseCode;
+use common::heartbeat::Beat;
+use common::metrics::{Closed, Rejected};
+use common::{Answer, websocket};
+use std::io::{ErrorKind, Read, Write};
+use std::mem;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tungstenite::protocol::Role;
+use tungstenite::{Error, Message, WebSocket};
+
+/// What is read at once before a connection is open, and what is discarded at once after.
+const PIECE_LEN: usize = 1024;
+
+/// Why a connection ends, and what its peer is told of it.
+type End = (Closed, Option<CloseCode>);
+
+/// A connection was accepted: this is its thread.
+pub fn open(server: &Server, stream: Arc<TcpStream>) {
+    let mut socket = Socket::new(stream, server.shard.shutdown.clone());
+    let Some(frames) = handshake(server, &mut socket) else { return };
+    let config = Some(server.websocket);
+    let mut websocket = WebSocket::from_partially_read(socket, frames, Role::Server, config);
+    let end = echo(server, &mut websocket);
+    close(server, websocket, end);
+}
+
+/// Answers a request; returns the frames that came behind it, if a connection was opened.
+#[inline(never)]
+fn handshake(server: &Server, socket: &mut Socket) -> Option<Vec<u8>> {
+    let since = Instant::now();
+    socket.read_by = Some(since + server.shard.config.handshake_timeout);
+    let mut head = Vec::new();
+    let mut piece = [0; PIECE_LEN];
+    loop {
+        match socket.read(&mut piece) {
+            Ok(0) => return None,
+            Ok(len) => head.extend_from_slice(&piece[..len]),
+            Err(error) => {
+                if error.kind() == ErrorKind::TimedOut {
+                    server.shard.metrics().rejected(Rejected::HandshakeTimeout);
+                }
+                return None;
+            }
+        }
+        match server.shard.answer(&head, since) {
+            Answer::Partial => {}
+            Answer::Close(response) => {
+                if socket.write_all(&response).is_ok() {
+                    linger(server, socket);
+                }
+                return None;
+            }
+            Answer::Upgrade { response, head_len } => {
+                if socket.write_all(&response).is_err() {
+                    server.shard.closed(Closed::Reset);
+                    return None;
+                }
+                return Some(head.split_off(head_len));
+            }
+        }
+    }
+}
+
+/// The hot path: echoes until the connection ends, or the server drains.
+fn echo(server: &Server, websocket: &mut WebSocket<Socket>) -> End {
+    let idle_timeout = server.shard.config.idle_timeout;
+    websocket.get_mut().write_timeout = (!idle_timeout.is_zero()).then_some(idle_timeout);
+    loop {
+        let message = match next(server, websocket) {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
+        // tungstenite answers Ping and Close by itself.
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            server.shard.metrics().echoed(1, message.len());
+            if let Err(error) = websocket.send(message) {
+                return end_by(&error);
+            }
+        }
+    }
+}
+
+/// The next message. While there is none, pings are sent as they fall due.
+fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, End> {
+    let mut heard = None;
+    let mut quiet = Duration::ZERO;
+    loop {
+        // The clock is asked only where somebody set a time.
+        websocket.get_mut().read_by =
+            server.heartbeat.wait(quiet).map(|wait| *heard.get_or_insert_with(Instant::now) + quiet + wait);
+        let error = match websocket.read() {
+            Ok(message) => return Ok(message),
+            Err(error) => error,
+        };
+        let Some(since) = heard.filter(|_| is(&error, ErrorKind::TimedOut)) else {
+            return Err(end_by(&error));
+        };
+        let before = mem::replace(&mut quiet, since.elapsed());
+        match server.heartbeat.due(before, quiet) {
+            Some(Beat::Ping) => {
+                websocket.send(Message::Ping(Default::default())).map_err(|error| end_by(&error))?;
+            }
+            Some(Beat::Dead) => return Err((Closed::Idle, Some(CloseCode::GoingAway))),
+            None => {}
+        }
+    }
+}
+
+/// What an error of tungstenite's, or of [`Socket`], says of the connection.
+fn end_by(error: &Error) -> End {
+    if is(error, ErrorKind::WouldBlock) {
+        (Closed::Shutdown, Some(CloseCode::GoingAway))
+    } else if is(error, ErrorKind::TimedOut) {
+        (Closed::Idle, None)
+    } else {
+        websocket::closed_by(error)
+    }
+}
+
+fn is(error: &Error, kind: ErrorKind) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == kind)
+}
+
+/// Tells the peer, and closes TCP.
+#[inline(never)]
+fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End) {
+    let socket = websocket.get_mut();
+    socket.write_timeout = Some(LINGER);
+    socket.heeds_drain = false;
+    let told = match code {
+        Some(code) => !matches!(websocket.close(Some(websocket::close_frame(code))), Err(Error::Io(_))),
+        None => reason == Closed::Normal,
+    };
+    server.shard.closed(reason);
+    if told {
+        linger(server, websocket.get_mut());
+    }
+}
+
+/// The last octet is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
+/// which may overtake what was sent before it (RFC 9293, section 3.6.1).
+fn linger(server: &Server, socket: &mut Socket) {
+    if socket.stream().shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let draining = server.shard.shutdown.begun();
+    let patience = if draining { server.shard.config.drain_timeout } else { LINGER };
+    socket.read_by = Some(Instant::now() + patience);
+    socket.heeds_drain = false;
+    let mut piece = [0; PIECE_LEN];
+    while socket.read(&mut piece).is_ok_and(|len| len > 0) {}
+}

@@ -1,0 +1,107 @@
+//! A shard's accepting thread: it starts a thread per connection, and drains.
+
+use crate::{Flags, connection, threads};
+use common::heartbeat::Heartbeat;
+use common::metrics::Rejected;
+use common::{ACCEPT_PAUSE, Accepted, Shard, websocket};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+use tungstenite::protocol::WebSocketConfig;
+
+/// How long the accepting thread itself waits for the request of a connection that gets no thread.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Threads over the bound on open connections: for those that still shake hands, or ask for a page.
+const HANDSHAKES: usize = 64;
+
+/// What the threads of a shard share.
+pub struct Server {
+    pub shard: Shard<Flags>,
+    pub websocket: WebSocketConfig,
+    pub heartbeat: Heartbeat,
+    /// Threads that may run in all shards.
+    max_threads: u64,
+}
+
+/// Serves a shard until its drain is over.
+pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
+    let server = Server {
+        websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+        heartbeat: Heartbeat::new(&shard.config),
+        max_threads: (threads::bound().connections + HANDSHAKES) as u64,
+        shard,
+    };
+    Arc::new(server).run()
+}
+
+impl Server {
+    fn run(self: Arc<Self>) -> io::Result<()> {
+        // Every thread has a sender and sends nothing: when all are gone, the receiver ends.
+        let (alive, ended) = mpsc::channel::<()>();
+        loop {
+            let mut fds = [&self.shard.listener as &dyn std::os::fd::AsFd, &self.shard.shutdown]
+                .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
+            match poll(&mut fds, None::<&Timespec>) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if self.shard.shutdown.begun() {
+                break;
+            }
+            match self.shard.accept() {
+                Accepted::Connection(stream) => self.start(stream, alive.clone()),
+                Accepted::Nobody => {}
+                Accepted::Exhausted => thread::sleep(ACCEPT_PAUSE),
+            }
+        }
+        drop(alive);
+        self.drain(&ended);
+        Ok(())
+    }
+
+    /// Starts a connection's thread; it shares this shard's descriptor table.
+    fn start(self: &Arc<Self>, stream: TcpStream, alive: mpsc::Sender<()>) {
+        // Shared, so that the connection is still here to be answered where no thread can be had.
+        let stream = Arc::new(stream);
+        let (server, its_stream) = (self.clone(), stream.clone());
+        let metrics = self.shard.metrics();
+        if self.shard.tasks() < self.max_threads {
+            metrics.tasks.fetch_add(1, Relaxed);
+            let started = thread::Builder::new().stack_size(self.shard.flags.stack_size).spawn(move || {
+                connection::open(&server, its_stream);
+                server.shard.metrics().tasks.fetch_sub(1, Relaxed);
+                drop(alive);
+            });
+            match started {
+                Ok(_) => return,
+                Err(error) => tracing::debug!("cannot start a thread: {error}"),
+            }
+            metrics.tasks.fetch_sub(1, Relaxed);
+        }
+        // This fails where the peer is gone or slow, who then gets no more than the end of the connection.
+        let _ = self.turn_away(&stream);
+    }
+
+    /// Answers a connection without a thread: 503, but for `/health` and `/metrics`.
+    fn turn_away(&self, mut stream: &TcpStream) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(REFUSAL_PATIENCE))?;
+        let mut head = [0; common::config::MAX_HEAD_LEN];
+        let len = stream.read(&mut head)?;
+        stream.write_all(&self.shard.turn_away(&head[..len], Rejected::Threads))
+    }
+
+    /// Stops accepting, and waits until all threads have told their peers and ended.
+    fn drain(&self, ended: &mpsc::Receiver<()>) {
+        self.shard.stop_listening();
+        // Over the time, those that are left end with the process.
+        let _ = ended.recv_timeout(self.shard.config.drain_timeout);
+    }
+}

@@ -1,0 +1,100 @@
+//! A blocking socket that can be interrupted.
+//!
+//! A thread in read(2) hears nothing else: not that the server drains, nor that a time is over. So it waits in
+//! poll(2), for its socket and for the order to drain, and then reads what it knows is there.
+
+use common::shutdown::Shutdown;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Reads that may still find something once the drain has begun.
+const READS_IN_DRAIN: u8 = 16;
+
+/// A socket that blocks, as far as its thread can tell.
+pub struct Socket {
+    stream: Arc<TcpStream>,
+    shutdown: Shutdown,
+    reads_in_drain: u8,
+    /// When to stop waiting for something to read. `None`: never.
+    pub read_by: Option<Instant>,
+    /// How long to wait for the peer to read. `None`: for ever.
+    pub write_timeout: Option<Duration>,
+    /// Whether the drain interrupts a read.
+    pub heeds_drain: bool,
+}
+
+impl Socket {
+    pub fn new(stream: Arc<TcpStream>, shutdown: Shutdown) -> Socket {
+        let reads_in_drain = READS_IN_DRAIN;
+        Socket { stream, shutdown, reads_in_drain, read_by: None, write_timeout: None, heeds_drain: true }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Waits until something can be read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] when the time is over, [`ErrorKind::WouldBlock`] when the server drains and nothing
+    /// is there to be read; after both, reading can go on.
+    fn wait_readable(&mut self) -> io::Result<()> {
+        let fds = [self.stream.as_fd(), self.shutdown.as_fd()];
+        let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let heeded = if self.heeds_drain { &mut fds[..] } else { &mut fds[..1] };
+        wait(heeded, self.read_by)?;
+        let draining = heeded.get(1).is_some_and(|shutdown| !shutdown.revents().is_empty());
+        if draining {
+            if heeded[0].revents().is_empty() || self.reads_in_drain == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.reads_in_drain -= 1;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait_readable()?;
+        (&*self.stream).read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        loop {
+            match (&*self.stream).write(octets) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::OUT)];
+                    wait(&mut fds, self.write_timeout.map(|timeout| Instant::now() + timeout))?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// poll(2), until one is ready.
+fn wait(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<()> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(fds, left.as_ref()) {
+            Ok(0) => return Err(ErrorKind::TimedOut.into()),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
