@@ -13,6 +13,8 @@
 mod connection;
 mod echo;
 mod partial;
+#[cfg(test)]
+mod reference;
 mod server;
 mod slot;
 

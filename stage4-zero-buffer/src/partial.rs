@@ -273,13 +273,58 @@ impl Partial {
 fn check_close(body: &[u8]) -> Result<(), Violation> {
     match body {
         [] => Ok(()),
-        [high, low, reason @ ..] if is_sendable(u16::from_be_bytes([*high, *low])) => {
-            std::str::from_utf8(reason).map(|_| ()).map_err(|_| Violation::BadUtf8)
-        }
+        [_, _, reason @ ..] if std::str::from_utf8(reason).is_err() => Err(Violation::BadUtf8),
+        [high, low, ..] if is_sendable(u16::from_be_bytes([*high, *low])) => Ok(()),
         _ => Err(Violation::BadClose),
     }
 }
 
 #[cfg(test)]
-#[path = "partial_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// Feeds `octets` to `partial` in one piece; returns what it answers.
+    fn feed(partial: &mut Partial, octets: &[u8]) -> (Vec<u8>, Result<(), End>) {
+        let mut output = Output::default();
+        let (_, result) = partial.feed(&mut octets.to_vec(), 1 << 20, &mut output);
+        (output.unsent().to_vec(), result)
+    }
+
+    #[test]
+    fn a_header_is_not_taken_at_its_word() {
+        let mut partial = Partial::default();
+        // FIN, binary | MASK, 127 | 1 MiB | key | 3 octets of it
+        let (answer, result) =
+            feed(&mut partial, &[0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 1, 2, 3]);
+        assert_eq!((answer, result), (vec![], Ok(())));
+        assert!(!partial.is_at_rest());
+        assert!(partial.message.unwrap().octets.capacity() < 100, "grows with what has arrived");
+    }
+
+    #[test]
+    fn text_is_refused_before_its_frame_is_whole() {
+        let mut partial = Partial::default();
+        // FIN, text | MASK, 10 | key 0 | "é" in two pieces, then an octet that no text has
+        assert_eq!(feed(&mut partial, &[0x81, 0x8a, 0, 0, 0, 0, 0xc3]), (vec![], Ok(())));
+        assert_eq!(feed(&mut partial, &[0xa9]), (vec![], Ok(())));
+        let (answer, result) = feed(&mut partial, &[0xff]);
+        assert_eq!(result, Err(End::Violation(Violation::BadUtf8)));
+        assert_eq!(answer, [0x88, 2, 0x03, 0xef], "Close 1007");
+    }
+
+    #[test]
+    fn at_rest_only_between_messages() {
+        let mut partial = Partial::default();
+        for (octets, at_rest) in [
+            (&[0x01][..], false),               // half a header
+            (&[0x80, 0, 0, 0, 0], false),       // text, to be continued, empty
+            (&[0x89, 0x80, 0, 0, 0, 0], false), // ping
+            (&[0x80, 0x80, 0, 0, 0, 0], true),  // the end of the text
+            (&[0x89, 0x80, 0, 0, 0], false),    // most of a ping
+            (&[0], true),
+        ] {
+            feed(&mut partial, octets).1.unwrap();
+            assert_eq!(partial.is_at_rest(), at_rest, "after {octets:?}");
+        }
+    }
+}
