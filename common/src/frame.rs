@@ -188,9 +188,9 @@ impl fmt::Display for CloseCode {
 }
 
 /// Whether an endpoint may send `code` in a Close frame (section 7.4): not those that only stand for what happened
-/// (1005, 1006, 1015), nor those that nobody has defined.
+/// (1005, 1006, 1015), nor that of a gateway (1014), nor those that nobody has defined. Tungstenite says the same.
 pub fn is_sendable(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
 /// How a peer broke the protocol, and what it is told.
@@ -299,10 +299,10 @@ mod tests {
 
     #[test]
     fn close_codes_that_may_be_sent() {
-        for code in [1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 4999] {
+        for code in [1000, 1001, 1002, 1003, 1007, 1011, 1013, 3000, 4999] {
             assert!(is_sendable(code), "{code}");
         }
-        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+        for code in [0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
             assert!(!is_sendable(code), "{code}");
         }
     }
