@@ -22,8 +22,8 @@ pub enum Request {
     },
     /// `GET` or `HEAD` of a path that answers with text.
     Page(Page, Method),
-    /// Anything else, refused with this status.
-    Refused(Status),
+    /// Anything else, refused with this status. A `HEAD` gets no body here either.
+    Refused(Status, Method),
 }
 
 /// The paths that answer plain HTTP.
@@ -104,24 +104,22 @@ pub fn parse(bytes: &[u8]) -> Request {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     let head_len = match request.parse(bytes) {
-        Ok(Parsed::Complete(head_len)) => head_len,
+        Ok(Parsed::Complete(head_len)) if head_len <= MAX_HEAD_LEN => head_len,
         Ok(Parsed::Partial) if bytes.len() < MAX_HEAD_LEN => return Request::Partial,
-        Ok(Parsed::Partial) => return Request::Refused(Status::HeadTooLong),
-        Err(httparse::Error::TooManyHeaders) => return Request::Refused(Status::HeadTooLong),
-        Err(_) => return Request::Refused(Status::BadRequest),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+            return Request::Refused(Status::HeadTooLong, Method::Get);
+        }
+        Err(_) => return Request::Refused(Status::BadRequest, Method::Get),
     };
-    if head_len > MAX_HEAD_LEN {
-        return Request::Refused(Status::HeadTooLong);
-    }
-    route(&request, head_len).unwrap_or_else(Request::Refused)
-}
-
-fn route(request: &httparse::Request<'_, '_>, head_len: usize) -> Result<Request, Status> {
     let method = match request.method {
         Some("GET") => Method::Get,
         Some("HEAD") => Method::Head,
-        _ => return Err(Status::MethodNotAllowed),
+        _ => return Request::Refused(Status::MethodNotAllowed, Method::Get),
     };
+    route(&request, method, head_len).unwrap_or_else(|status| Request::Refused(status, method))
+}
+
+fn route(request: &httparse::Request<'_, '_>, method: Method, head_len: usize) -> Result<Request, Status> {
     // RFC 9112, section 3.2: a request of HTTP/1.1 names its host, once.
     if request.version == Some(1) && values(request, "Host").count() != 1 {
         return Err(Status::BadRequest);
@@ -267,7 +265,7 @@ mod tests {
             ("dGhlIHNhbXBsZSBub25jZQ==", "!", Status::BadRequest),
             ("Host", "Ho st", Status::BadRequest),
         ] {
-            assert_eq!(parse_with(from, to), Request::Refused(status), "{from} -> {to}");
+            assert_eq!(parse_with(from, to), Request::Refused(status, Method::Get), "{from} -> {to}");
         }
     }
 
@@ -278,9 +276,15 @@ mod tests {
             GOOD.replace("Host", &format!("A: {padding}\r\nHost"))
         };
         assert!(matches!(parse(padded(MAX_HEAD_LEN).as_bytes()), Request::Upgrade { .. }));
-        assert_eq!(parse(padded(MAX_HEAD_LEN + 1).as_bytes()), Request::Refused(Status::HeadTooLong));
+        assert_eq!(
+            parse(padded(MAX_HEAD_LEN + 1).as_bytes()),
+            Request::Refused(Status::HeadTooLong, Method::Get)
+        );
         let endless = padded(2 * MAX_HEAD_LEN);
-        assert_eq!(parse(&endless.as_bytes()[..MAX_HEAD_LEN]), Request::Refused(Status::HeadTooLong));
+        assert_eq!(
+            parse(&endless.as_bytes()[..MAX_HEAD_LEN]),
+            Request::Refused(Status::HeadTooLong, Method::Get)
+        );
     }
 
     #[test]

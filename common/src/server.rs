@@ -87,6 +87,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             "{name} {version}: ws://{addr}/echo, admin http://{admin_addr}, {shards} shard{plural}, at most {limit} connections"
         );
         io::stdout().flush().context("cannot write to standard output")?;
+        plan.log();
 
         for _ in 0..plan.shards {
             ended.recv().map_err(|_| anyhow!("a shard has panicked"))?.context("a shard has failed")?;
@@ -146,6 +147,8 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
 /// How many shards, and what each may hold.
 #[derive(Debug)]
 struct Plan {
+    nofile: usize,
+    bound: Option<Bound>,
     shards: usize,
     capacity: usize,
     limit: usize,
@@ -170,18 +173,22 @@ impl Plan {
                 asked.unwrap_or_default()
             );
         }
+        let limit = asked.unwrap_or(shards * capacity);
+        let mut plan = Plan { nofile, shards, capacity, bound, limit, limited_by: Rejected::Full };
+        if let Some(bound) = plan.bound.as_ref().filter(|bound| bound.connections < plan.limit) {
+            plan.limit = bound.connections;
+            plan.limited_by = Rejected::Threads;
+        }
+        Ok(plan)
+    }
+
+    fn log(&self) {
+        let Plan { nofile, capacity, .. } = self;
         tracing::info!(
             "{nofile} descriptors a table, a table a shard: room for {capacity} connections in each"
         );
-        let mut plan =
-            Plan { shards, capacity, limit: asked.unwrap_or(shards * capacity), limited_by: Rejected::Full };
-        if let Some(bound) = bound {
-            tracing::info!("first limit: {} connections, because of {}", bound.connections, bound.because);
-            if bound.connections < plan.limit {
-                plan.limit = bound.connections;
-                plan.limited_by = Rejected::Threads;
-            }
+        if let Some(Bound { connections, because }) = &self.bound {
+            tracing::info!("limit met first: {connections} connections, by {because}");
         }
-        Ok(plan)
     }
 }

@@ -131,12 +131,12 @@ impl<F> Shard<F> {
                 }
             },
             Request::Page(page, method) => Answer::Close(self.page(page, method)),
-            Request::Refused(status) => {
+            Request::Refused(status, method) => {
                 if !matches!(status, Status::NotFound | Status::MethodNotAllowed) {
                     self.metrics().rejected(Rejected::BadHandshake);
                 }
                 let body = format!("{}\n", status.line());
-                Answer::Close(http::response(status, TEXT, body.as_bytes(), Method::Get))
+                Answer::Close(http::response(status, TEXT, body.as_bytes(), method))
             }
         }
     }

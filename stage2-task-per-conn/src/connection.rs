@@ -9,7 +9,6 @@ use common::metrics::{Closed, Rejected};
 use common::{Answer, websocket};
 use futures_util::{SinkExt, StreamExt};
 use std::io;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -41,7 +40,13 @@ pub async fn open(server: &Server, stream: TcpStream) {
 
 /// Answers a request; returns the stream of an open connection, and the frames that came behind its request.
 async fn handshake(server: &Server, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
-    match timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now())).await {
+    let request = timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now()));
+    let answered = tokio::select! {
+        biased;
+        answered = request => answered,
+        () = server.stopped() => return None,
+    };
+    match answered {
         Ok(Ok((stream, Some(frames)))) => return Some((stream, frames)),
         Ok(Ok((stream, None))) => linger(server, stream).await,
         Ok(Err(_)) => {}
@@ -83,15 +88,10 @@ async fn request(
 
 /// The hot path: echoes until the connection ends, or the server drains.
 async fn echo(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
-    let mut stop = pin!(server.stop.notified());
-    stop.as_mut().enable();
-    if server.shard.shutdown.begun() {
-        return (Closed::Shutdown, Some(CloseCode::GoingAway));
-    }
     tokio::select! {
         biased;
         end = converse(server, websocket) => end,
-        () = stop => (Closed::Shutdown, Some(CloseCode::GoingAway)),
+        () = server.stopped() => (Closed::Shutdown, Some(CloseCode::GoingAway)),
     }
 }
 
@@ -103,12 +103,15 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -
             Ok(None) => return (Closed::Normal, None),
             Err(end) => return end,
         };
-        // tungstenite answers Ping and Close by itself.
-        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+        let sent = if matches!(message, Message::Text(_) | Message::Binary(_)) {
             server.shard.metrics().echoed(1, message.len());
-            if let Err(end) = within(server.shard.config.idle_timeout, websocket.send(message)).await {
-                return end;
-            }
+            within(server.shard.config.idle_timeout, websocket.send(message)).await
+        } else {
+            // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
+            within(server.shard.config.idle_timeout, websocket.flush()).await
+        };
+        if let Err(end) = sent {
+            return end;
         }
     }
 }

@@ -5,6 +5,7 @@ use common::heartbeat::Heartbeat;
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::Interest;
@@ -19,8 +20,7 @@ pub struct Server {
     pub shard: Shard<Flags>,
     pub websocket: WebSocketConfig,
     pub heartbeat: Heartbeat,
-    /// Wakes every connection when the drain begins.
-    pub stop: Notify,
+    stop: Notify,
 }
 
 /// Serves a shard until its drain is over.
@@ -93,6 +93,15 @@ impl Server {
             });
         }
         Ok(Batch::Over)
+    }
+
+    /// Ends when the drain begins.
+    pub async fn stopped(&self) {
+        let mut stop = pin!(self.stop.notified());
+        stop.as_mut().enable();
+        if !self.shard.shutdown.begun() {
+            stop.await;
+        }
     }
 
     /// Stops accepting, tells every peer, and waits until all have gone.

@@ -6,7 +6,6 @@ use common::frame::CloseCode;
 use common::metrics::Closed;
 use common::websocket;
 use futures_util::{SinkExt, StreamExt};
-use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -22,11 +21,16 @@ pub async fn echo(
     websocket: WebSocketStream<TcpStream>,
 ) -> (End, Option<WebSocketStream<TcpStream>>) {
     let (mut sink, mut stream) = websocket.split();
-    let (messages, mut queue) = mpsc::channel::<Message>(CHANNEL_LEN);
+    // `None`: tungstenite has answered a Ping, which is to be flushed before it reads on.
+    let (messages, mut queue) = mpsc::channel::<Option<Message>>(CHANNEL_LEN);
     server.shard.metrics().tasks.fetch_add(1, Relaxed);
     let mut writer = tokio::spawn(async move {
         while let Some(message) = queue.recv().await {
-            if sink.send(message).await.is_err() {
+            let sent = match message {
+                Some(message) => sink.send(message).await,
+                None => sink.flush().await,
+            };
+            if sent.is_err() {
                 break;
             }
         }
@@ -34,27 +38,24 @@ pub async fn echo(
     });
     let reader = async {
         while let Some(message) = stream.next().await {
-            match message {
+            let message = match message {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
                     server.shard.metrics().echoed(1, message.len());
-                    if messages.send(message).await.is_err() {
-                        return (Closed::Reset, None);
-                    }
+                    Some(message)
                 }
-                Ok(_) => {}
+                Ok(_) => None,
                 Err(error) => return websocket::closed_by(&error),
+            };
+            if messages.send(message).await.is_err() {
+                return (Closed::Reset, None);
             }
         }
         (Closed::Normal, None)
     };
-    let mut stop = pin!(server.stop.notified());
-    stop.as_mut().enable();
-    let drain = (Closed::Shutdown, Some(CloseCode::GoingAway));
     let end = tokio::select! {
         biased;
-        () = async {}, if server.shard.shutdown.begun() => drain,
         end = reader => end,
-        () = stop => drain,
+        () = server.stopped() => (Closed::Shutdown, Some(CloseCode::GoingAway)),
     };
     drop(messages);
     let sink = tokio::time::timeout(common::config::LINGER, &mut writer).await;

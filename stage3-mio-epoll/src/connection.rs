@@ -157,7 +157,7 @@ impl Server {
             Beat::Dead => {
                 self.close(key, CloseCode::GoingAway, Closed::Idle);
                 // A peer that reads nothing does not read this either.
-                if self.connections.get(key).is_some_and(|connection| connection.phase() == Phase::Open) {
+                if self.phase(key) == Some(Phase::Open) {
                     self.gone(key, Closed::Idle);
                 }
             }
@@ -203,6 +203,10 @@ impl Server {
                 Err(_) => return self.gone(key, Closed::Reset),
             }
         }
+    }
+
+    pub fn phase(&self, key: usize) -> Option<Phase> {
+        self.connections.get(key).map(Connection::phase)
     }
 
     /// The connection is gone, in whichever phase it was.

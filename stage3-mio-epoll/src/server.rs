@@ -166,9 +166,11 @@ impl Server {
         self.accept_at = None;
         self.shard.stop_listening();
         for key in 0..self.connections.capacity() {
-            if self.connections.get(key).is_some_and(|connection| connection.phase() == Phase::Open) {
-                self.ready(key, true);
-                self.close(key, CloseCode::GoingAway, Closed::Shutdown);
+            self.ready(key, true);
+            match self.phase(key) {
+                Some(Phase::Open) => self.close(key, CloseCode::GoingAway, Closed::Shutdown),
+                Some(Phase::Handshake) => self.gone(key, Closed::Eof),
+                _ => {}
             }
         }
     }

@@ -183,9 +183,11 @@ impl Server {
         self.accept_at = None;
         self.shard.stop_listening();
         for fd in 0..self.slots.end() {
-            if matches!(self.phase(fd), Some(Phase::Open | Phase::Busy)) {
-                self.ready(fd, true);
-                self.close(fd, CloseCode::GoingAway, Closed::Shutdown);
+            self.ready(fd, true);
+            match self.phase(fd) {
+                Some(Phase::Open | Phase::Busy) => self.close(fd, CloseCode::GoingAway, Closed::Shutdown),
+                Some(Phase::Handshake) => self.gone(fd, Closed::Eof),
+                _ => {}
             }
         }
     }
