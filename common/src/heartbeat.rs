@@ -26,6 +26,12 @@ impl Heartbeat {
         Heartbeat { ping: config.ping_interval, idle: config.idle_timeout }
     }
 
+    /// Whether any time is set at all.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        !self.ping.is_zero() || !self.idle.is_zero()
+    }
+
     /// How much longer to wait until something is due, on a connection quiet for `quiet`. `None`: for ever.
     pub fn wait(&self, quiet: Duration) -> Option<Duration> {
         let ping = (!self.ping.is_zero()).then(|| self.ping * (periods(quiet, self.ping) + 1) - quiet);

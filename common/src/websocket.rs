@@ -7,11 +7,11 @@ use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
 /// A connection's limits: messages of `--max-message-size`, read in pieces of `read_buffer` octets.
+/// What is written goes out at once; tungstenite's default is to keep up to 128 KiB until it is flushed.
 pub fn config(config: &Config, read_buffer: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(read_buffer)
-        // Enough for the echoes of one read; more is sent before they are flushed.
-        .write_buffer_size(read_buffer)
+        .write_buffer_size(0)
         .max_message_size(Some(config.max_message_size))
         .max_frame_size(Some(config.max_message_size))
 }

@@ -8,6 +8,7 @@ use common::heartbeat::Beat;
 use common::metrics::{Closed, Rejected};
 use common::{Answer, websocket};
 use futures_util::{SinkExt, StreamExt};
+use std::future::poll_fn;
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,11 +42,7 @@ pub async fn open(server: &Server, stream: TcpStream) {
 /// Answers a request; returns the stream of an open connection, and the frames that came behind its request.
 async fn handshake(server: &Server, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
     let request = timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now()));
-    let answered = tokio::select! {
-        biased;
-        answered = request => answered,
-        () = server.stopped() => return None,
-    };
+    let answered = server.unless_drained(request).await?;
     match answered {
         Ok(Ok((stream, Some(frames)))) => return Some((stream, frames)),
         Ok(Ok((stream, None))) => linger(server, stream).await,
@@ -88,11 +85,8 @@ async fn request(
 
 /// The hot path: echoes until the connection ends, or the server drains.
 async fn echo(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
-    tokio::select! {
-        biased;
-        end = converse(server, websocket) => end,
-        () = server.stopped() => (Closed::Shutdown, Some(CloseCode::GoingAway)),
-    }
+    let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
+    server.unless_drained(converse(server, websocket)).await.unwrap_or(drained)
 }
 
 async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
@@ -105,7 +99,7 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -
         };
         let sent = if matches!(message, Message::Text(_) | Message::Binary(_)) {
             server.shard.metrics().echoed(1, message.len());
-            within(server.shard.config.idle_timeout, websocket.send(message)).await
+            within(server.shard.config.idle_timeout, send(websocket, message)).await
         } else {
             // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
             within(server.shard.config.idle_timeout, websocket.flush()).await
@@ -122,10 +116,11 @@ async fn next(
     server: &Server,
     websocket: &mut WebSocketStream<TcpStream>,
 ) -> Result<Option<Result<Message, Error>>, End> {
-    if server.heartbeat.wait(Duration::ZERO).is_none() {
-        return Ok(websocket.next().await);
+    if server.heartbeat.is_on() {
+        Box::pin(next_with_heartbeat(server, websocket)).await
+    } else {
+        Ok(websocket.next().await)
     }
-    Box::pin(next_with_heartbeat(server, websocket)).await
 }
 
 async fn next_with_heartbeat(
@@ -149,6 +144,13 @@ async fn next_with_heartbeat(
             None => {}
         }
     }
+}
+
+/// Sends. The stream is ready for more when all is with the kernel, so that there is nothing left to be flushed.
+#[inline]
+async fn send(websocket: &mut WebSocketStream<TcpStream>, message: Message) -> Result<(), Error> {
+    websocket.feed(message).await?;
+    poll_fn(|cx| websocket.poll_ready_unpin(cx)).await
 }
 
 /// Sends, unless the peer reads nothing for `idle_timeout`.

@@ -3,11 +3,13 @@
 use crate::{Flags, connection};
 use common::heartbeat::Heartbeat;
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
@@ -95,13 +97,23 @@ impl Server {
         Ok(Batch::Over)
     }
 
-    /// Ends when the drain begins.
-    pub async fn stopped(&self) {
-        let mut stop = pin!(self.stop.notified());
-        stop.as_mut().enable();
-        if !self.shard.shutdown.begun() {
-            stop.await;
-        }
+    /// What `serving` comes to, or `None` if the drain begins first.
+    pub async fn unless_drained<T>(&self, serving: impl Future<Output = T>) -> Option<T> {
+        let (mut serving, mut stop) = (pin!(serving), pin!(self.stop.notified()));
+        let mut waits = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(value) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Some(value));
+            }
+            // Once the notification has this task's waker, there is no need to look again before the drain.
+            let begun = self.shard.shutdown.begun();
+            if waits && !begun {
+                return Poll::Pending;
+            }
+            waits = true;
+            if begun { Poll::Ready(None) } else { stop.as_mut().poll(cx).map(|()| None) }
+        })
+        .await
     }
 
     /// Stops accepting, tells every peer, and waits until all have gone.

@@ -52,11 +52,8 @@ pub async fn echo(
         }
         (Closed::Normal, None)
     };
-    let end = tokio::select! {
-        biased;
-        end = reader => end,
-        () = server.stopped() => (Closed::Shutdown, Some(CloseCode::GoingAway)),
-    };
+    let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
+    let end = server.unless_drained(reader).await.unwrap_or(drained);
     drop(messages);
     let sink = tokio::time::timeout(common::config::LINGER, &mut writer).await;
     writer.abort();
