@@ -1,0 +1,80 @@
+//! The invariants of ARCHITECTURE.md that can be read off the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const STAGES: [&str; 4] =
+    ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
+/// What a connection goes through, in this order in every stage's connection.rs.
+const FUNCTIONS: [&str; 4] = ["fn open(", "fn handshake(", "fn echo(", "fn close("];
+const MAX_LINES: usize = 350;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All Rust files of a package's `src`.
+fn sources(package: &str) -> Vec<PathBuf> {
+    let mut folders = vec![root().join(package).join("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else {
+                files.push(entry);
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn stages_do_not_depend_on_one_another() {
+    for stage in STAGES {
+        let manifest = read(format!("{stage}/Cargo.toml"));
+        for other in STAGES.iter().filter(|&&other| other != stage) {
+            assert!(!manifest.contains(other), "{stage} names {other}");
+        }
+        assert!(
+            !read("client/Cargo.toml").contains(stage),
+            "the client knows a stage's address, and no more"
+        );
+    }
+}
+
+#[test]
+fn stages_have_the_same_files_and_order() {
+    for stage in STAGES {
+        read(format!("{stage}/src/server.rs"));
+        let connection = read(format!("{stage}/src/connection.rs"));
+        let places = FUNCTIONS.map(|function| {
+            connection.find(function).unwrap_or_else(|| panic!("{stage}/src/connection.rs has no {function}"))
+        });
+        assert!(places.is_sorted(), "{stage}/src/connection.rs is in another order than {FUNCTIONS:?}");
+    }
+}
+
+#[test]
+fn files_are_short_and_finished() {
+    for package in STAGES.iter().chain(&["common", "client", "conformance"]) {
+        for file in sources(package) {
+            let text = fs::read_to_string(&file).unwrap();
+            let lines = text.lines().count();
+            assert!(lines <= MAX_LINES, "{} has {lines} lines", file.display());
+            for unfinished in [
+                concat!("TO", "DO"),
+                concat!("FIX", "ME"),
+                concat!("todo", "!("),
+                concat!("unimpl", "emented!("),
+            ] {
+                assert!(!text.contains(unfinished), "{} has a {unfinished}", file.display());
+            }
+        }
+    }
+}
