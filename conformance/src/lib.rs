@@ -1,1 +1,62 @@
-//! Placeholder.
+//! One black-box suite for every WebSocket echo server that has the flags, the endpoints and the metrics of this
+//! workspace.
+//!
+//! It knows a server by its binary alone. For every case it starts that on ports of its own choosing, learns them
+//! from the line on stdout, and speaks to it over real sockets: octets that are right (RFC 6455, RFC 9112) or
+//! wrong in one way, whole or in pieces. It asks `/metrics` what the server believes happened, and the kernel what
+//! did (proc(5), sock_diag(7)). No case rests on a pause being long enough: each waits for what it expects, with
+//! a deadline. What fails says what was sent, what was expected and what came, and shows the server's log.
+//!
+//! To put a server to the test, add this crate to its `[dev-dependencies]`, and a file `tests/conformance.rs`:
+//!
+//! ```ignore
+//! //! The server does what every one here does.
+//! conformance::suite!(env!("CARGO_BIN_EXE_my-server"));
+//! ```
+//!
+//! Each case is then a test of its own: `cargo test -p my-server --test conformance close::` runs those of one
+//! theme. `CONFORMANCE_FULL=1` runs [leaks](#leaks) at full size.
+//!
+//! # What a server must be like
+//! - It takes `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
+//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--drain-timeout` and `--log`, and each of them as
+//!   `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2. An address that is
+//!   not to be had: one line, status 1.
+//! - When it is ready it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M
+//!   connections`, and nothing else on stdout.
+//! - `/echo` and `/` on the first address upgrade. `/health` and `/metrics` answer on both.
+//! - SIGTERM and SIGINT drain it, a second one ends it.
+//!
+//! To add a case, write it beside its like in `src/cases/`, and name it in `src/list.rs`.
+//!
+//! # Leaks
+//! Twenty rounds of 200 connections, or of 5,000 at full size: the test itself then needs as many descriptors.
+
+mod cases;
+mod frame;
+mod http;
+mod list;
+mod metrics;
+mod process;
+mod server;
+mod unread;
+mod wait;
+mod wire;
+
+/// The whole suite as tests, a module for each theme, of the binary at this path.
+#[macro_export]
+macro_rules! suite {
+    ($binary:expr) => {
+        $crate::__cases!($crate::__tests, $binary);
+    };
+}
+
+/// Runs a case of the suite on the binary at this path.
+///
+/// # Panics
+/// If the server does not pass it, or there is no such case.
+#[doc(hidden)]
+pub fn run(binary: &'static str, theme: &str, case: &str) {
+    let run = list::find(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
+    run(&server::Binary(binary));
+}

@@ -1,0 +1,53 @@
+//! The cases, by theme. Each starts a server of its own.
+
+pub(crate) mod admission;
+pub(crate) mod close;
+pub(crate) mod delivery;
+pub(crate) mod drain;
+pub(crate) mod echo;
+pub(crate) mod endpoints;
+pub(crate) mod fairness;
+pub(crate) mod flags;
+pub(crate) mod fragments;
+pub(crate) mod handshake;
+pub(crate) mod leaks;
+pub(crate) mod metrics;
+pub(crate) mod ping;
+pub(crate) mod refusals;
+pub(crate) mod shards;
+pub(crate) mod size;
+pub(crate) mod timeouts;
+pub(crate) mod utf8;
+pub(crate) mod violations;
+
+/// Octets without a pattern, the same for the same seed (xorshift64*).
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Text of `len` octets, in characters of one to four of them.
+fn prose(len: usize) -> String {
+    let mut text = String::with_capacity(len);
+    for character in "Grüße, κόσμε! 世界 🦀🚀 ".chars().cycle() {
+        match len - text.len() {
+            0 => break,
+            left if left >= character.len_utf8() => text.push(character),
+            _ => text.push('.'),
+        }
+    }
+    text
+}
+
+#[test]
+fn prose_has_the_length_asked_for() {
+    for len in [0, 1, 2, 3, 125, 126, 65_536] {
+        assert_eq!(prose(len).len(), len);
+    }
+}

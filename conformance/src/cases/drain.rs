@@ -1,0 +1,196 @@
+//! SIGTERM and SIGINT: accepting stops, every peer gets Close 1001 (RFC 6455, section 7.4.1), and the process ends
+//! when all have gone, or when it has waited long enough.
+
+use super::noise;
+use crate::frame::{BINARY, CLOSE, Frame};
+use crate::http::Request;
+use crate::server::{Binary, Server, Setup};
+use crate::wait::{self, AT_ONCE};
+use crate::wire::{Heard, Peer};
+use rustix::process::Signal;
+use std::io::ErrorKind;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Waits for the end, which must be an exit with status 0, and returns how long it took.
+#[track_caller]
+fn exits_well(server: &mut Server) -> Duration {
+    let start = Instant::now();
+    let status = server.exit();
+    assert_eq!(status.code(), Some(0), "exit status; got: {status}");
+    start.elapsed()
+}
+
+/// Hears Close 1001, answers it, hears the end, and goes.
+#[track_caller]
+fn is_sent_away(mut peer: Peer) {
+    peer.expect_close_frame(&[1001]);
+    peer.say(&Frame::close(1001, ""));
+    peer.expect_end();
+}
+
+pub(crate) fn sigterm_without_peers(binary: &Binary) {
+    ends_at_once_without_peers(binary, Signal::TERM);
+}
+
+pub(crate) fn sigint_without_peers(binary: &Binary) {
+    ends_at_once_without_peers(binary, Signal::INT);
+}
+
+fn ends_at_once_without_peers(binary: &Binary, signal: Signal) {
+    let mut server = binary.serve(&["--drain-timeout", "60s"]);
+    Peer::connect(&server).close();
+    server.metrics_agree(&[("ws_connections_active", 0)]);
+    server.signal(signal);
+    let took = exits_well(&mut server);
+    assert!(took < AT_ONCE, "expected: an exit at once, as there is no peer; got: one after {took:?}");
+    let [stdout, _] = server.output();
+    assert_eq!(stdout, format!("{}\n", server.ready_line), "stdout");
+}
+
+pub(crate) fn idle_peers(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
+    let mut peers = Peer::connect_many(&server, 50);
+    peers[0].expect_echoes(&Frame::text("Hello"));
+    server.signal(Signal::TERM);
+    peers.into_iter().for_each(is_sent_away);
+    exits_well(&mut server);
+}
+
+/// Peers in the middle of sending messages, one after another: echoes until the Close, and each of them right.
+pub(crate) fn busy_peers(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
+    let peers = Peer::connect_many(&server, 8);
+    thread::scope(|scope| {
+        for (i, mut peer) in peers.into_iter().enumerate() {
+            scope.spawn(move || {
+                let message = Frame::new(BINARY, noise(5000, i as u64));
+                loop {
+                    peer.say(&message);
+                    match peer.hear() {
+                        Heard::Frame(frame) if frame == message => {}
+                        Heard::Frame(Frame { opcode: CLOSE, payload, .. })
+                            if payload.starts_with(&[3, 0xe9]) =>
+                        {
+                            break;
+                        }
+                        other => peer.fail("the echo, or Close 1001", other),
+                    }
+                }
+                peer.say(&Frame::close(1001, ""));
+                peer.expect_end();
+            });
+        }
+        server.metrics_agree(&[("ws_connections_active", 8)]);
+        wait::until("all are busy", || {
+            let sent = server.metrics().sum("ws_messages_sent_total");
+            if sent >= 80.0 { Ok(()) } else { Err(format!("{sent} messages")) }
+        });
+        server.signal(Signal::TERM);
+    });
+    exits_well(&mut server);
+}
+
+/// A peer in the middle of a frame ends it before it answers the Close, as it must.
+pub(crate) fn peer_in_the_middle_of_a_frame(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s"]);
+    let mut peers = Peer::connect_many(&server, 3);
+    let octets = Frame::new(BINARY, noise(70_000, 1)).masked();
+    for (peer, cut) in peers.iter_mut().zip([1, 9, 40_000]) {
+        peer.send_in_pieces([&octets[..cut]]);
+    }
+    server.signal(Signal::TERM);
+    for (mut peer, cut) in peers.into_iter().zip([1, 9, 40_000]) {
+        peer.expect_close_frame(&[1001]);
+        peer.send(&[&octets[cut..], &Frame::close(1001, "").masked()].concat());
+        peer.expect_end();
+    }
+    exits_well(&mut server);
+}
+
+/// While a peer lingers: no new connection, and `/health` says why.
+pub(crate) fn nothing_new_while_draining(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
+    let [mut peer, other] = [Peer::connect(&server), Peer::connect(&server)];
+    server.signal(Signal::TERM);
+    is_sent_away(other);
+    peer.expect_close_frame(&[1001]);
+    wait::until("a new connection is refused", || match Peer::try_open(server.addr) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(_) => Err("a connection".to_string()),
+    });
+    wait::until("/health answers 503", || match server.get(server.admin, "/health").status {
+        503 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    wait::until("connections closed for the reason shutdown", || {
+        let metrics = server.metrics();
+        let closed = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
+        if closed >= 1.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
+    });
+    assert!(server.runs(), "expected: it waits for the last peer; got: it ended");
+    peer.say(&Frame::close(1001, ""));
+    peer.expect_end();
+    drop(peer);
+    exits_well(&mut server);
+}
+
+/// A peer that goes without an answer to the Close is gone, too.
+pub(crate) fn peers_that_just_go(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s"]);
+    let mut peers = Peer::connect_many(&server, 6);
+    server.signal(Signal::TERM);
+    peers.iter_mut().for_each(|peer| peer.expect_close_frame(&[1001]));
+    for (i, peer) in peers.into_iter().enumerate() {
+        if i % 2 == 0 { peer.reset() } else { drop(peer) }
+    }
+    exits_well(&mut server);
+}
+
+/// Whoever has not finished the handshake is no peer to wait for.
+pub(crate) fn unfinished_handshakes_do_not_hold_it_up(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s", "--handshake-timeout", "60s"]);
+    let request = Request::handshake("/echo").octets();
+    let mut peers = [0, 1, request.len() - 1].map(|octets| (Peer::open(server.addr), octets));
+    peers.iter_mut().for_each(|(peer, octets)| peer.send_in_pieces([&request[..*octets]]));
+    server.signal(Signal::TERM);
+    exits_well(&mut server);
+}
+
+/// Peers that never answer the Close: one silent, one that reads nothing of what it asked for.
+pub(crate) fn drain_timeout_bounds_the_wait(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "700ms"]);
+    let mut silent = Peer::connect(&server);
+    let mut stuck = Peer::connect(&server);
+    stuck.send_until_full(&Frame::new(BINARY, noise(1 << 20, 2)).masked().repeat(64));
+    server.signal(Signal::TERM);
+    let took = exits_well(&mut server);
+    silent.expect_close_frame(&[1001]);
+    let (least, most) = (Duration::from_millis(600), Duration::from_millis(700) + AT_ONCE);
+    assert!((least..most).contains(&took), "expected: an exit after 700 ms; got: one after {took:?}");
+}
+
+pub(crate) fn second_signal_ends_at_once(binary: &Binary) {
+    for second in [Signal::TERM, Signal::INT] {
+        let mut server = binary.serve(&["--drain-timeout", "60s"]);
+        let mut peer = Peer::connect(&server);
+        server.signal(Signal::TERM);
+        peer.expect_close_frame(&[1001]);
+        let start = Instant::now();
+        server.signal(second);
+        server.exit();
+        let took = start.elapsed();
+        assert!(took < AT_ONCE, "expected: an end at once; got: one after {took:?}");
+    }
+}
+
+/// Shards with descriptor tables of their own hear of it as well.
+pub(crate) fn with_more_connections_than_one_table_holds(binary: &Binary) {
+    let flags = &["--max-connections", "400", "--drain-timeout", "60s"];
+    let mut server = binary.serve_with(Setup { flags, nofile: Some(150), ..Setup::default() });
+    let peers = Peer::connect_many(&server, 200);
+    server.signal(Signal::TERM);
+    peers.into_iter().for_each(is_sent_away);
+    exits_well(&mut server);
+}

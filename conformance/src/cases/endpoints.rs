@@ -1,0 +1,78 @@
+//! Plain HTTP on either address. That every answer has the right length and is the last one on its connection
+//! is checked with each.
+
+use crate::http::Request;
+use crate::metrics::Metrics;
+use crate::server::Binary;
+use crate::wire::Peer;
+
+pub(crate) fn health_is_well(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for addr in [server.addr, server.admin] {
+        let response = server.get(addr, "/health");
+        assert_eq!(response.status, 200, "http://{addr}/health, got: {response}");
+    }
+}
+
+pub(crate) fn metrics_are_well_formed(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for addr in [server.addr, server.admin] {
+        let response = server.get(addr, "/metrics");
+        let kind = response.field("Content-Type").unwrap_or_default();
+        let right =
+            response.status == 200 && kind.starts_with("text/plain") && kind.contains("version=0.0.4");
+        assert!(right, "http://{addr}/metrics, expected: 200, text/plain; version=0.0.4\ngot: {response}");
+        Metrics::parse(&response.body).unwrap_or_else(|mistake| panic!("http://{addr}/metrics: {mistake}"));
+    }
+}
+
+pub(crate) fn other_paths_are_not_found(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for path in ["/nothing", "/echo/", "/healthy", "/metrics/x", "/%00", "*"] {
+        let response = server.get(server.addr, path);
+        assert_eq!(response.status, 404, "http://{}{path}, got: {response}", server.addr);
+    }
+    let response = server.get(server.admin, "/nothing");
+    assert_eq!(response.status, 404, "http://{}/nothing, got: {response}", server.admin);
+}
+
+/// RFC 9110, section 9.3.2.
+pub(crate) fn head_has_no_content(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for (path, status) in [("/health", 200), ("/metrics", 200), ("/nothing", 404), ("/echo", 426)] {
+        let mut peer = Peer::open(server.addr);
+        peer.send(&Request::new("HEAD", path).octets());
+        let response = peer.response_to_head();
+        assert_eq!(response.status, status, "HEAD {path}, got: {response}");
+    }
+}
+
+/// An answer to one request does not depend on how it arrives, or on what comes behind it.
+pub(crate) fn requests_in_pieces_or_too_many(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let request = Request::new("GET", "/health").octets();
+    for pieces in [request.chunks(request.len()), request.chunks(7)] {
+        let mut peer = Peer::open(server.addr);
+        peer.send_in_pieces(pieces);
+        assert_eq!(peer.plain_response().status, 200);
+    }
+    let mut peer = Peer::open(server.addr);
+    peer.send(&request.repeat(3));
+    assert_eq!(peer.plain_response().status, 200);
+}
+
+/// A client that hangs up before its answer, or says nothing at all, does no harm.
+pub(crate) fn clients_that_hang_up(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for round in 0..20 {
+        let mut peer = Peer::open(server.addr);
+        if round % 2 == 0 {
+            peer.send(&Request::new("GET", "/metrics").octets());
+        }
+        if round % 4 < 2 {
+            peer.reset();
+        }
+    }
+    assert_eq!(server.get(server.addr, "/health").status, 200);
+    server.metrics_agree(&[("ws_connections_active", 0)]);
+}

@@ -1,0 +1,206 @@
+//! No peer can hold up another on its shard, or make the server hoard for it.
+
+use super::noise;
+use crate::frame::{BINARY, Frame, PING};
+use crate::http::Request;
+use crate::process::{cpu_s, resident_bytes};
+use crate::server::{Binary, Server};
+use crate::wait::{self, AT_ONCE};
+use crate::wire::{Heard, Peer};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// More than all buffers of the kernel between two sockets hold: who can send as much unread is never held back.
+const ENDLESS_BYTES: usize = 128 << 20;
+
+/// What the server's memory may grow by for one peer that does not read.
+const ALLOWED_BYTES: u64 = 8 << 20;
+
+fn one_shard(binary: &Binary) -> Server {
+    binary.serve(&["--shards", "1"])
+}
+
+/// Hears some echoes, each of them soon.
+#[track_caller]
+fn echoes_at_once(peer: &mut Peer) {
+    for i in 0..10 {
+        let start = Instant::now();
+        peer.expect_echoes(&Frame::text(&format!("not held up {i}")));
+        if start.elapsed() > AT_ONCE {
+            peer.fail(&format!("an echo within {AT_ONCE:?}"), format!("one after {:?}", start.elapsed()));
+        }
+    }
+}
+
+/// A message by its number.
+fn message(number: usize, len: usize) -> Frame {
+    Frame::new(BINARY, noise(len, number as u64 * 2 + 1))
+}
+
+/// A peer sends messages of `len` octets and reads none of the echoes until the server stops reading. Meanwhile
+/// memory stays bounded and others are served. Then it reads: every echo is there, right and in order.
+fn reader_that_stops_reading(binary: &Binary, len: usize) {
+    let server = one_shard(binary);
+    let [mut stuck, mut other] = [Peer::connect(&server), Peer::connect(&server)];
+    other.expect_echoes(&Frame::text("warm"));
+    stuck.expect_echoes(&message(0, len));
+    let before = resident_bytes(server.pid());
+    let (mut sent, mut count, mut rest) = (0, 0, vec![]);
+    while rest.is_empty() {
+        let batch = ((1 << 20) / len).max(1);
+        let octets: Vec<u8> =
+            (count..count + batch).flat_map(|number| message(number, len).masked()).collect();
+        count += batch;
+        let taken = stuck.send_until_full(&octets);
+        rest = octets[taken..].to_vec();
+        sent += taken;
+        if sent > ENDLESS_BYTES {
+            stuck.fail("the server to stop reading", format!("{sent} bytes sent, and no echo read"));
+        }
+    }
+    echoes_at_once(&mut other);
+    let grown = resident_bytes(server.pid()).saturating_sub(before);
+    if grown > ALLOWED_BYTES {
+        stuck.fail(&format!("at most {ALLOWED_BYTES} bytes more"), format!("{grown}, with {sent} sent"));
+    }
+    stuck.send(&rest);
+    (0..count).for_each(|number| stuck.expect_echo(&message(number, len)));
+    stuck.close();
+    other.close();
+}
+
+pub(crate) fn reader_that_stops_reading_large_echoes(binary: &Binary) {
+    reader_that_stops_reading(binary, 64 << 10);
+}
+
+pub(crate) fn reader_that_stops_reading_small_echoes(binary: &Binary) {
+    reader_that_stops_reading(binary, 100);
+}
+
+/// A flood of Pings from a peer that reads no Pong: the server may stop reading it, or answer only the last Ping
+/// (section 5.5.3), but not hoard the Pongs.
+pub(crate) fn reader_that_stops_reading_pongs(binary: &Binary) {
+    let server = one_shard(binary);
+    let [mut stuck, mut other] = [Peer::connect(&server), Peer::connect(&server)];
+    other.expect_echoes(&Frame::text("warm"));
+    let before = resident_bytes(server.pid());
+    let pings: Vec<u8> = (0..8000).flat_map(|_| Frame::new(PING, [b'p'; 125]).masked()).collect();
+    let mut rest = &pings[..];
+    for _ in 0..48 {
+        rest = &pings[stuck.send_until_full(&pings)..];
+        if !rest.is_empty() {
+            break;
+        }
+    }
+    echoes_at_once(&mut other);
+    let grown = resident_bytes(server.pid()).saturating_sub(before);
+    if grown > ALLOWED_BYTES {
+        stuck.fail(&format!("at most {ALLOWED_BYTES} bytes more"), format!("{grown} bytes more"));
+    }
+    stuck.send(rest);
+    let last = Frame::text("the last word");
+    stuck.say(&last);
+    loop {
+        match stuck.hear() {
+            Heard::Frame(frame) if frame == last => break,
+            Heard::Frame(frame) if frame == Frame::new(crate::frame::PONG, [b'p'; 125]) => {}
+            other => stuck.fail("Pongs, then the echo", other),
+        }
+    }
+    stuck.close();
+}
+
+/// A frame's header, its payload, a message's fragments, a request: begun, and left so.
+pub(crate) fn peers_that_stop_in_the_middle(binary: &Binary) {
+    let server = one_shard(binary);
+    let mut other = Peer::connect(&server);
+    let frame = Frame::new(BINARY, noise(300, 11)).masked();
+    let mut stuck = Peer::connect_many(&server, 5);
+    for (peer, octets) in stuck.iter_mut().zip([1, 2, 5, 8, 100]) {
+        peer.send_in_pieces([&frame[..octets]]);
+    }
+    stuck[4].send(&frame[100..]);
+    stuck[4].expect_echo(&Frame::new(BINARY, noise(300, 11)));
+    stuck[4].say(&Frame::text("begun").more());
+    let request = Request::handshake("/echo").octets();
+    let mut asking = [0, 1, request.len() - 1].map(|octets| (Peer::open(server.addr), octets));
+    asking.iter_mut().for_each(|(peer, octets)| peer.send_in_pieces([&request[..*octets]]));
+    echoes_at_once(&mut other);
+    Peer::connect(&server).close();
+    for (peer, octets) in &mut asking {
+        peer.send(&request[*octets..]);
+        peer.upgraded();
+    }
+    stuck[0].send(&frame[1..]);
+    stuck[0].expect_echo(&Frame::new(BINARY, noise(300, 11)));
+}
+
+/// A peer that always has more: its turn must end, though its input does not while others wait.
+pub(crate) fn peer_that_floods(binary: &Binary) {
+    let server = one_shard(binary);
+    let mut other = Peer::connect(&server);
+    let octets: Vec<u8> = (0..1000).flat_map(|number| message(number, 1000).masked()).collect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut peer = Peer::connect(&server);
+            peer.flood(&octets, &stop);
+            peer.reset();
+        });
+        wait::until("the flood runs", || {
+            let received = server.metrics().sum("ws_messages_received_total");
+            if received > 1000.0 { Ok(()) } else { Err(format!("{received} messages")) }
+        });
+        echoes_at_once(&mut other);
+        stop.store(true, Relaxed);
+    });
+}
+
+/// A message of 16 MiB on its way.
+pub(crate) fn peer_with_a_large_message(binary: &Binary) {
+    let server = one_shard(binary);
+    let mut other = Peer::connect(&server);
+    thread::scope(|scope| {
+        let large = scope.spawn(|| Peer::connect(&server).expect_echoes(&message(1, 16 << 20)));
+        while !large.is_finished() {
+            echoes_at_once(&mut other);
+        }
+    });
+}
+
+/// A RST in the middle of a frame, of a fragmented message, and of echoes that nobody will read.
+pub(crate) fn reset_in_the_middle(binary: &Binary) {
+    let server = one_shard(binary);
+    let mut other = Peer::connect(&server);
+    let frame = message(1, 300).masked();
+    for len in [1, 3, 7, 8, 9, 299] {
+        let mut peer = Peer::connect(&server);
+        peer.send_in_pieces([&frame[..len]]);
+        peer.reset();
+    }
+    let mut peer = Peer::connect(&server);
+    peer.say(&Frame::text("begun").more());
+    peer.reset();
+    let mut peer = Peer::connect(&server);
+    peer.send_until_full(&message(2, 1 << 20).masked().repeat(16));
+    peer.reset();
+    echoes_at_once(&mut other);
+    let metrics = server.metrics_agree(&[("ws_connections_active", 1), ("ws_connections_closed_total", 8)]);
+    assert_eq!(metrics.sum_where("ws_connections_closed_total", "reason", "reset"), 8.0, "got:\n{metrics}");
+    other.close();
+}
+
+/// A server with nothing to do does nothing, though peers are stuck in every way. The pause is what is measured.
+pub(crate) fn stuck_peers_use_no_processor(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peers = Peer::connect_many(&server, 4);
+    peers[0].send_in_pieces([&message(1, 300).masked()[..20]]);
+    peers[1].say(&Frame::text("begun").more());
+    peers[2].send_until_full(&message(2, 1 << 20).masked().repeat(64));
+    let _asking = Peer::open(server.addr);
+    let before = cpu_s(server.pid());
+    thread::sleep(Duration::from_millis(500));
+    let used = cpu_s(server.pid()) - before;
+    assert!(used <= 0.1, "expected: next to no processor time in half a second; got: {used} s");
+}

@@ -1,0 +1,181 @@
+//! The command line: what is wrong with it is said in one line.
+
+use crate::frame::Frame;
+use crate::server::{Binary, Finished, Setup};
+use crate::wire::Peer;
+use std::net::TcpListener;
+
+/// Runs it where it should fail; returns what was not as expected.
+fn fails(binary: &Binary, setup: Setup<'_>, code: i32, named: &str) -> Option<String> {
+    let Finished { code: got, stdout, stderr } = binary.run(setup);
+    let right = got == Some(code)
+        && stdout.is_empty()
+        && stderr.ends_with('\n')
+        && stderr.lines().count() == 1
+        && stderr.contains(named);
+    let Setup { flags, env, .. } = setup;
+    (!right).then(|| {
+        format!(
+            "{flags:?} {env:?}\n  expected: status {code}, nothing on stdout, one line with {named:?} on stderr\n  \
+             got: status {got:?}, stdout {stdout:?}, stderr {stderr:?}\n"
+        )
+    })
+}
+
+#[track_caller]
+fn none_of(wrong: impl Iterator<Item = Option<String>>) {
+    let wrong: String = wrong.flatten().collect();
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// Status 2, as is usual for a command line that is wrong.
+pub(crate) fn bad_values(binary: &Binary) {
+    let bad: &[&[&str]] = &[
+        &["--addr", "nowhere"],
+        &["--addr", "127.0.0.1"],
+        &["--addr", "127.0.0.1:65536"],
+        &["--addr", ""],
+        &["--admin-addr", "127.0.0.1:http"],
+        &["--max-connections", "many"],
+        &["--max-connections=-1"],
+        &["--max-connections", "0"],
+        &["--shards", "two"],
+        &["--shards", "0"],
+        &["--backlog", "long"],
+        &["--handshake-timeout", "soon"],
+        &["--handshake-timeout", "10"],
+        &["--idle-timeout", "5 parsecs"],
+        &["--ping-interval=-1s"],
+        &["--max-message-size", "huge"],
+        &["--max-message-size=-1"],
+        &["--drain-timeout", "1h2"],
+        &["--log", "shouting"],
+        &["--no-such-flag"],
+        &["--shards"],
+        &["stray"],
+    ];
+    none_of(bad.iter().map(|flags| {
+        fails(binary, Setup { flags, ..Setup::default() }, 2, flags[0].split('=').next().unwrap_or_default())
+    }));
+}
+
+pub(crate) fn bad_environment(binary: &Binary) {
+    let bad = [
+        ("WS_SHARDS", "two"),
+        ("WS_MAX_CONNECTIONS", "0"),
+        ("WS_IDLE_TIMEOUT", "soon"),
+        ("WS_ADDR", "nowhere"),
+    ];
+    none_of(bad.into_iter().map(|variable| {
+        let own_ports = variable.0 != "WS_ADDR";
+        fails(binary, Setup { env: &[variable], own_ports, ..Setup::default() }, 2, "")
+    }));
+}
+
+/// Status 1: the command line is right, but the machine will not have it.
+pub(crate) fn port_in_use(binary: &Binary) {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("its address").to_string();
+    none_of(["--addr", "--admin-addr"].into_iter().map(|flag| {
+        let flags = &[flag, addr.as_str()];
+        fails(binary, Setup { flags, ..Setup::default() }, 1, &addr)
+    }));
+}
+
+/// Two servers on one port would share its connections, unnoticed: shards do (SO_REUSEPORT), servers must not.
+pub(crate) fn port_in_use_by_another_server(binary: &Binary) {
+    let server = binary.serve(&[]);
+    none_of([("--addr", server.addr), ("--admin-addr", server.admin)].into_iter().map(|(flag, addr)| {
+        let addr = addr.to_string();
+        fails(binary, Setup { flags: &[flag, &addr], ..Setup::default() }, 1, &addr)
+    }));
+    Peer::connect(&server).expect_echoes(&Frame::text("the first one has it"));
+}
+
+/// 192.0.2.0/24 is for documentation (RFC 5737): nobody's own.
+pub(crate) fn address_not_local(binary: &Binary) {
+    none_of(["--addr", "--admin-addr"].into_iter().map(|flag| {
+        fails(binary, Setup { flags: &[flag, "192.0.2.1:8000"], ..Setup::default() }, 1, "192.0.2.1:8000")
+    }));
+}
+
+/// The port is free again at once, whatever its last connections went through.
+pub(crate) fn port_is_free_again(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let addr = server.addr.to_string();
+    let peers = Peer::connect_many(&server, 10);
+    drop(server);
+    drop(peers);
+    Peer::connect(&binary.serve(&["--addr", &addr])).close();
+}
+
+pub(crate) fn help_and_version(binary: &Binary) {
+    let help = binary.run(Setup { flags: &["--help"], ..Setup::default() });
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "--help");
+    for flag in [
+        "--addr",
+        "--admin-addr",
+        "--max-connections",
+        "--shards",
+        "--backlog",
+        "--handshake-timeout",
+        "--idle-timeout",
+        "--ping-interval",
+        "--max-message-size",
+        "--drain-timeout",
+        "--log",
+        "WS_SHARDS",
+    ] {
+        assert!(help.stdout.contains(flag), "expected: --help tells of {flag}; got: {}", help.stdout);
+    }
+    let version = binary.run(Setup { flags: &["--version"], ..Setup::default() });
+    assert_eq!((version.code, version.stderr.as_str()), (Some(0), ""), "--version");
+    assert_eq!(version.stdout.lines().count(), 1, "--version, got: {:?}", version.stdout);
+}
+
+/// Each flag may come from the environment; where both are there, the command line decides.
+pub(crate) fn environment(binary: &Binary) {
+    let env = &[("WS_MAX_CONNECTIONS", "1"), ("WS_SHARDS", "3"), ("WS_MAX_MESSAGE_SIZE", "1KiB")];
+    let server = binary.serve_with(Setup { env, ..Setup::default() });
+    server.metrics_agree(&[("ws_connections_limit", 1)]);
+    assert!(server.ready_line.contains("3 shards"), "got: {}", server.ready_line);
+    let mut peer = Peer::connect(&server);
+    peer.say(&Frame::text(&"x".repeat(1025)));
+    peer.expect_close(1009);
+    let flags = &["--max-connections", "7"];
+    let server = binary.serve_with(Setup { flags, env, ..Setup::default() });
+    server.metrics_agree(&[("ws_connections_limit", 7)]);
+}
+
+/// Every flag at once, in the ways that a duration and a size may be written.
+pub(crate) fn all_at_once(binary: &Binary) {
+    let server = binary.serve(&[
+        "--max-connections=50",
+        "--shards=2",
+        "--backlog=64",
+        "--handshake-timeout=1m",
+        "--idle-timeout=1h 30m",
+        "--ping-interval=0",
+        "--max-message-size=65536",
+        "--drain-timeout=1500ms",
+        "--log=debug",
+    ]);
+    let mut peer = Peer::connect(&server);
+    peer.expect_echoes(&Frame::text(&"x".repeat(65_536)));
+    peer.close();
+    let [stdout, _] = server.output();
+    assert_eq!(stdout.lines().count(), 1, "expected: logs on stderr; got on stdout: {stdout}");
+}
+
+/// The line that says the server is ready names it, its version and its addresses.
+pub(crate) fn line_at_start(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let version = binary.run(Setup { flags: &["--version"], ..Setup::default() }).stdout;
+    let (name, addr, admin) = (version.trim(), server.addr, server.admin);
+    let start = format!("{name}: ws://{addr}/echo, admin http://{admin}, ");
+    let line = &server.ready_line;
+    assert!(line.starts_with(&start) && line.ends_with(" connections"), "expected: {start}…\ngot: {line}");
+    let file = binary.0.rsplit('/').next().expect("a file name");
+    assert!(line.starts_with(file), "expected: its name, {file}; got: {line}");
+    assert_ne!((addr.port(), admin.port()), (0, 0));
+}

@@ -1,0 +1,164 @@
+//! The opening handshake, done well (RFC 6455, section 4).
+
+use crate::frame::{BINARY, Frame};
+use crate::http::Request;
+use crate::server::{Binary, Server};
+use crate::wire::Peer;
+use rustix::process::Signal;
+use tungstenite::handshake::derive_accept_key;
+
+/// Sends a handshake, hears it accepted, and that the connection echoes.
+#[track_caller]
+fn accepted(server: &Server, request: &Request) {
+    let mut peer = Peer::open(server.addr);
+    peer.send(&request.octets());
+    peer.upgraded();
+    peer.expect_echoes(&Frame::text("after the handshake"));
+    peer.close();
+}
+
+pub(crate) fn accepts_on_echo(binary: &Binary) {
+    accepted(&binary.serve(&[]), &Request::handshake("/echo"));
+}
+
+pub(crate) fn accepts_on_root(binary: &Binary) {
+    accepted(&binary.serve(&[]), &Request::handshake("/"));
+}
+
+/// The answer to a key is SHA-1 and base64 of it and of a fixed string (section 4.2.2, 5.4).
+pub(crate) fn answers_any_key(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for key in [
+        "AAAAAAAAAAAAAAAAAAAAAA==",
+        "/////////////////////w==",
+        "x3JJHMbDL1EzLkh9GBhXDw==",
+        "AQIDBAUGBwgJCgsMDQ4PEA==",
+    ] {
+        let mut peer = Peer::open(server.addr);
+        peer.send(&Request::handshake("/echo").with("Sec-WebSocket-Key", key).octets());
+        let response = peer.response_head();
+        let accept = derive_accept_key(key.as_bytes());
+        if response.field("Sec-WebSocket-Accept") != Some(&accept) {
+            peer.fail(&format!("the answer {accept} to the key {key}"), response);
+        }
+    }
+}
+
+/// Names of fields, and these values, in any case (section 4.2.1, items 3 and 4).
+pub(crate) fn takes_fields_in_any_case(binary: &Binary) {
+    let request = Request::handshake("/echo")
+        .with("hOST", "127.0.0.1")
+        .with("uPGRADE", "WebSOCKET")
+        .with("CONNECTION", "upGRADE")
+        .with("sec-websocket-version", "13")
+        .with("SEC-WEBSOCKET-KEY", crate::http::SAMPLE_KEY);
+    accepted(&binary.serve(&[]), &request);
+}
+
+/// Upgrade is one of several tokens, as browsers send it (section 4.2.1, item 4).
+pub(crate) fn takes_connection_as_a_list(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for list in ["keep-alive, Upgrade", "Upgrade, keep-alive", "keep-alive,upgrade ,foo"] {
+        accepted(&server, &Request::handshake("/echo").with("Connection", list));
+    }
+}
+
+/// White space around a value is no part of it (RFC 9112, section 5).
+pub(crate) fn takes_white_space_around_values(binary: &Binary) {
+    let request =
+        Request::handshake("/echo").with("Upgrade", "  websocket\t").with("Sec-WebSocket-Version", " 13 ");
+    accepted(&binary.serve(&[]), &request);
+}
+
+/// Extensions and subprotocols that the server does not know are declined by not naming them (sections 9.1, 4.2.2).
+pub(crate) fn declines_extensions_and_subprotocols(binary: &Binary) {
+    let request = Request::handshake("/echo")
+        .with("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
+        .with("Sec-WebSocket-Protocol", "chat, superchat")
+        .with("Origin", "http://example.com")
+        .with("Cookie", "a=b");
+    accepted(&binary.serve(&[]), &request);
+}
+
+/// A head of nearly 8 KiB is within the limit.
+pub(crate) fn takes_a_long_head(binary: &Binary) {
+    accepted(&binary.serve(&[]), &Request::handshake("/echo").with("Cookie", "c".repeat(7900)));
+}
+
+/// The first frame may be in the segment of the request.
+pub(crate) fn takes_a_frame_with_the_request(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let first = Frame::text("as early as can be");
+    let mut peer = Peer::open(server.addr);
+    peer.send(&[Request::handshake("/echo").octets(), first.masked()].concat());
+    peer.upgraded();
+    peer.expect_echo(&first);
+    peer.close();
+}
+
+/// So may the start of a message that is longer than any buffer.
+pub(crate) fn takes_a_large_frame_with_the_request(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let first = Frame::new(BINARY, super::noise(300_000, 13));
+    let mut peer = Peer::open(server.addr);
+    peer.send(&[Request::handshake("/echo").octets(), first.masked()].concat());
+    peer.upgraded();
+    peer.expect_echo(&first);
+    peer.close();
+}
+
+/// So may all there is to say, and the FIN behind it.
+pub(crate) fn takes_everything_with_the_request(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let messages = [Frame::text("one"), Frame::text("two")];
+    let mut peer = Peer::open(server.addr);
+    let frames = [messages[0].masked(), messages[1].masked(), Frame::close(1000, "").masked()].concat();
+    peer.send(&[Request::handshake("/echo").octets(), frames].concat());
+    peer.finish();
+    peer.upgraded();
+    messages.iter().for_each(|message| peer.expect_echo(message));
+    peer.expect_close(1000);
+}
+
+/// A request an octet at a time.
+pub(crate) fn takes_a_request_octet_by_octet(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::open(server.addr);
+    peer.send_in_pieces(Request::handshake("/echo").octets().chunks(1));
+    peer.upgraded();
+    peer.expect_echoes(&Frame::text("at last"));
+    peer.close();
+}
+
+/// Many wait in the backlog at once, some of whom have gone again: the server is stopped while they come.
+pub(crate) fn takes_a_burst(binary: &Binary) {
+    let server = binary.serve(&["--shards", "1", "--backlog", "400"]);
+    server.signal(Signal::STOP);
+    let mut peers: Vec<_> = (0..300).map(|_| Peer::open(server.addr)).collect();
+    peers.iter_mut().for_each(|peer| peer.send(&Request::handshake("/echo").octets()));
+    peers.drain(100..150).for_each(Peer::reset);
+    drop(peers.drain(100..150));
+    server.signal(Signal::CONT);
+    for peer in &mut peers {
+        peer.upgraded();
+        peer.expect_echoes(&Frame::text("one of many"));
+    }
+    server.metrics_agree(&[("ws_connections_active", 200)]);
+}
+
+/// A client of another make gets along with the server.
+pub(crate) fn gets_along_with_tungstenite(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let stream = std::net::TcpStream::connect(server.addr).expect("connect");
+    stream.set_read_timeout(Some(crate::wait::PATIENCE)).expect("SO_RCVTIMEO");
+    let (mut socket, response) =
+        tungstenite::client(format!("ws://{}/echo", server.addr), stream).expect("a handshake");
+    assert_eq!(response.status(), 101);
+    for message in [tungstenite::Message::text("Hello"), tungstenite::Message::binary(vec![7; 100_000])] {
+        socket.send(message.clone()).expect("a message sent");
+        assert_eq!(socket.read().expect("its echo"), message);
+    }
+    socket.close(None).expect("a Close sent");
+    let ended = std::iter::repeat_with(|| socket.read()).find_map(Result::err);
+    assert!(matches!(ended, Some(tungstenite::Error::ConnectionClosed)), "got: {ended:?}");
+}

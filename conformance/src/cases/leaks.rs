@@ -1,0 +1,108 @@
+//! Connections come and go, and leave nothing.
+
+use crate::frame::Frame;
+use crate::http::Request;
+use crate::process;
+use crate::server::{Binary, Server};
+use crate::wait;
+use crate::wire::Peer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::env;
+
+const ROUNDS: usize = 20;
+
+/// Connections a round: few, to be quick, or the full number where `CONFORMANCE_FULL` is set.
+fn connections_a_round() -> usize {
+    if env::var_os("CONFORMANCE_FULL").is_some() { 5000 } else { 200 }
+}
+
+/// What a connection that was not let go would show in.
+type Held = [(&'static str, usize); 6];
+
+fn held(server: &Server) -> Held {
+    let metrics = server.metrics();
+    let gauge = |name| (name, metrics.sum(name) as usize);
+    [
+        gauge("ws_connections_active"),
+        gauge("ws_tasks"),
+        gauge("process_open_fds"),
+        gauge("process_threads"),
+        ("threads in /proc", process::threads(server.pid())),
+        ("descriptors in /proc", process::descriptors(server.pid())),
+    ]
+}
+
+/// Opens many connections, uses each, and closes them: half with the closing handshake, half with a RST.
+fn round(server: &Server, count: usize) {
+    let mut peers = Peer::connect_many(server, count);
+    let message = Frame::text("here and gone");
+    peers.iter_mut().for_each(|peer| peer.say(&message));
+    peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
+    let kept = peers.split_off(count / 2);
+    peers.into_iter().for_each(Peer::reset);
+    kept.into_iter().for_each(Peer::close);
+}
+
+/// Twenty rounds: then all gauges, descriptors and threads are where they were after a first one.
+pub(crate) fn connections(binary: &Binary) {
+    let count = connections_a_round();
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as any process may");
+    let server = binary.serve(&["--max-connections", "6000", "--shards", "2"]);
+    round(&server, count);
+    server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", count)]);
+    let before = settled(&server);
+    (0..ROUNDS).for_each(|_| round(&server, count));
+    let total = (ROUNDS + 1) * count;
+    server.metrics_agree(&[
+        ("ws_connections_active", 0),
+        ("ws_connections_accepted_total", total),
+        ("ws_connections_closed_total", total),
+        ("ws_messages_sent_total", total),
+    ]);
+    is_back(&server, &before);
+}
+
+/// Connections that never became any: refused, plain, and cut off.
+pub(crate) fn refused_connections(binary: &Binary) {
+    let server = binary.serve(&["--max-connections", "10", "--shards", "2"]);
+    let before = settled(&server);
+    let request = Request::handshake("/echo").octets();
+    for i in 0..500 {
+        let mut peer = Peer::open(server.addr);
+        match i % 5 {
+            0 => {}
+            1 => peer.send(&request[..50]),
+            2 => peer.send(b"nonsense\r\n\r\n"),
+            3 => assert_eq!(server.get(server.addr, "/health").status, 200),
+            _ => peer.send(&request),
+        }
+        if i % 2 == 0 {
+            peer.reset();
+        }
+    }
+    is_back(&server, &before);
+    Peer::connect(&server).close();
+}
+
+/// What is held once it no longer changes: threads may still be on their way out.
+fn settled(server: &Server) -> Held {
+    let mut last = held(server);
+    wait::until("what is held stays the same", || {
+        let now = held(server);
+        let same = now == last;
+        last = now;
+        if same { Ok(()) } else { Err(format!("{last:?}")) }
+    });
+    last
+}
+
+/// Waits until no more is held than before. Less may be: another scrape may have been on its way out then.
+#[track_caller]
+fn is_back(server: &Server, before: &Held) {
+    wait::until(&format!("no more than {before:?}"), || {
+        let now = held(server);
+        let back = now.iter().zip(before).all(|((_, now), (_, before))| now <= before);
+        if back { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+}

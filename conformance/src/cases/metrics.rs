@@ -1,0 +1,178 @@
+//! The figures agree with what was done.
+
+use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG};
+use crate::process;
+use crate::server::{Binary, Server};
+use crate::wait;
+use crate::wire::Peer;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Every metric that a server has, and its type.
+const ALL: [(&str, &str); 18] = [
+    ("ws_build_info", "gauge"),
+    ("ws_connections_active", "gauge"),
+    ("ws_connections_accepted_total", "counter"),
+    ("ws_connections_closed_total", "counter"),
+    ("ws_connections_limit", "gauge"),
+    ("ws_connections_rejected_total", "counter"),
+    ("ws_handshake_seconds", "histogram"),
+    ("ws_messages_received_total", "counter"),
+    ("ws_messages_sent_total", "counter"),
+    ("ws_received_bytes_total", "counter"),
+    ("ws_sent_bytes_total", "counter"),
+    ("ws_tasks", "gauge"),
+    ("process_cpu_seconds_total", "counter"),
+    ("process_max_fds", "gauge"),
+    ("process_open_fds", "gauge"),
+    ("process_resident_memory_bytes", "gauge"),
+    ("process_start_time_seconds", "gauge"),
+    ("process_threads", "gauge"),
+];
+
+pub(crate) fn all_are_there(binary: &Binary) {
+    let server = binary.serve(&[]);
+    Peer::connect(&server).close();
+    let metrics = server.metrics();
+    for (name, kind) in ALL {
+        assert_eq!(metrics.kind(name), Some(kind), "type of {name}");
+        let series = if kind == "histogram" { format!("{name}_count") } else { name.to_string() };
+        assert!(metrics.sum(&series) >= 0.0, "{series}");
+    }
+    let buckets = metrics.buckets("ws_handshake_seconds");
+    assert!(buckets.is_sorted() && buckets.last() == Some(&1.0), "buckets of one handshake: {buckets:?}");
+    assert!((0.0..1.0).contains(&metrics.sum("ws_handshake_seconds_sum")), "got:\n{metrics}");
+    for label in ["stage", "version", "commit"] {
+        let values = metrics.label_values("ws_build_info", label);
+        assert!(values.len() == 1 && !values[0].is_empty(), "{label} of ws_build_info: {values:?}");
+        assert_eq!(metrics.sum("ws_build_info"), 1.0);
+    }
+}
+
+/// Both addresses tell the same.
+pub(crate) fn both_addresses_tell_the_same(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    peer.expect_echoes(&Frame::text("Hello"));
+    server.metrics_agree(&[("ws_messages_sent_total", 1)]);
+    let response = server.get(server.addr, "/metrics");
+    let metrics = crate::metrics::Metrics::parse(&response.body).expect("metrics on the main address");
+    for (name, sum) in
+        [("ws_connections_active", 1.0), ("ws_messages_received_total", 1.0), ("ws_sent_bytes_total", 5.0)]
+    {
+        assert_eq!(metrics.sum(name), sum, "{name} on the main address");
+    }
+}
+
+/// Messages and their payloads, not frames, nor control frames.
+pub(crate) fn messages_and_bytes(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peers = Peer::connect_many(&server, 3);
+    for peer in &mut peers {
+        peer.expect_echoes(&Frame::text("Hello"));
+        peer.expect_echoes(&Frame::new(BINARY, [0; 1000]));
+        peer.expect_echoes(&Frame::text(""));
+        peer.say_all(&[&Frame::text("frag").more(), &Frame::new(PING, "ping"), &Frame::new(PONG, "pong")]);
+        peer.expect_pong("ping");
+        peer.say(&Frame::new(CONTINUATION, "ments"));
+        peer.expect_echo(&Frame::text("fragments"));
+    }
+    let payload = 3 * (5 + 1000 + 9);
+    server.metrics_agree(&[
+        ("ws_connections_accepted_total", 3),
+        ("ws_connections_active", 3),
+        ("ws_connections_rejected_total", 0),
+        ("ws_connections_closed_total", 0),
+        ("ws_handshake_seconds_count", 3),
+        ("ws_messages_received_total", 12),
+        ("ws_messages_sent_total", 12),
+        ("ws_received_bytes_total", payload),
+        ("ws_sent_bytes_total", payload),
+    ]);
+    peers.into_iter().for_each(Peer::close);
+    server.metrics_agree(&[
+        ("ws_connections_accepted_total", 3),
+        ("ws_connections_active", 0),
+        ("ws_connections_closed_total", 3),
+        ("ws_messages_received_total", 12),
+    ]);
+}
+
+/// Each way to go has its count.
+pub(crate) fn reasons_of_closing(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for _ in 0..2 {
+        Peer::connect(&server).close();
+    }
+    let mut peer = Peer::connect(&server);
+    peer.say(&Frame::new(CLOSE, ""));
+    peer.expect(&Frame::new(CLOSE, ""));
+    peer.expect_end();
+    for _ in 0..4 {
+        drop(Peer::connect(&server));
+    }
+    for _ in 0..5 {
+        Peer::connect(&server).reset();
+    }
+    for wrong in [Frame::new(3, ""), Frame::new(CONTINUATION, ""), Frame::new(1, [0xff])] {
+        let mut peer = Peer::connect(&server);
+        peer.say(&wrong);
+        peer.expect_close_of(&[1002, 1007]);
+    }
+    let metrics = server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", 15)]);
+    for (reason, count) in
+        [("normal", 3.0), ("eof", 4.0), ("reset", 5.0), ("protocol", 3.0), ("idle", 0.0), ("shutdown", 0.0)]
+    {
+        let counted = metrics.sum_where("ws_connections_closed_total", "reason", reason);
+        assert_eq!(counted, count, "closed for the reason {reason}; got:\n{metrics}");
+    }
+}
+
+/// Refused handshakes are no connections, and whatever they count as, the sums agree.
+pub(crate) fn refused_handshakes(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for path in ["/echo", "/nothing", "/health"] {
+        server.get(server.addr, path);
+    }
+    let mut peer = Peer::connect(&server);
+    peer.expect_echoes(&Frame::text("Hello"));
+    wait::until("accepted = active + closed, active = 1", || {
+        let [accepted, active, closed] = server.metrics().connections();
+        match accepted == active + closed && active == 1.0 {
+            true => Ok(()),
+            false => Err(format!("accepted {accepted}, active {active}, closed {closed}")),
+        }
+    });
+}
+
+/// What the server says of its process is what the kernel says.
+pub(crate) fn process_figures(binary: &Binary) {
+    let server = binary.serve(&["--max-connections", "100"]);
+    let before = server.metrics();
+    let resident = process::resident_bytes(server.pid()) as f64;
+    let told = before.sum("process_resident_memory_bytes");
+    assert!((0.5..2.0).contains(&(told / resident)), "resident: told {told}, in fact {resident}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let age = now - before.sum("process_start_time_seconds");
+    assert!((-2.0..60.0).contains(&age), "process_start_time_seconds was {age} s ago");
+    assert!(before.sum("process_cpu_seconds_total") < 30.0);
+    wait::until("process_threads is the number of threads", || {
+        let told = server.metrics().sum("process_threads") as usize;
+        let threads = process::threads(server.pid());
+        if told == threads { Ok(()) } else { Err(format!("told {told}, in fact {threads}")) }
+    });
+    descriptors_follow_connections(&server, before.sum("process_open_fds"));
+}
+
+/// Each connection has a descriptor, or two or three where the server needs more for it.
+fn descriptors_follow_connections(server: &Server, before: f64) {
+    let peers = Peer::connect_many(server, 50);
+    let metrics = server.metrics_agree(&[("ws_connections_active", 50)]);
+    let more = metrics.sum("process_open_fds") - before;
+    assert!((45.0..=155.0).contains(&more), "50 connections, and process_open_fds grew by {more}");
+    assert!(metrics.sum("process_max_fds") >= metrics.sum("process_open_fds"));
+    peers.into_iter().for_each(Peer::close);
+    wait::until("process_open_fds is back", || {
+        let now = server.metrics().sum("process_open_fds");
+        if now <= before + 3.0 { Ok(()) } else { Err(format!("{before} before, {now} after")) }
+    });
+}

@@ -1,0 +1,62 @@
+//! Ping and Pong (RFC 6455, sections 5.5.2 and 5.5.3).
+
+use super::noise;
+use crate::frame::{BINARY, Frame, MAX_CONTROL_LEN, PING, PONG};
+use crate::server::Binary;
+use crate::wire::Peer;
+
+/// A Pong has the payload of the Ping.
+pub(crate) fn pong_has_the_payload(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    for len in [0, 1, 4, 124, MAX_CONTROL_LEN] {
+        let payload = noise(len, 6);
+        peer.say(&Frame::new(PING, &payload));
+        peer.expect_pong(&payload);
+    }
+    peer.close();
+}
+
+/// An unsolicited Pong is not answered: what is heard next is the echo.
+pub(crate) fn unsolicited_pong_is_ignored(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    peer.say_all(&[&Frame::new(PONG, "unasked"), &Frame::new(PONG, ""), &Frame::text("next")]);
+    peer.expect_echo(&Frame::text("next"));
+    peer.close();
+}
+
+/// Pongs and echoes come in the order of what they answer.
+pub(crate) fn pings_among_messages(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    for i in 0..10 {
+        let [ping, message] = [Frame::new(PING, [i]), Frame::new(BINARY, noise(2000, 7))];
+        peer.say_all(&[&message, &ping, &message]);
+        peer.expect_echo(&message);
+        peer.expect_pong([i]);
+        peer.expect_echo(&message);
+    }
+    peer.close();
+}
+
+/// Several Pings at once: the last one is answered, and of the others as many as the server likes, in order
+/// (section 5.5.3).
+pub(crate) fn ten_pings_in_a_segment(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    let pings: Vec<_> = (0..10).map(|i| Frame::new(PING, [i])).collect();
+    peer.say_all(&pings.iter().chain([&Frame::text("end")]).collect::<Vec<_>>());
+    let mut answered = vec![];
+    while answered.last() != Some(&9) {
+        match peer.hear() {
+            crate::wire::Heard::Frame(Frame { opcode: PONG, payload, .. }) => answered.extend(payload),
+            other => peer.fail("Pongs, the last with octet 9", other),
+        }
+    }
+    if !answered.is_sorted() {
+        peer.fail("Pongs in the order of the Pings", format!("{answered:?}"));
+    }
+    peer.expect_echo(&Frame::text("end"));
+    peer.close();
+}

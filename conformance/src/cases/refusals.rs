@@ -1,0 +1,148 @@
+//! The opening handshake, done badly (RFC 6455, section 4.2), and requests that are none.
+
+use crate::frame::Frame;
+use crate::http::{Request, Response};
+use crate::server::Binary;
+use crate::wire::Peer;
+
+/// Sends a request, hears that it is refused with one of these statuses, and that the server goes on serving.
+#[track_caller]
+fn refused(binary: &Binary, request: impl AsRef<[u8]>, statuses: &[u16]) -> Response {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::open(server.addr);
+    peer.send(request.as_ref());
+    let response = peer.plain_response();
+    if !statuses.contains(&response.status) {
+        peer.fail(&format!("one of the statuses {statuses:?}"), response);
+    }
+    let mut next = Peer::connect(&server);
+    next.expect_echoes(&Frame::text("the next one is well"));
+    next.close();
+    response
+}
+
+/// Refuses what asks for no (known) protocol: 426 says which one there is (RFC 9110, section 15.5.22).
+#[track_caller]
+fn upgrade_required(binary: &Binary, request: &Request) {
+    let response = refused(binary, request.octets(), &[426]);
+    let names_it = response.says("Upgrade", "websocket") && response.says("Sec-WebSocket-Version", "13");
+    assert!(names_it, "expected: Upgrade: websocket, Sec-WebSocket-Version: 13\ngot: {response}");
+}
+
+pub(crate) fn plain_get_of_echo(binary: &Binary) {
+    upgrade_required(binary, &Request::new("GET", "/echo"));
+}
+
+pub(crate) fn plain_get_of_root(binary: &Binary) {
+    upgrade_required(binary, &Request::new("GET", "/"));
+}
+
+/// Section 4.2.1, item 3.
+pub(crate) fn no_upgrade_field(binary: &Binary) {
+    upgrade_required(binary, &Request::handshake("/echo").without("Upgrade"));
+}
+
+/// Section 4.2.1, item 3.
+pub(crate) fn upgrade_to_something_else(binary: &Binary) {
+    upgrade_required(binary, &Request::handshake("/echo").with("Upgrade", "h2c"));
+}
+
+/// Section 4.2.1, item 4.
+pub(crate) fn no_connection_field(binary: &Binary) {
+    refused(binary, Request::handshake("/echo").without("Connection").octets(), &[400, 426]);
+}
+
+/// Section 4.2.1, item 4.
+pub(crate) fn connection_without_upgrade(binary: &Binary) {
+    refused(binary, Request::handshake("/echo").with("Connection", "keep-alive").octets(), &[400, 426]);
+}
+
+/// Section 4.4: the server says which version it speaks.
+pub(crate) fn wrong_version(binary: &Binary) {
+    for version in ["0", "8", "12", "14", "131", "thirteen"] {
+        let request = Request::handshake("/echo").with("Sec-WebSocket-Version", version);
+        let response = refused(binary, request.octets(), &[426]);
+        assert!(response.says("Sec-WebSocket-Version", "13"), "version {version}, got: {response}");
+    }
+}
+
+/// Section 4.2.1, item 6.
+pub(crate) fn no_version(binary: &Binary) {
+    refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Version").octets(), &[400, 426]);
+}
+
+/// Section 4.2.1, item 5.
+pub(crate) fn no_key(binary: &Binary) {
+    refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Key").octets(), &[400]);
+}
+
+/// Section 4.2.1, item 5: base64 of 16 octets.
+pub(crate) fn bad_key(binary: &Binary) {
+    for key in ["", "short", "AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA=", "!!!!!!!!!!!!!!!!!!!!!!=="] {
+        refused(binary, Request::handshake("/echo").with("Sec-WebSocket-Key", key).octets(), &[400]);
+    }
+}
+
+/// RFC 9112, section 3.2.
+pub(crate) fn no_host(binary: &Binary) {
+    refused(binary, Request::handshake("/echo").without("Host").octets(), &[400]);
+}
+
+/// Section 4.2.1, item 1: HTTP/1.1 or higher.
+pub(crate) fn http_1_0(binary: &Binary) {
+    refused(binary, Request::handshake("/echo").line("GET /echo HTTP/1.0").octets(), &[400, 426, 505]);
+}
+
+pub(crate) fn malformed_requests(binary: &Binary) {
+    for malformed in [
+        "nonsense\r\n\r\n",
+        "GET /echo\r\n\r\n",
+        "GET  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /echo HTTP/one\r\nHost: a\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nHost: a\r\nno colon here\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nHost: a\r\nbad name: b\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03 the hello of TLS\r\n\r\n",
+    ] {
+        refused(binary, malformed, &[400]);
+    }
+}
+
+/// Any method but GET (section 4.2.1, item 1), and the answer says which there are (RFC 9110, section 15.5.6).
+pub(crate) fn other_methods(binary: &Binary) {
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
+        let request = Request::handshake("/echo").line(&format!("{method} /echo HTTP/1.1"));
+        let response = refused(binary, request.octets(), &[405]);
+        assert!(
+            response.field("Allow").is_some_and(|allow| allow.contains("GET")),
+            "{method}, got: {response}"
+        );
+    }
+}
+
+/// The content of a refused request does no harm: it is not met with a reset, which could destroy the answer.
+pub(crate) fn post_with_content(binary: &Binary) {
+    const LEN: usize = 8 << 20;
+    let head = Request::new("POST", "/echo").with("Content-Length", LEN.to_string()).octets();
+    refused(binary, [head, vec![b'x'; LEN]].concat(), &[405]);
+}
+
+pub(crate) fn unknown_path(binary: &Binary) {
+    refused(binary, Request::handshake("/chat").octets(), &[404]);
+}
+
+/// RFC 6585, section 5.
+pub(crate) fn head_too_long(binary: &Binary) {
+    let long = Request::handshake("/echo").with("Cookie", "c".repeat(9000));
+    refused(binary, long.octets(), &[431]);
+    let many = (0..500)
+        .fold(Request::handshake("/echo"), |request, i| request.with(&format!("X-{i}"), "filler filler"));
+    refused(binary, many.octets(), &[431, 400]);
+}
+
+/// A head that never ends is refused when it is too long, not when it is over.
+pub(crate) fn endless_head(binary: &Binary) {
+    let start = Request::handshake("/echo").octets();
+    let start = &start[..start.len() - 2];
+    refused(binary, [start, b"Cookie: ", &vec![b'c'; 300_000]].concat(), &[431]);
+}

@@ -1,0 +1,110 @@
+//! Messages over the limit are refused with 1009 (RFC 6455, sections 7.4.1 and 10.4), and memory grows with what
+//! has arrived, never with what a header declares.
+
+use super::noise;
+use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
+use crate::process::resident_bytes;
+use crate::server::{Binary, Server};
+use crate::wait;
+use crate::wire::Peer;
+
+const LIMIT: usize = 1024;
+
+fn limited(binary: &Binary) -> Server {
+    binary.serve(&["--max-message-size", "1KiB"])
+}
+
+pub(crate) fn at_the_limit(binary: &Binary) {
+    let server = limited(binary);
+    let mut peer = Peer::connect(&server);
+    let message = Frame::new(BINARY, noise(LIMIT, 9));
+    peer.expect_echoes(&message);
+    let (head, tail) = message.payload.split_at(LIMIT / 2);
+    peer.say_all(&[
+        &Frame::new(BINARY, head).more(),
+        &Frame::new(PING, "p"),
+        &Frame::new(CONTINUATION, tail),
+    ]);
+    peer.expect_pong("p");
+    peer.expect_echo(&message);
+    peer.close();
+}
+
+pub(crate) fn one_octet_over(binary: &Binary) {
+    let server = limited(binary);
+    for opcode in [TEXT, BINARY] {
+        let mut peer = Peer::connect(&server);
+        peer.say_all(&[&Frame::text("before"), &Frame::new(opcode, vec![b'x'; LIMIT + 1])]);
+        peer.expect_echo(&Frame::text("before"));
+        peer.expect_close(1009);
+    }
+}
+
+/// The sum of the fragments counts.
+pub(crate) fn over_by_fragments(binary: &Binary) {
+    let server = limited(binary);
+    let mut peer = Peer::connect(&server);
+    let fragment = Frame::new(CONTINUATION, [b'x'; 200]).more();
+    peer.say(&Frame::text("").more());
+    (0..=LIMIT / 200).for_each(|_| peer.say(&fragment));
+    peer.expect_close(1009);
+}
+
+/// The header alone is enough to refuse it.
+pub(crate) fn declared_only(binary: &Binary) {
+    let server = limited(binary);
+    for len in [LIMIT + 1, 65_535, 65_536, 1 << 30] {
+        let mut peer = Peer::connect(&server);
+        peer.send(&Frame::new(BINARY, "").declaring(len as u64));
+        peer.expect_close(1009);
+        let mut peer = Peer::connect(&server);
+        peer.say(&Frame::text("some").more());
+        peer.send(&Frame::new(CONTINUATION, "").declaring(len as u64));
+        peer.expect_close(1009);
+    }
+}
+
+/// A length that no memory holds, and one that overflows when something is added to it.
+pub(crate) fn absurd_lengths(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for len in [1 << 40, 1 << 62, i64::MAX as u64] {
+        let mut peer = Peer::connect(&server);
+        peer.send(&Frame::new(BINARY, "").declaring(len));
+        peer.expect_close(1009);
+        let mut peer = Peer::connect(&server);
+        peer.say(&Frame::text("some").more());
+        peer.send(&Frame::new(CONTINUATION, "").declaring(len));
+        peer.expect_close(1009);
+    }
+}
+
+/// A hundred headers that declare 15 MiB each, and little that arrives.
+pub(crate) fn declared_is_not_allocated(binary: &Binary) {
+    const ALLOWED_BYTES: u64 = 100 * (64 << 10);
+    let server = binary.serve(&[]);
+    let mut peers = Peer::connect_many(&server, 100);
+    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("warm")));
+    let before = resident_bytes(server.pid());
+    let start = [Frame::new(BINARY, "").declaring(15 << 20), vec![0; 1000]].concat();
+    peers.iter_mut().for_each(|peer| peer.send_in_pieces([&start[..]]));
+    let grown = resident_bytes(server.pid()).saturating_sub(before);
+    assert!(grown <= ALLOWED_BYTES, "expected: at most {ALLOWED_BYTES} bytes more; got: {grown} bytes more");
+}
+
+/// Memory for large messages is given back, at the latest with the connection. What the allocator keeps for later
+/// is a fraction of it.
+pub(crate) fn large_messages_leave_nothing_behind(binary: &Binary) {
+    const ALLOWED_BYTES: u64 = 40 << 20;
+    let server = binary.serve(&[]);
+    Peer::connect(&server).expect_echoes(&Frame::text("warm"));
+    let before = resident_bytes(server.pid());
+    let large = Frame::new(BINARY, noise(4 << 20, 10));
+    let mut peers = Peer::connect_many(&server, 20);
+    peers.iter_mut().for_each(|peer| peer.expect_echoes(&large));
+    peers.into_iter().for_each(Peer::close);
+    server.metrics_agree(&[("ws_connections_active", 0)]);
+    wait::until(&format!("at most {ALLOWED_BYTES} bytes more than before"), || {
+        let grown = resident_bytes(server.pid()).saturating_sub(before);
+        if grown <= ALLOWED_BYTES { Ok(()) } else { Err(format!("{grown} bytes more")) }
+    });
+}

@@ -1,0 +1,149 @@
+//! Time limits: on the handshake, on silence, and the Pings that break it.
+
+use crate::frame::{Frame, PING, PONG};
+use crate::http::Request;
+use crate::server::{Binary, Server};
+use crate::wait::AT_ONCE;
+use crate::wire::{Heard, Peer};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The time limit in these cases. A pause in them is a peer's pace: what is measured, not what is hoped for.
+const LIMIT: Duration = Duration::from_millis(800);
+const PACE: Duration = Duration::from_millis(100);
+
+#[track_caller]
+fn in_time(took: Duration) {
+    let (least, most) = (LIMIT / 2, LIMIT * 2 + AT_ONCE);
+    assert!((least..most).contains(&took), "expected: closed after {LIMIT:?}; got: after {took:?}");
+}
+
+/// A handshake that is not begun, or not finished.
+pub(crate) fn handshake_not_finished(binary: &Binary) {
+    let server = binary.serve(&["--handshake-timeout", "800ms"]);
+    let request = Request::handshake("/echo").octets();
+    let mut peers = [0, 1, 60, request.len() - 1].map(|octets| (Peer::open(server.addr), octets));
+    let start = Instant::now();
+    peers.iter_mut().for_each(|(peer, octets)| peer.send_in_pieces([&request[..*octets]]));
+    for (peer, _) in &mut peers {
+        peer.expect_end_at_last();
+        in_time(start.elapsed());
+    }
+    let mut in_time = Peer::connect(&server);
+    thread::sleep(LIMIT * 2);
+    in_time.expect_echoes(&Frame::text("the limit is on the handshake only"));
+    server.metrics_agree(&[("ws_connections_active", 1)]);
+}
+
+/// A request that trickles in is not spared, though it is never silent.
+pub(crate) fn handshake_that_trickles(binary: &Binary) {
+    let server = binary.serve(&["--handshake-timeout", "800ms"]);
+    let mut peer = Peer::open(server.addr);
+    let start = Instant::now();
+    for octet in Request::handshake("/echo").octets().chunks(1) {
+        if peer.try_send(octet).is_err() || peer.has_ended() {
+            break;
+        }
+        thread::sleep(PACE);
+    }
+    in_time(start.elapsed());
+}
+
+fn idle_server(binary: &Binary, more: &[&str]) -> Server {
+    binary.serve(&[&["--idle-timeout", "800ms", "--shards", "1"], more].concat())
+}
+
+/// Silent from the start, since an echo, and within a frame. Then the figures say why they were closed.
+pub(crate) fn silent_peers_are_closed(binary: &Binary) {
+    let server = idle_server(binary, &[]);
+    let mut peers = Peer::connect_many(&server, 3);
+    peers[1].expect_echoes(&Frame::text("Hello"));
+    peers[2].send_in_pieces([&Frame::text("Hello").masked()[..7]]);
+    let start = Instant::now();
+    for peer in &mut peers {
+        peer.expect_end_at_last();
+        in_time(start.elapsed());
+    }
+    let metrics = server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", 3)]);
+    let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
+    assert_eq!(idle, 3.0, "closed for the reason idle; got:\n{metrics}");
+}
+
+/// Whoever talks stays: with messages, with Pings, or with Pongs that nobody asked for.
+pub(crate) fn talking_peers_stay(binary: &Binary) {
+    let server = idle_server(binary, &[]);
+    let mut peers = Peer::connect_many(&server, 3);
+    let start = Instant::now();
+    while start.elapsed() < LIMIT * 3 {
+        peers[0].expect_echoes(&Frame::text("still here"));
+        peers[1].say(&Frame::new(PING, "still here"));
+        peers[1].expect_pong("still here");
+        peers[2].say(&Frame::new(PONG, "still here"));
+        thread::sleep(PACE);
+    }
+    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("and here")));
+}
+
+/// Without the flag, silence is as long as one likes.
+pub(crate) fn silence_is_allowed_by_default(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    thread::sleep(LIMIT * 2);
+    peer.expect_echoes(&Frame::text("here I am"));
+}
+
+/// Hears Pings, and answers them, until `until`; returns how many there were.
+#[track_caller]
+fn answer_pings(peer: &mut Peer, until: Instant) -> usize {
+    let mut count = 0;
+    while Instant::now() < until {
+        match peer.hear() {
+            Heard::Frame(frame) if frame.opcode == PING => peer.say(&Frame::new(PONG, frame.payload)),
+            other => peer.fail("a Ping", other),
+        }
+        count += 1;
+    }
+    count
+}
+
+/// A peer that only answers the server's Pings is alive; one that does not is closed.
+pub(crate) fn pings_keep_a_peer(binary: &Binary) {
+    let server = idle_server(binary, &["--ping-interval", "200ms"]);
+    let [mut alive, mut dead] = [Peer::connect(&server), Peer::connect(&server)];
+    answer_pings(&mut alive, Instant::now() + LIMIT * 3);
+    dead.expect_end_at_last();
+    alive.say(&Frame::text("alive"));
+    alive.expect_echo_among_pings(&Frame::text("alive"));
+    let metrics = server.metrics_agree(&[("ws_connections_active", 1)]);
+    assert_eq!(metrics.sum_where("ws_connections_closed_total", "reason", "idle"), 1.0, "got:\n{metrics}");
+}
+
+/// Every interval, to everyone, with a limit on silence or without.
+pub(crate) fn pings_come_every_interval(binary: &Binary) {
+    let server = binary.serve(&["--ping-interval", "200ms", "--shards", "2"]);
+    let mut peers = Peer::connect_many(&server, 6);
+    let until = Instant::now() + Duration::from_secs(2);
+    thread::scope(|scope| {
+        for peer in &mut peers {
+            scope.spawn(move || {
+                let count = answer_pings(peer, until);
+                if !(4..=16).contains(&count) {
+                    peer.fail("about 10 Pings in 2 s", count);
+                }
+            });
+        }
+    });
+    server.metrics_agree(&[("ws_messages_sent_total", 0), ("ws_sent_bytes_total", 0)]);
+}
+
+/// Pings stand between messages, never within a frame.
+pub(crate) fn pings_among_echoes(binary: &Binary) {
+    let server = binary.serve(&["--ping-interval", "50ms"]);
+    let mut peer = Peer::connect(&server);
+    let message = Frame::new(crate::frame::BINARY, super::noise(300_000, 12));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(500) {
+        peer.say(&message);
+        peer.expect_echo_among_pings(&message);
+    }
+}

@@ -1,0 +1,149 @@
+//! The figures a server gives at `/metrics`, in Prometheus' text format.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One scrape.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    samples: Vec<Sample>,
+    types: BTreeMap<String, String>,
+}
+
+/// A line such as `name{label="value"} 1`.
+#[derive(Debug)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+impl Metrics {
+    /// Reads a scrape.
+    ///
+    /// # Errors
+    /// The first line that is not as the format has it.
+    pub fn parse(text: &str) -> Result<Metrics, String> {
+        let mut metrics = Metrics { samples: vec![], types: BTreeMap::new() };
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if let Some(of) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = of.split_once(' ').ok_or_else(|| format!("a bad TYPE line: {line}"))?;
+                if metrics.types.insert(name.into(), kind.into()).is_some() {
+                    return Err(format!("a second TYPE line for {name}"));
+                }
+            } else if !line.starts_with('#') {
+                metrics.samples.push(sample(line).ok_or_else(|| format!("a bad line: {line}"))?);
+            }
+        }
+        match text.ends_with('\n') {
+            true => Ok(metrics),
+            false => Err("no newline at the end of the last line".into()),
+        }
+    }
+
+    /// The sum of all series of this name.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn sum(&self, name: &str) -> f64 {
+        let mut values = self.samples.iter().filter(|sample| sample.name == name).map(|sample| sample.value);
+        let first = values.next().unwrap_or_else(|| panic!("expected a series {name}; got:\n{self}"));
+        first + values.sum::<f64>()
+    }
+
+    /// The sum of the series of this name that carry this label: 0 where there is none (yet).
+    pub fn sum_where(&self, name: &str, label: &str, value: &str) -> f64 {
+        let carries = |sample: &&Sample| sample.labels.iter().any(|(l, v)| l == label && v == value);
+        self.samples
+            .iter()
+            .filter(|sample| sample.name == name)
+            .filter(carries)
+            .map(|sample| sample.value)
+            .sum()
+    }
+
+    /// The values that a label has among the series of this name.
+    pub fn label_values(&self, name: &str, label: &str) -> Vec<&str> {
+        let series = self.samples.iter().filter(|sample| sample.name == name);
+        series
+            .flat_map(|sample| &sample.labels)
+            .filter(|(l, _)| l == label)
+            .map(|(_, v)| v.as_str())
+            .collect()
+    }
+
+    /// The buckets of a histogram, in the order in which they are told.
+    pub fn buckets(&self, name: &str) -> Vec<f64> {
+        let series = format!("{name}_bucket");
+        self.samples.iter().filter(|sample| sample.name == series).map(|sample| sample.value).collect()
+    }
+
+    /// The declared type of a metric.
+    pub fn kind(&self, name: &str) -> Option<&str> {
+        self.types.get(name).map(String::as_str)
+    }
+
+    /// What the server says of connections: accepted, active, closed.
+    pub fn connections(&self) -> [f64; 3] {
+        ["ws_connections_accepted_total", "ws_connections_active", "ws_connections_closed_total"]
+            .map(|name| self.sum(name))
+    }
+}
+
+/// The server's own series, those of a histogram's buckets aside: what a failure is understood by.
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = |sample: &&Sample| sample.name.starts_with("ws_") && !sample.name.ends_with("_bucket");
+        self.samples.iter().filter(own).try_for_each(|Sample { name, labels, value }| {
+            let labels: String = labels.iter().map(|(label, value)| format!(" {label}={value}")).collect();
+            writeln!(f, "  {name}{labels}: {value}")
+        })
+    }
+}
+
+/// Reads a sample. Values of labels with a comma or a quote in them are not understood: no server here has them.
+fn sample(line: &str) -> Option<Sample> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let (name, labels) = match series.split_once('{') {
+        None => (series, ""),
+        Some((name, labels)) => (name, labels.strip_suffix('}')?.trim_end_matches(',')),
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    if name.is_empty() || !name.chars().all(legal) {
+        return None;
+    }
+    let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
+        let (name, value) = label.split_once('=')?;
+        Some((name.trim().to_string(), value.strip_prefix('"')?.strip_suffix('"')?.to_string()))
+    });
+    Some(Sample { name: name.into(), labels: labels.collect::<Option<_>>()?, value: value.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# HELP a What a is.\n# TYPE a counter\na{reason=\"x\",shard=\"0\"} 1\na{reason=\"y\"} 2.5\n\
+                        # TYPE b gauge\nb 7e3\n";
+
+    #[test]
+    fn sums_over_labels() {
+        let metrics = Metrics::parse(TEXT).expect("well formed");
+        assert_eq!(metrics.sum("a"), 3.5);
+        assert_eq!(metrics.sum("b"), 7000.0);
+        assert_eq!(metrics.sum_where("a", "reason", "y"), 2.5);
+        assert_eq!(metrics.sum_where("a", "reason", "z"), 0.0);
+        assert_eq!(metrics.label_values("a", "reason"), ["x", "y"]);
+        assert_eq!((metrics.kind("a"), metrics.kind("c")), (Some("counter"), None));
+    }
+
+    #[test]
+    fn mistakes_are_seen() {
+        for wrong in
+            ["a 1", "a\n", "a{x=1} 1\n", "a{x=\"1\" 1\n", "a b c\n", "# TYPE a gauge\n# TYPE a gauge\n"]
+        {
+            assert!(Metrics::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the kernel says of a process (proc(5)).
+
+use std::fs;
+
+/// Bytes of physical memory that it has mapped. From `smaps_rollup`, which is exact: `status` is not.
+pub(crate) fn resident_bytes(pid: u32) -> u64 {
+    let text =
+        fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup of a living server");
+    let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).expect("a line with Rss");
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("Rss in kB") * 1024
+}
+
+/// How many threads it has.
+pub(crate) fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server").count()
+}
+
+/// How many descriptors its threads see, added up: each thread may have a descriptor table of its own, so the
+/// table of the first one does not show them all.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
+    let tables = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok());
+    tables.map(Iterator::count).sum()
+}
+
+/// Seconds of processor time that it has used, in ticks of 1/100 s (`USER_HZ`).
+pub(crate) fn cpu_s(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat of a living server");
+    let (_, after_name) = text.rsplit_once(')').expect("a name in brackets");
+    let ticks = |field| after_name.split_whitespace().nth(field).and_then(|ticks| ticks.parse::<f64>().ok());
+    (ticks(11).expect("utime") + ticks(12).expect("stime")) / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_of_this_process() {
+        let pid = std::process::id();
+        assert!(resident_bytes(pid) > 100_000);
+        assert!(threads(pid) >= 1);
+        assert!(descriptors(pid) >= 3);
+        assert!(cpu_s(pid) >= 0.0);
+    }
+}

@@ -1,0 +1,241 @@
+//! A server's process: started on ports of its own, watched, stopped, and killed if a test fails.
+
+use crate::http::{Request, Response};
+use crate::metrics::Metrics;
+use crate::wait;
+use crate::wire::Peer;
+use rustix::process::{Pid, Signal, kill_process};
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// The program under test, by its path.
+pub(crate) struct Binary(pub &'static str);
+
+/// How to start it.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// Flags.
+    pub flags: &'a [&'a str],
+    /// Variables of the environment.
+    pub env: &'a [(&'a str, &'a str)],
+    /// The limit on descriptors, soft and hard.
+    pub nofile: Option<u32>,
+    /// Whether it chooses its ports itself, where the flags do not.
+    pub own_ports: bool,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Setup { flags: &[], env: &[], nofile: None, own_ports: true }
+    }
+}
+
+impl Binary {
+    /// Starts a server and waits until it is ready.
+    #[track_caller]
+    pub fn serve(&self, flags: &[&str]) -> Server {
+        self.serve_with(Setup { flags, ..Setup::default() })
+    }
+
+    /// The same, with more to set.
+    #[track_caller]
+    pub fn serve_with(&self, setup: Setup<'_>) -> Server {
+        let process = Process::start(self, setup);
+        let ready_line = process.first_line();
+        let [addr, admin] = ["ws://", "http://"].map(|scheme| address(&ready_line, scheme));
+        let (Some(addr), Some(admin)) = (addr, admin) else {
+            panic!("expected a line with ws://ADDR/echo and http://ADDR on stdout; got: {ready_line:?}")
+        };
+        Server { process, addr, admin, ready_line }
+    }
+
+    /// Runs it where it should end by itself.
+    #[track_caller]
+    pub fn run(&self, setup: Setup<'_>) -> Finished {
+        let mut process = Process::start(self, setup);
+        let status = process.exit();
+        Finished { code: status.code(), stdout: process.stdout.text(), stderr: process.stderr.text() }
+    }
+}
+
+/// What a program left that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Its exit status, unless a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The address behind `scheme` in the line that says the server is ready.
+fn address(line: &str, scheme: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(scheme)?;
+    rest.split(['/', ',', ' ']).next()?.parse().ok()
+}
+
+/// A running server.
+pub(crate) struct Server {
+    process: Process,
+    /// Where it serves.
+    pub addr: SocketAddr,
+    /// Where it tells how it is.
+    pub admin: SocketAddr,
+    /// What it said when it was ready.
+    pub ready_line: String,
+}
+
+impl Server {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// What it has written to stdout, and to stderr.
+    pub fn output(&self) -> [String; 2] {
+        [self.process.stdout.text(), self.process.stderr.text()]
+    }
+
+    /// A plain request to an address, as a rule [`Server::addr`] or [`Server::admin`].
+    #[track_caller]
+    pub fn get(&self, addr: SocketAddr, path: &str) -> Response {
+        let mut peer = Peer::open(addr);
+        peer.send(&Request::new("GET", path).with("Connection", "close").octets());
+        peer.plain_response()
+    }
+
+    /// A scrape of the admin address.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        let response = self.get(self.admin, "/metrics");
+        assert_eq!(response.status, 200, "status of /metrics on the admin address");
+        Metrics::parse(&response.body).unwrap_or_else(|mistake| panic!("in the metrics: {mistake}"))
+    }
+
+    /// Scrapes until each of these sums is what it should be.
+    #[track_caller]
+    pub fn metrics_agree(&self, expected: &[(&str, usize)]) -> Metrics {
+        let wanted = expected.iter().map(|(name, sum)| format!("{name} {sum}; ")).collect::<String>();
+        wait::until(&wanted, || {
+            let metrics = self.metrics();
+            let wrong = expected.iter().filter(|(name, sum)| metrics.sum(name) != *sum as f64);
+            let wrong = wrong.map(|(name, _)| format!("{name} {}; ", metrics.sum(name))).collect::<String>();
+            if wrong.is_empty() { Ok(metrics) } else { Err(wrong) }
+        })
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.process.child);
+        kill_process(pid, signal).expect("signal a child of our own");
+    }
+
+    /// Waits until it ends.
+    #[track_caller]
+    pub fn exit(&mut self) -> ExitStatus {
+        self.process.exit()
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.process.child.try_wait().expect("wait for a child").is_none()
+    }
+}
+
+/// A child process whose output is collected, and that does not outlive its test.
+struct Process {
+    child: Child,
+    command: String,
+    stdout: Output,
+    stderr: Output,
+}
+
+impl Process {
+    fn start(binary: &Binary, setup: Setup<'_>) -> Process {
+        let mut command = match setup.nofile {
+            None => Command::new(binary.0),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string(), binary.0]);
+                shell
+            }
+        };
+        command.args(setup.flags);
+        let own = |flag: &&str| setup.own_ports && !setup.flags.contains(flag);
+        for flag in ["--addr", "--admin-addr"].into_iter().filter(own) {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WS_")) {
+            command.env_remove(name);
+        }
+        command.envs(setup.env.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdout = Output::collect(child.stdout.take().expect("piped"));
+        let stderr = Output::collect(child.stderr.take().expect("piped"));
+        Process { child, command: format!("{command:?}"), stdout, stderr }
+    }
+
+    /// The first line on stdout, as soon as it is there.
+    #[track_caller]
+    fn first_line(&self) -> String {
+        wait::until("a line on stdout that says the server is ready", || {
+            let text = self.stdout.text();
+            text.split_once('\n').map(|(line, _)| line.to_string()).ok_or(format!("{text:?}"))
+        })
+    }
+
+    #[track_caller]
+    fn exit(&mut self) -> ExitStatus {
+        let status = wait::until("the process ends", || {
+            self.child.try_wait().expect("wait for a child").ok_or("it still runs".to_string())
+        });
+        wait::until("stdout and stderr end", || match self.stdout.ended() && self.stderr.ended() {
+            true => Ok(()),
+            false => Err("another process has them open".to_string()),
+        });
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, and that is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {}\n--- stdout:\n{}--- stderr:", self.command, self.stdout.text());
+            eprintln!("{}---", self.stderr.text());
+        }
+    }
+}
+
+/// What a process writes, collected as it does, so that it never waits for a reader.
+struct Output(Arc<Mutex<(Vec<u8>, bool)>>);
+
+impl Output {
+    fn collect(from: impl Read + Send + 'static) -> Output {
+        let shared = Arc::new(Mutex::new((vec![], false)));
+        let output = Output(Arc::clone(&shared));
+        thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = vec![];
+            while from.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).0.append(&mut line);
+            }
+            shared.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        });
+        output
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner).0).into_owned()
+    }
+
+    fn ended(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+}

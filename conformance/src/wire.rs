@@ -1,0 +1,299 @@
+//! A peer that sends whatever octets it is told to, and is strict about those it gets.
+
+mod expect;
+
+use crate::frame::{Frame, excerpt};
+use crate::http::Request;
+use crate::server::Server;
+use crate::unread;
+use crate::wait::PATIENCE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long a socket that takes nothing more must stay so to count as full for good.
+const STALL: Duration = Duration::from_millis(300);
+
+/// How much of what went before is told when an expectation fails.
+const TOLD: usize = 24;
+
+/// One end of a connection. Whatever it expects and does not get is a panic that says what went before.
+pub(crate) struct Peer {
+    stream: TcpStream,
+    inbox: Vec<u8>,
+    /// How much of the inbox was heard.
+    heard: usize,
+    end: Option<End>,
+    story: VecDeque<String>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server closed it (FIN).
+    Eof,
+    /// The server broke it (RST).
+    Reset,
+}
+
+/// What a peer hears next.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Frame(Frame),
+    End(End),
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Heard::Frame(frame) => frame.fmt(f),
+            Heard::End(End::Eof) => write!(f, "the end of the connection"),
+            Heard::End(End::Reset) => write!(f, "a connection reset"),
+        }
+    }
+}
+
+/// Opening and closing.
+impl Peer {
+    /// A TCP connection, with nothing sent yet.
+    #[track_caller]
+    pub fn open(addr: SocketAddr) -> Peer {
+        Peer::try_open(addr).unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"))
+    }
+
+    /// The same, where it may be refused.
+    pub fn try_open(addr: SocketAddr) -> io::Result<Peer> {
+        let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Peer { stream, inbox: vec![], heard: 0, end: None, story: VecDeque::new() })
+    }
+
+    /// A WebSocket.
+    #[track_caller]
+    pub fn connect(server: &Server) -> Peer {
+        let mut peer = Peer::open(server.addr);
+        peer.send(&Request::handshake("/echo").octets());
+        peer.upgraded();
+        peer
+    }
+
+    /// As many of them.
+    #[track_caller]
+    pub fn connect_many(server: &Server, count: usize) -> Vec<Peer> {
+        (0..count).map(|_| Peer::connect(server)).collect()
+    }
+
+    /// Says that nothing more will be sent (FIN), and goes on hearing.
+    pub fn finish(&mut self) {
+        self.tell("sends nothing more".into());
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Breaks the connection with a RST.
+    pub fn reset(self) {
+        sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("SO_LINGER");
+    }
+
+    /// Closes with the closing handshake (RFC 6455, section 7), which must go well.
+    #[track_caller]
+    pub fn close(mut self) {
+        self.say(&Frame::close(1000, ""));
+        self.expect_close(1000);
+    }
+
+    /// Panics with what was expected, what came, and what went before.
+    #[track_caller]
+    pub fn fail(&self, expected: &str, got: impl fmt::Display) -> ! {
+        let before: String = self.story.iter().map(|line| format!("  {line}\n")).collect();
+        panic!("expected: {expected}\ngot: {got}\nbefore:\n{before}")
+    }
+
+    fn tell(&mut self, line: String) {
+        if self.story.len() == TOLD {
+            self.story.pop_front();
+        }
+        self.story.push_back(line);
+    }
+}
+
+/// Sending.
+impl Peer {
+    /// Sends a frame as it should be: masked.
+    #[track_caller]
+    pub fn say(&mut self, frame: &Frame) {
+        self.say_all(&[frame]);
+    }
+
+    /// Sends frames in one segment.
+    #[track_caller]
+    pub fn say_all(&mut self, frames: &[&Frame]) {
+        for frame in frames {
+            self.tell(format!("sends {frame}"));
+        }
+        let octets = frames.iter().flat_map(|frame| frame.masked()).collect::<Vec<_>>();
+        if let Err(error) = self.push(&octets) {
+            self.fail("the server takes what is sent", error);
+        }
+    }
+
+    /// Sends octets.
+    #[track_caller]
+    pub fn send(&mut self, octets: &[u8]) {
+        if let Err(error) = self.try_send(octets) {
+            self.fail("the server takes what is sent", error);
+        }
+    }
+
+    /// Sends octets to a server that may have hung up.
+    ///
+    /// # Errors
+    /// The kernel's, if it has.
+    #[track_caller]
+    pub fn try_send(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.tell(format!("sends {}", excerpt(octets)));
+        self.push(octets)
+    }
+
+    /// Sends octets in pieces, each once the server has read the one before.
+    #[track_caller]
+    pub fn send_in_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
+        for piece in pieces {
+            self.send(piece);
+            unread::await_read(&self.stream);
+        }
+    }
+
+    /// Writes what it can without reading, until nothing more fits for a while; says how many octets went.
+    pub fn send_until_full(&mut self, octets: &[u8]) -> usize {
+        let mut sent = 0;
+        while sent < octets.len() {
+            match self.stream.write(&octets[sent..]) {
+                Ok(len) => sent += len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.ready(PollFlags::OUT, STALL).is_empty() {
+                        break;
+                    }
+                }
+                Err(error) => self.fail("the server takes what is sent, or lets it wait", error),
+            }
+        }
+        self.tell(format!("sends {sent} octets, reads nothing"));
+        sent
+    }
+
+    /// Writes these octets again and again, as fast as they go, and throws away what comes back, until it is stopped
+    /// (or the test has failed long since).
+    pub fn flood(&mut self, octets: &[u8], stop: &AtomicBool) {
+        let until = Instant::now() + 2 * PATIENCE;
+        self.tell(format!("sends {} again and again", excerpt(octets)));
+        while !stop.load(Relaxed) && Instant::now() < until {
+            if let Err(error) = self.push(octets) {
+                self.fail("the server takes what is sent", error);
+            }
+            (self.inbox, self.heard) = (vec![], 0);
+        }
+    }
+
+    /// Writes all octets, and reads meanwhile, so that neither end waits for the other for good.
+    #[track_caller]
+    fn push(&mut self, octets: &[u8]) -> io::Result<()> {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            match self.stream.write(rest) {
+                Ok(len) => rest = &rest[len..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let both =
+                        PollFlags::OUT | if self.end.is_none() { PollFlags::IN } else { PollFlags::OUT };
+                    let ready = self.ready(both, PATIENCE);
+                    if ready.is_empty() {
+                        self.fail("the server takes what is sent", format!("{} octets left", rest.len()));
+                    }
+                    if ready.contains(PollFlags::IN) {
+                        self.fill();
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket is ready for one of these, or for `limit`.
+    fn ready(&self, interest: PollFlags, limit: Duration) -> PollFlags {
+        let mut fds = [PollFd::new(&self.stream, interest)];
+        let limit = Timespec::try_from(limit).expect("a short time");
+        poll(&mut fds, Some(&limit)).expect("poll");
+        fds[0].revents()
+    }
+}
+
+/// Hearing.
+impl Peer {
+    /// What has arrived and was not heard.
+    fn unheard(&self) -> &[u8] {
+        &self.inbox[self.heard..]
+    }
+
+    /// Takes what has arrived.
+    fn fill(&mut self) {
+        if self.heard > self.inbox.len() / 2 {
+            self.inbox.drain(..self.heard);
+            self.heard = 0;
+        }
+        let mut chunk = [0; 64 << 10];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => self.end = Some(End::Eof),
+            Ok(len) => self.inbox.extend_from_slice(&chunk[..len]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => self.end = Some(End::Reset),
+        }
+    }
+
+    /// Whether the server has ended the connection, as far as is known now.
+    pub fn has_ended(&mut self) -> bool {
+        if !self.ready(PollFlags::IN, Duration::ZERO).is_empty() {
+            self.fill();
+        }
+        self.end.is_some()
+    }
+
+    /// Waits for octets or the end, until `deadline`.
+    #[track_caller]
+    fn fill_by(&mut self, deadline: Instant, expected: &str) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if self.ready(PollFlags::IN, left).is_empty() && left.is_zero() {
+            self.fail(expected, format!("nothing more; so far {}", excerpt(self.unheard())));
+        }
+        self.fill();
+    }
+
+    /// The next frame, or the end.
+    #[track_caller]
+    pub fn hear(&mut self) -> Heard {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Frame::take(self.unheard()) {
+                Err(mistake) => self.fail("a frame of a sound server", mistake),
+                Ok(Some((frame, len))) => {
+                    self.heard += len;
+                    self.tell(format!("hears {frame}"));
+                    return Heard::Frame(frame);
+                }
+                Ok(None) => {}
+            }
+            match self.end {
+                Some(End::Eof) if !self.unheard().is_empty() => {
+                    self.fail("whole frames", format!("{}, then the end", excerpt(self.unheard())))
+                }
+                Some(end) => return Heard::End(end),
+                None => self.fill_by(deadline, "a frame, or the end of the connection"),
+            }
+        }
+    }
+}
