@@ -1,0 +1,90 @@
+//! What the subcommands' command lines have in common.
+
+use std::mem;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Set by the first SIGINT or SIGTERM.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Has Ctrl-C (SIGINT) and SIGTERM set the flag that is returned, once; a second one ends the process at once.
+pub fn stop_on_ctrl_c() -> &'static AtomicBool {
+    extern "C" fn stop(_signal: libc::c_int) {
+        STOP.store(true, Relaxed);
+    }
+    let handler: extern "C" fn(libc::c_int) = stop;
+    // SAFETY: the handler only stores to an atomic, which is safe in the middle of anything (signal-safety(7)); a
+    // zeroed sigaction with its handler set is valid, and lives through the calls.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            libc::sigaction(signal, &action, ptr::null_mut());
+        }
+    }
+    &STOP
+}
+
+/// A whole number above zero, with `_` or `,` between its digits if one likes: `1_000_000`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn count(text: &str) -> Result<u64, String> {
+    match text.replace(['_', ','], "").parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("not a whole number such as 20000 or 1_000_000".into()),
+    }
+}
+
+/// A number above zero, of things in a second.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn rate_per_s(text: &str) -> Result<f64, String> {
+    match text.replace(['_', ','], "").parse::<f64>() {
+        Ok(rate) if (1e-3..=1e9).contains(&rate) => Ok(rate),
+        Ok(_) => Err("must be between 0.001 and 1e9 a second".into()),
+        Err(_) => Err("not a number such as 2000 or 0.5".into()),
+    }
+}
+
+/// A time of up to a year.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
+    if time.as_secs() > 31_536_000 { Err("longer than a year".into()) } else { Ok(time) }
+}
+
+/// A time above zero, of up to a year.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than 0".into()),
+        time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times() {
+        assert_eq!(count("1_000,000"), Ok(1_000_000));
+        assert!(count("0").is_err() && count("-1").is_err() && count("1e3").is_err() && count("").is_err());
+        assert_eq!(rate_per_s("20_000"), Ok(20_000.0));
+        assert!(["0", "-1", "nan", "inf", "fast"].iter().all(|text| rate_per_s(text).is_err()));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(positive_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(
+            positive_duration("0s").is_err() && duration("soon").is_err() && duration("900years").is_err()
+        );
+    }
+}

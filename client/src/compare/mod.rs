@@ -1,0 +1,162 @@
+//! `client compare`: the same load against one server after the other, in interleaved rounds, and a report.
+
+mod build;
+mod host;
+mod measure;
+mod plan;
+mod server;
+mod show;
+mod visit;
+
+use crate::cli;
+use crate::report::results::{Results, SCHEMA, Target};
+use crate::report::{self, RESULTS_FILE};
+use anyhow::{Context, Result};
+use clap::Args;
+use plan::{Plan, Subject};
+use show::Show;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Builds and starts each stage in turn, drives the same load against each, and writes a report.
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    /// Fewer connections and shorter runs: under 40 seconds, and rougher figures
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Rounds, each of which visits every server once
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
+
+    /// Numbers of connections to measure at, ascending [default: 1000,3000,10000,30000; quick: 1000,5000]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub levels: Vec<u64>,
+
+    /// Which stages, or `none`
+    #[arg(long, value_name = "N,N,…", default_value = "1,2,3,4", value_parser = plan::parse_stages)]
+    pub stages: plan::Stages,
+
+    /// Another WebSocket echo server: a name and the command that starts it, in which {port} becomes a free port.
+    /// It is split at spaces and started without a shell. May be given several times
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = plan::parse_target)]
+    pub target: Vec<plan::Other>,
+
+    /// The path at which those servers echo
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub target_path: String,
+
+    /// Messages a second in open loop [default: 40% of what the slowest does in closed loop]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub open_rate: Option<u32>,
+
+    /// Where the report goes
+    #[arg(long, value_name = "DIRECTORY", default_value = "report")]
+    pub out: PathBuf,
+
+    /// Take the stages as they are built
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// Measure nothing: write the report anew from the results.json of an earlier comparison
+    #[arg(long, value_name = "RESULTS.JSON")]
+    pub from: Option<PathBuf>,
+}
+
+/// Compares. The exit status is 0 for a complete comparison, and 1 for any other.
+pub fn run(args: &CompareArgs) -> ExitCode {
+    let outcome = match &args.from {
+        Some(results) => report::read(results).and_then(|results| finish(&results, &args.out)),
+        None => compare(args, cli::stop_on_ctrl_c()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("client compare: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures and reports; says whether all went well.
+fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
+    let mut plan = Plan::new(args, stop)?;
+    if !args.no_build {
+        build::stages(&plan)?;
+    }
+    // Before the first minute is spent: can the report be written, and does every server start and echo?
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the directory {}", args.out.display()))?;
+    let began = Instant::now();
+    let mut results = blank(&plan);
+    let mut show = Show::new(&plan);
+    visit::rehearse(&mut plan, &mut show)?;
+    results.settings = plan.settings.clone();
+    rounds(&plan, &mut show, &mut results, &args.out, began)?;
+    show.finish();
+    finish(&results, &args.out)
+}
+
+/// Visits every server in every round. The report is written after each visit, so that an end at any moment keeps
+/// what was measured.
+fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began: Instant) -> Result<()> {
+    let mut failed: Vec<&str> = Vec::new();
+    for round in 1..=plan.settings.rounds {
+        for subject in &plan.subjects {
+            if failed.contains(&subject.name.as_str()) || plan.stop.load(Relaxed) {
+                continue;
+            }
+            show.visit(round, &subject.name);
+            let (visit, error) = visit::visit(plan, subject, round, show);
+            if let Some(error) = error {
+                show.failed();
+                results.failures.push(format!("{}, round {round}: {error:#}", subject.name));
+                failed.push(&subject.name);
+            } else {
+                show.visited(&visit);
+            }
+            results.visits.push(visit);
+            results.elapsed_s = began.elapsed().as_secs_f64().round();
+            report::write(results, out)?;
+        }
+    }
+    if plan.stop.load(Relaxed) && results.failures.is_empty() {
+        results.failures.push("interrupted before the last round was over".into());
+    }
+    Ok(())
+}
+
+/// Writes the report, and the table to the terminal; says whether the comparison was complete.
+fn finish(results: &Results, out: &Path) -> Result<bool> {
+    report::write(results, out)?;
+    println!("\n{}", report::table(results));
+    for failure in &results.failures {
+        eprintln!("client compare: {failure}");
+    }
+    let took = report::format::seconds(results.elapsed_s);
+    println!("measured in {took}; report: {}, data: {}", shown(out, "index.html"), shown(out, RESULTS_FILE));
+    Ok(results.failures.is_empty())
+}
+
+fn shown(directory: &Path, file: &str) -> String {
+    directory.join(file).display().to_string()
+}
+
+fn blank(plan: &Plan) -> Results {
+    let target = |subject: &Subject| Target { name: subject.name.clone(), command: subject.command_line() };
+    Results {
+        schema: SCHEMA,
+        date: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+        commit: build::commit(),
+        command: plan::command_line(),
+        elapsed_s: 0.0,
+        machine: host::machine(),
+        settings: plan.settings.clone(),
+        targets: plan.subjects.iter().map(target).collect(),
+        visits: Vec::new(),
+        failures: Vec::new(),
+    }
+}

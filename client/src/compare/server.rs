@@ -1,0 +1,257 @@
+//! A server process: started, found, watched, ended.
+
+use super::plan::{Start, Subject};
+use crate::fleet::Url;
+use crate::watch::Watched;
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to be ready, and to go.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    /// Where it echoes.
+    pub url: Url,
+    /// Where it answers `/metrics`; `None` for servers that are none of ours.
+    pub admin: Option<SocketAddr>,
+    last_words: LastWords,
+}
+
+impl Server {
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// What kept it from starting, in one line.
+    pub fn start(subject: &Subject, max_connections: u64) -> Result<Self> {
+        match &subject.start {
+            Start::Stage(binary) => {
+                let most = max_connections.to_string();
+                let mut command = Command::new(binary);
+                command.args([
+                    "--addr",
+                    "127.0.0.1:0",
+                    "--admin-addr",
+                    "127.0.0.1:0",
+                    "--max-connections",
+                    &most,
+                ]);
+                // Its own environment is not to change what is measured; warnings are its last words.
+                command.env("WS_LOG", "warn");
+                let missing = "cannot start it: build it first (cargo build --release --workspace)";
+                let (mut child, lines, last_words) = spawn(&mut command).context(missing)?;
+                match lines.recv_timeout(PATIENCE).ok().and_then(|line| addresses(&line)) {
+                    Some((url, admin)) => Ok(Self { child, url, admin: Some(admin), last_words }),
+                    None => Err(not_ready(&mut child, &last_words)),
+                }
+            }
+            Start::Other(words, path) => {
+                let port = free_port()?;
+                let fill = |word: &String| word.replace("{port}", &port.to_string());
+                let mut command = Command::new(fill(&words[0]));
+                command.args(words[1..].iter().map(fill));
+                let (mut child, _, last_words) =
+                    spawn(&mut command).context("cannot start it: is the command right?")?;
+                if !is_listening(&mut child, port) {
+                    return Err(not_ready(&mut child, &last_words));
+                }
+                let url = format!("ws://127.0.0.1:{port}{path}").parse()?;
+                Ok(Self { child, url, admin: None, last_words })
+            }
+        }
+    }
+
+    /// The process, to be read.
+    pub fn watched(&self) -> Watched {
+        Watched::new(self.child.id())
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails if it has died, and says how.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => Err(death(status, &self.last_words)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends SIGTERM and waits for the end; says how it ended.
+    pub fn stop(mut self) -> Result<String> {
+        self.check_alive()?;
+        signal(&self.child, Signal::TERM);
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(ending(status));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        bail!("it did not end within {} s of SIGTERM, and was killed", PATIENCE.as_secs())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+type Spawned = (Child, Receiver<String>, LastWords);
+
+/// Starts a process that ends with this one, with threads that read its output so that it never blocks on it.
+fn spawn(command: &mut Command) -> Result<Spawned> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A signal to the terminal's process group is for this program alone, which then ends the server in order.
+    command.process_group(0);
+    let end_with_parent =
+        || rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into);
+    // SAFETY: runs between fork and exec, and makes a single system call, which needs no lock and no memory.
+    unsafe { command.pre_exec(end_with_parent) };
+    let mut child = command.spawn()?;
+    let (send, lines) = mpsc::channel();
+    read_lines(child.stdout.take(), move |line| {
+        // Nobody listens any more once the server is ready.
+        let _ = send.send(line);
+    });
+    let last = Arc::new(Mutex::new(String::new()));
+    let said = last.clone();
+    let reader = read_lines(child.stderr.take(), move |line| {
+        *said.lock().unwrap_or_else(PoisonError::into_inner) = line
+    });
+    Ok((child, lines, LastWords { last, reader }))
+}
+
+/// The last line that a server has written on standard error.
+struct LastWords {
+    last: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl LastWords {
+    /// What it is, once the process has ended: all of its output is awaited, unless a child of its own holds it open.
+    fn of_the_dead(&self) -> String {
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned()
+    }
+}
+
+fn read_lines(
+    stream: Option<impl Read + Send + 'static>,
+    mut take: impl FnMut(String) + Send + 'static,
+) -> Option<JoinHandle<()>> {
+    let stream = stream?;
+    Some(thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).for_each(&mut take)))
+}
+
+/// The addresses in the line that a stage prints when it is ready: `… ws://IP:PORT/echo, admin http://IP:PORT, …`.
+fn addresses(line: &str) -> Option<(Url, SocketAddr)> {
+    let word = |start: &str| line.split([' ', ',']).find(|word| word.starts_with(start));
+    let url = word("ws://")?.parse().ok()?;
+    let admin = word("http://")?.trim_start_matches("http://").parse().ok()?;
+    Some((url, admin))
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Waits until a connection succeeds; `false` where the process ends before, or time is over.
+fn is_listening(child: &mut Child, port: u16) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+fn not_ready(child: &mut Child, last_words: &LastWords) -> anyhow::Error {
+    // It may have closed its output a moment before it ends.
+    thread::sleep(Duration::from_millis(50));
+    match child.try_wait() {
+        Ok(Some(status)) => death(status, last_words),
+        _ => {
+            let _ = child.kill();
+            let _ = child.wait();
+            anyhow!("it was not ready after {} s", PATIENCE.as_secs())
+        }
+    }
+}
+
+fn death(status: ExitStatus, last_words: &LastWords) -> anyhow::Error {
+    let advice = match status.signal() {
+        Some(9) => " (killed: was memory short? see dmesg, and client doctor)",
+        _ => "",
+    };
+    match last_words.of_the_dead().as_str() {
+        "" => anyhow!("it died: {}{advice}", ending(status)),
+        said => anyhow!("it died: {}{advice}, saying: {said}", ending(status)),
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no status".into(),
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It has not been waited for, so that the id is still its own.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(words: &str) -> Subject {
+        let words = words.split(' ').map(str::to_owned).collect();
+        Subject { name: "x".into(), start: Start::Other(words, "/".into()), reckoned: None }
+    }
+
+    #[test]
+    fn finds_the_addresses_in_the_line() {
+        let line = "stage4-zero-buffer 0.1.0: ws://127.0.0.1:40123/echo, admin http://127.0.0.1:40124, 2 shards, at most 39000";
+        let (url, admin) = addresses(line).expect("both");
+        assert_eq!((url.addr.port(), url.path.as_str(), admin.port()), (40_123, "/echo", 40_124));
+        assert!(addresses("listening").is_none());
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_is_named() {
+        let error = Server::start(&subject("/nonexistent/server {port}"), 10).err().expect("an error");
+        assert!(format!("{error:#}").contains("is the command right"), "{error:#}");
+        let error = Server::start(&subject("false"), 10).err().expect("an error");
+        assert_eq!(format!("{error:#}"), "it died: exit 1");
+        let stage =
+            Subject { name: "x".into(), start: Start::Stage("/nonexistent/stage".into()), reckoned: None };
+        let error = Server::start(&stage, 10).err().expect("an error");
+        assert!(format!("{error:#}").contains("build it first"), "{error:#}");
+    }
+}

@@ -1,0 +1,269 @@
+//! One visit: a server is started, warmed, grown, loaded, emptied and ended.
+
+use super::measure::{self, Others, Rest, by_class, rejected, wait_until_empty};
+use super::plan::{Plan, Subject};
+use super::server::Server;
+use super::show::Show;
+use crate::fleet::{ConnectPhase, EchoPhase, Fleet, FleetConfig, Progress};
+use crate::report::format::count;
+use crate::report::results::{Level, Process, Visit};
+use crate::watch::InstructionCount;
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Starts each server once and loads it for a moment: whatever cannot be compared is found before the first minute is
+/// spent, and the rate of the open loop is set to what the slowest sustains.
+///
+/// # Errors
+/// The first server that does not start, or does not echo.
+pub fn rehearse(plan: &mut Plan, show: &mut Show) -> Result<()> {
+    let mut slowest = f64::INFINITY;
+    for subject in &plan.subjects {
+        show.step(&format!("rehearsing {}", subject.name));
+        let mut server =
+            Server::start(subject, plan.most_connections()).with_context(|| subject.name.clone())?;
+        let rate = rehearse_one(plan, &mut server).and_then(|rate| {
+            server.stop()?;
+            Ok(rate)
+        });
+        slowest = slowest.min(rate.with_context(|| subject.name.clone())?);
+    }
+    plan.settings.open_rate.get_or_insert(two_digits(slowest * 0.4));
+    Ok(())
+}
+
+fn rehearse_one(plan: &Plan, server: &mut Server) -> Result<f64> {
+    let connections = plan.settings.load_connections;
+    let mut fleet = fleet(plan, server, connections)?;
+    let opened = fleet.connect_to(connections, None, &mut |_| ())?;
+    server.check_alive()?;
+    if let Some((class, count)) = opened.failures.classes().next() {
+        let first = opened.failures.first.as_deref().unwrap_or_default();
+        bail!("{count} of {connections} connections failed ({}: {first}): {}", class.name(), class.advice());
+    }
+    let run =
+        fleet.closed_loop(plan.settings.active, plan.warmup, Duration::from_millis(250), &mut |_| ())?;
+    check_echoes(&run, server)?;
+    fleet.close_all(&mut |_| ())?;
+    Ok(run.echoes_per_s)
+}
+
+/// Visits a server. What was measured before an error is kept.
+pub fn visit(plan: &Plan, subject: &Subject, round: u32, show: &mut Show) -> (Visit, Option<anyhow::Error>) {
+    let mut visit = Visit {
+        target: subject.name.clone(),
+        round,
+        warm: Process::default(),
+        levels: Vec::new(),
+        held: 0,
+        stopped: None,
+        rejected: BTreeMap::new(),
+        after_close: None,
+        closed_loop: None,
+        open_loop: None,
+        others_cpu_share: None,
+        exit: None,
+    };
+    let error = measure_all(plan, subject, &mut visit, show).err();
+    (visit, error)
+}
+
+fn measure_all(plan: &Plan, subject: &Subject, visit: &mut Visit, show: &mut Show) -> Result<()> {
+    let mut server = Server::start(subject, plan.most_connections())?;
+    let outcome =
+        grow(plan, subject, &mut server, visit, show).and_then(|()| load(plan, &mut server, visit, show));
+    // Of a server that died, its death is the news, and not what the connections noticed of it.
+    server.check_alive()?;
+    outcome?;
+    let ending = server.stop()?;
+    let is_stage = subject.reckoned.is_some();
+    let well = !is_stage || ending == "exit 0";
+    visit.exit = is_stage.then(|| ending.clone());
+    ensure!(well, "it ended with {ending} on SIGTERM, and not with exit 0");
+    Ok(())
+}
+
+fn fleet(plan: &Plan, server: &Server, connections: u64) -> Result<Fleet> {
+    let mut config = FleetConfig::new(server.url.clone(), connections);
+    config.payload_len = plan.settings.payload_bytes as usize;
+    config.stop = plan.stop;
+    Fleet::start(config)
+}
+
+/// From the warm, empty process to as many connections as the plan asks for or the server holds, and back.
+fn grow(
+    plan: &Plan,
+    subject: &Subject,
+    server: &mut Server,
+    visit: &mut Visit,
+    show: &mut Show,
+) -> Result<()> {
+    let mut fleet = fleet(plan, server, plan.most_connections())?;
+    show.step("warming up");
+    fleet.connect_to(plan.settings.warm_connections, None, &mut |_| ())?;
+    check_echoes(&fleet.echo_once(&mut |_| ())?, server)?;
+    fleet.close_all(&mut |_| ())?;
+    wait_until_empty(server);
+    let warm = Rest::of(&server.watched())?;
+    visit.warm = warm.to_process();
+
+    for &asked in &plan.settings.levels {
+        if let Some(reason) = subject.lacks_memory_for(asked) {
+            visit.stopped = Some(reason.into());
+            break;
+        }
+        let opened = fleet.connect_to(asked, None, &mut |progress| show.connecting(asked, progress))?;
+        check_interrupted(plan)?;
+        server.check_alive()?;
+        let level = level(&mut fleet, server, &warm, &opened, show)?;
+        visit.held = visit.held.max(level.open);
+        let full = level.is_full();
+        visit.levels.push(level);
+        visit.rejected = rejected(server);
+        if !full {
+            visit.stopped = Some(reason(subject, &visit.rejected, &opened));
+            break;
+        }
+    }
+    show.step("closing");
+    fleet.close_all(&mut |_| ())?;
+    wait_until_empty(server);
+    visit.after_close = Some(Rest::of(&server.watched())?.to_process());
+    Ok(())
+}
+
+/// Measures at one number of connections: idle, and after an echo on each.
+fn level(
+    fleet: &mut Fleet,
+    server: &Server,
+    warm: &Rest,
+    opened: &ConnectPhase,
+    show: &mut Show,
+) -> Result<Level> {
+    /// Fewer take too short a time to speak of a rate.
+    const ENOUGH_FOR_A_RATE: u64 = 500;
+    show.step(&format!("memory at {} connections", count(opened.connected as f64)));
+    let idle = Rest::of(&server.watched())?;
+    let echoed = fleet.echo_once(&mut |_| ())?;
+    let after = Rest::of(&server.watched())?;
+    let (kernel_bytes, kernel_source) = idle.kernel_bytes_above(warm).unzip();
+    Ok(Level {
+        asked: opened.requested,
+        open: opened.connected,
+        connects_per_s: (opened.opened >= ENOUGH_FOR_A_RATE).then(|| opened.connects_per_s.round()),
+        idle_bytes: idle.user_bytes_above(warm),
+        echoed_bytes: (echoed.echoes == opened.connected).then(|| after.user_bytes_above(warm)),
+        kernel_bytes,
+        kernel_source: kernel_source.map(str::to_owned),
+        threads: idle.process.threads,
+        failures: by_class(&opened.failures),
+    })
+}
+
+/// What kept a server from holding all: its own reason, where it gives one, and the limit behind that.
+fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectPhase) -> String {
+    let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
+    match (most, subject.reckoned) {
+        (Some("threads"), Some((_, limit))) => limit.into(),
+        (Some("full"), _) => "its --max-connections".into(),
+        (Some(reason), _) => reason.replace('_', " "),
+        (None, _) => match opened.failures.classes().max_by_key(|(_, count)| *count) {
+            Some((class, _)) => class.name().replace('_', " "),
+            None => "an interruption".into(),
+        },
+    }
+}
+
+/// Throughput, then latency, at a number of connections that all servers hold.
+fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) -> Result<()> {
+    let settings = &plan.settings;
+    let mut fleet = fleet(plan, server, settings.load_connections)?;
+    fleet.connect_to(settings.load_connections, None, &mut |_| ())?;
+    check_interrupted(plan)?;
+    let watched = server.watched();
+    let length = Duration::from_secs_f64(settings.closed_loop_s);
+    let others = Others::since_now(&watched)?;
+    let before = (watched.read()?, fleet.progress());
+    let run = fleet.closed_loop(settings.active, plan.warmup, length, &mut |progress| {
+        show.loading("closed loop", progress)
+    })?;
+    let after = (watched.read()?, fleet.progress());
+    check_interrupted(plan)?;
+    check_echoes(&run, server)?;
+    let closed = visit.closed_loop.insert(measure::closed_loop(&run, before, after));
+    match instructions(plan, server, &mut fleet, show)? {
+        Ok(each) => closed.user_instructions_per_echo = Some(each),
+        Err(note) => closed.instructions_note = Some(note),
+    }
+    if let Some(rate) = settings.open_rate {
+        let length = Duration::from_secs_f64(settings.open_loop_s);
+        let show = &mut |progress: &Progress| show.loading("open loop", progress);
+        let run = fleet.open_loop(settings.active, rate, plan.warmup, length, show)?;
+        check_interrupted(plan)?;
+        check_echoes(&run, server)?;
+        visit.open_loop = Some(measure::open_loop(&run, rate));
+    }
+    visit.others_cpu_share = others.share(&watched)?;
+    fleet.close_all(&mut |_| ())?;
+    Ok(())
+}
+
+/// User instructions an echo, or why there are none. They have a loop of their own: counting takes time at every
+/// switch between threads.
+fn instructions(
+    plan: &Plan,
+    server: &Server,
+    fleet: &mut Fleet,
+    show: &mut Show,
+) -> Result<Result<f64, String>> {
+    if let Some(reason) = &plan.no_instructions {
+        return Ok(Err(reason.clone()));
+    }
+    let count = match InstructionCount::start(server.pid()) {
+        Ok(count) => count,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let before = fleet.progress().echoes;
+    let length = Duration::from_secs_f64(plan.settings.closed_loop_s / 4.0);
+    let show = &mut |progress: &Progress| show.loading("counting instructions", progress);
+    fleet.closed_loop(plan.settings.active, Duration::ZERO, length, show)?;
+    let echoes = fleet.progress().echoes.saturating_sub(before).max(1) as f64;
+    Ok(count.finish().map(|instructions| (instructions / echoes).round()))
+}
+
+/// Fails where an echo was wrong or did not come.
+fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
+    server.check_alive()?;
+    match run.failures.classes().next() {
+        Some((class, count)) => {
+            let first = run.failures.first.as_deref().unwrap_or_default();
+            bail!("{count} echoes failed ({}: {first}): {}", class.name(), class.advice())
+        }
+        None if run.missing > 0 => bail!("{} echoes never came", run.missing),
+        None => Ok(()),
+    }
+}
+
+fn check_interrupted(plan: &Plan) -> Result<()> {
+    ensure!(!plan.stop.load(Relaxed), "interrupted");
+    Ok(())
+}
+
+fn two_digits(rate: f64) -> f64 {
+    let step = 10f64.powf(rate.max(10.0).log10().floor() - 1.0);
+    ((rate / step).floor() * step).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_rate_is_round_and_below_what_the_slowest_does() {
+        assert_eq!(two_digits(41_987.0), 41_000.0);
+        assert_eq!(two_digits(990.0), 990.0);
+        assert_eq!(two_digits(0.2), 1.0);
+    }
+}

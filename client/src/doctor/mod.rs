@@ -1,0 +1,52 @@
+//! `client doctor`: which limits of this machine so many connections meet, and what each stage holds.
+//!
+//! Server and client are taken to be on this machine, so that both ends count.
+
+mod cgroup;
+mod costs;
+mod limits;
+mod machine;
+mod table;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use machine::{Machine, Roots};
+pub use verdict::{Check, Examination, StageVerdict, Verdict, examine};
+
+use clap::Args;
+use std::process::ExitCode;
+
+/// Says what so many connections need of this machine, and which stages hold them.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Connections to hold, the client on this machine too
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub connections: u64,
+
+    /// Ask for this stage alone
+    #[arg(long, value_name = "1..4", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub stage: Option<u8>,
+
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Examines this machine. The exit status is 0 where the connections fit, and 1 where they do not.
+pub fn run(args: &DoctorArgs) -> ExitCode {
+    let examination = examine(&Machine::here(), args.connections, args.stage);
+    if args.json {
+        match serde_json::to_string_pretty(&examination) {
+            Ok(json) => println!("{json}"),
+            Err(error) => {
+                eprintln!("client doctor: cannot write JSON: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    } else {
+        print!("{}", table::render(&examination));
+    }
+    if examination.fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

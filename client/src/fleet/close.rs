@@ -1,0 +1,76 @@
+//! Holding connections, replacing them, and closing them.
+
+use super::phase::Pace;
+use super::shard::Shard;
+use super::slots::State;
+
+/// How many slots to look at for a connection that can be closed.
+const LOOK: u32 = 64;
+
+impl Shard {
+    pub(super) fn step_hold(&mut self, now_ns: u64, end_ns: u64) -> u64 {
+        self.outcome.stuck = self.totals.live == 0 && now_ns < end_ns;
+        if self.outcome.stuck || now_ns >= end_ns {
+            self.finish();
+            return 0;
+        }
+        end_ns
+    }
+
+    /// Closes connections and opens others, a pair at a time.
+    pub(super) fn step_churn(&mut self, now_ns: u64, pace: Pace, window: u32, end_ns: u64) -> u64 {
+        self.outcome.stuck |= self.hopeless(now_ns);
+        if now_ns >= end_ns || self.outcome.stuck {
+            // Handshakes have deadlines of their own.
+            if self.totals.connecting + self.closing > 0 {
+                return u64::MAX;
+            }
+            return self.await_echoes(now_ns, end_ns + self.setup.message_timeout_ns, true);
+        }
+        for _ in 0..window {
+            if self.totals.connecting.max(self.closing) >= window.into() {
+                return u64::MAX;
+            }
+            let due_ns = pace.due_ns(self.next);
+            if due_ns > now_ns {
+                return due_ns.min(end_ns);
+            }
+            self.next += 1;
+            if let Some(index) = self.next_idle() {
+                self.close(index, now_ns);
+            }
+            self.attempt();
+        }
+        now_ns
+    }
+
+    /// The next connection in turn that waits for no echo, if there is one close by.
+    fn next_idle(&mut self) -> Option<u32> {
+        let count = self.slots.len() as u32;
+        for _ in 0..count.min(LOOK) {
+            let index = self.turn % count;
+            self.turn = index + 1;
+            let slot = &self.slots[index];
+            if slot.state == State::Open && slot.sent == slot.echoed {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Begins the closing handshake of one connection after the other.
+    pub(super) fn step_close(&mut self, now_ns: u64, window: u32) -> u64 {
+        let count = self.slots.len() as u64;
+        while self.next < count && self.closing < window.into() {
+            let index = self.next as u32;
+            self.next += 1;
+            if self.slots[index].state == State::Open {
+                self.close(index, now_ns);
+            }
+        }
+        if self.next == count && self.closing == 0 {
+            self.finish();
+        }
+        u64::MAX
+    }
+}

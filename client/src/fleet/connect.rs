@@ -1,0 +1,169 @@
+//! Connecting: attempts, handshakes, their deadlines, and when to give up.
+
+use super::failures::Class;
+use super::phase::{Pace, Phase};
+use super::shard::{READABLE, Shard};
+use super::slots::{CLOSE_SEEN, State, UNASKED};
+use super::source::class_of;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send, sockopt};
+use std::io;
+
+/// So many failures in a row, and not one success, show that there is no use in going on …
+const STREAK: u64 = 128;
+/// … where they answer at once and will do so again, or where this much time has gone by with nothing else.
+const STREAK_NS: u64 = 1_000_000_000;
+
+impl Shard {
+    pub(super) fn step_connect(
+        &mut self,
+        now_ns: u64,
+        attempts: u64,
+        pace: Option<Pace>,
+        window: u32,
+    ) -> u64 {
+        if self.hopeless(now_ns) {
+            self.outcome.stuck = self.next < attempts;
+            self.finish();
+            return 0;
+        }
+        // A round is bounded, for an attempt that fails at once leaves the window open.
+        for _ in 0..window {
+            if self.next == attempts || self.totals.connecting >= window.into() {
+                break;
+            }
+            match pace.map(|pace| pace.due_ns(self.next)) {
+                Some(due_ns) if due_ns > now_ns => return due_ns,
+                _ => self.attempt(),
+            }
+            self.next += 1;
+        }
+        if self.next == attempts && self.totals.connecting == 0 {
+            self.finish();
+            return 0;
+        }
+        let blocked = self.next == attempts || self.totals.connecting >= window.into();
+        if blocked { u64::MAX } else { now_ns }
+    }
+
+    /// Whether every attempt fails, and goes on failing.
+    pub(super) fn hopeless(&self, now_ns: u64) -> bool {
+        let failures = &self.outcome.failures;
+        let lasting = failures.refused + failures.ports_exhausted + failures.descriptors;
+        self.streak >= STREAK
+            && (lasting >= STREAK || now_ns.saturating_sub(self.outcome.last_ns) >= STREAK_NS)
+    }
+
+    /// Begins a connection. Over loopback it stands when connect(2) returns, so the request is sent without waiting
+    /// for the socket to become writable; elsewhere that is one call in vain.
+    pub(super) fn attempt(&mut self) {
+        let began_ns = self.now_ns();
+        let n = self.attempts;
+        self.attempts += 1;
+        let socket = match self.setup.sources.connect(self.setup.server, n) {
+            Ok(socket) => socket,
+            Err((call, error)) => return self.attempt_failed(call, error),
+        };
+        let sent = match send(&socket, &self.setup.handshake.request, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent == self.setup.handshake.request.len() => true,
+            Err(Errno::AGAIN) => false,
+            Ok(_) => return self.attempt_failed("send", Errno::NOBUFS),
+            Err(error) => return self.attempt_failed("connect", error),
+        };
+        let index = self.slots.insert(socket, began_ns);
+        self.totals.connecting += 1;
+        self.connect_deadlines.push_back((began_ns, index));
+        let slot = &mut self.slots[index];
+        let flags = if sent { READABLE } else { READABLE | EventFlags::OUT };
+        if sent {
+            slot.state = State::Upgrading;
+        }
+        if let Err(error) = epoll::add(&self.epoll, slot.socket(), EventData::new_u64(index.into()), flags) {
+            self.lost_in(index, "epoll_ctl", error);
+        }
+    }
+
+    #[cold]
+    fn attempt_failed(&mut self, call: &'static str, error: Errno) {
+        self.streak += 1;
+        self.failed(class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
+    }
+
+    /// The connection stands, or will not.
+    pub(super) fn connect_done(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        let result = match sockopt::socket_error(slot.socket()) {
+            Ok(Ok(())) => send(slot.socket(), &self.setup.handshake.request, SendFlags::NOSIGNAL),
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
+        match result {
+            Ok(sent) if sent == self.setup.handshake.request.len() => slot.state = State::Upgrading,
+            Err(Errno::AGAIN) => {}
+            // The buffer of a fresh socket is larger than any request.
+            Ok(_) => self.lost_in(index, "send", Errno::NOBUFS),
+            Err(error) => self.lost_in(index, "connect", error),
+        }
+    }
+
+    /// The server has accepted the upgrade. False: the connection was lost right away.
+    pub(super) fn opened(&mut self, index: u32, now_ns: u64) -> bool {
+        let slot = &mut self.slots[index];
+        slot.state = State::Open;
+        self.totals.connecting -= 1;
+        self.totals.live += 1;
+        self.streak = 0;
+        if self.phase == Phase::Rest {
+            // It comes too late for the phase it belongs to, which was stopped.
+            return true;
+        }
+        self.outcome.opened += 1;
+        self.outcome.last_ns = now_ns;
+        self.outcome.times.saturating_record(now_ns - slot.since_ns);
+        match self.phase {
+            Phase::Churn { .. } => self.send_message(index, now_ns),
+            _ => true,
+        }
+    }
+
+    /// Gives up what has waited too long: handshakes, and closing handshakes.
+    pub(super) fn expire(&mut self, now_ns: u64) {
+        while let Some(&(began_ns, index)) = self.connect_deadlines.front() {
+            if self.is_waiting(index, began_ns, &[State::Connecting, State::Upgrading]) {
+                if now_ns.saturating_sub(began_ns) < self.setup.connect_timeout_ns {
+                    break;
+                }
+                self.lost(index, Class::Timeout, || "no answer to the handshake in time".to_owned());
+            }
+            self.connect_deadlines.pop_front();
+        }
+        while let Some(&(began_ns, index)) = self.close_deadlines.front() {
+            if self.is_waiting(index, began_ns, &[State::Closing]) {
+                if now_ns.saturating_sub(began_ns) < self.setup.message_timeout_ns {
+                    break;
+                }
+                self.close_expired(index);
+            }
+            self.close_deadlines.pop_front();
+        }
+    }
+
+    /// Whether the connection that began to wait at `since_ns` still does: the slot may be another's by now.
+    fn is_waiting(&self, index: u32, since_ns: u64, states: &[State]) -> bool {
+        (index as usize) < self.slots.len()
+            && self.slots[index].since_ns == since_ns
+            && states.contains(&self.slots[index].state)
+    }
+
+    /// A server that has not closed its end in time is cut off; it failed only if it has not answered either.
+    fn close_expired(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        if !slot.has(UNASKED) {
+            self.outcome.forced += 1;
+        }
+        if !slot.has(CLOSE_SEEN) {
+            self.failed(Class::Timeout, || "no answer to the Close frame in time".to_owned());
+        }
+        self.cut(index);
+    }
+}

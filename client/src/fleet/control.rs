@@ -1,0 +1,318 @@
+//! The phases, as the controlling thread sees them: it splits the work among the shards, waits, and adds up.
+
+use super::phase::{Command, Outcome, Phase, Span};
+use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress};
+use super::split::{drain_from, fill_up, share_of};
+use super::{Fleet, OnTick, clock};
+use anyhow::{Result, bail, ensure};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
+/// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
+/// listeners, one per core, has room for more than this, and more would not make it any faster.
+pub(super) const CONNECT_WINDOW: u32 = 256;
+/// Messages under way over all shards where each connection sends one.
+const ECHO_WINDOW: u32 = 1024;
+/// Closing handshakes under way over all shards.
+const CLOSE_WINDOW: u32 = 1024;
+
+/// How often the caller is told of the progress, and the stop flag looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Fleet {
+    /// Where the fleet stands; cheap, at any time.
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        self.shards.iter().for_each(|shard| shard.counters.add_to(&mut progress));
+        progress
+    }
+
+    /// Grows the fleet until it has `total` connections, or would have had all attempts succeeded; at most
+    /// `rate_per_s` a second.
+    ///
+    /// Attempts are pipelined, a bounded number at a time. A failed attempt is counted, and not repeated.
+    ///
+    /// # Errors
+    /// If `total` is more than the fleet was made for, or a shard has died.
+    pub fn connect_to(
+        &mut self,
+        total: u64,
+        rate_per_s: Option<f64>,
+        on_tick: OnTick<'_>,
+    ) -> Result<ConnectPhase> {
+        ensure!(
+            total <= self.config.connections,
+            "the fleet was made for {} connections, not {total}",
+            self.config.connections
+        );
+        let live = self.live();
+        let missing = total.saturating_sub(live.iter().sum());
+        let attempts = fill_up(&live, missing);
+        let start_ns = self.now_ns();
+        let mut before = 0.0;
+        let window = self.window(CONNECT_WINDOW);
+        let phases = attempts.iter().map(|&attempts| {
+            let pace = rate_per_s.map(|rate| share_of(start_ns, rate, attempts, missing, &mut before));
+            Phase::Connect { attempts, pace, window }
+        });
+        let phases = phases.collect();
+        let outcome = self.run_phase(phases, on_tick)?;
+        let elapsed = outcome.elapsed();
+        let ended_early = outcome.stuck.then(|| {
+            let first = outcome.failures.first.as_deref().unwrap_or_default();
+            format!(
+                "gave up at {} of {total} connections, for every further attempt failed: {first}",
+                outcome.live
+            )
+        });
+        Ok(ConnectPhase {
+            requested: total,
+            connected: outcome.live,
+            opened: outcome.opened,
+            elapsed,
+            connects_per_s: rate(outcome.opened, elapsed),
+            handshake: outcome.times_ns(),
+            failures: outcome.failures,
+            ended_early,
+        })
+    }
+
+    /// Has every connection send one message and get its echo, a bounded number of them at a time.
+    ///
+    /// # Errors
+    /// If a shard has died.
+    pub fn echo_once(&mut self, on_tick: OnTick<'_>) -> Result<EchoPhase> {
+        let window = self.window(ECHO_WINDOW);
+        self.each_once(window, on_tick)
+    }
+
+    /// Has every connection send one message at once, and waits for the echoes.
+    ///
+    /// # Errors
+    /// If a shard has died.
+    pub fn burst(&mut self, on_tick: OnTick<'_>) -> Result<EchoPhase> {
+        self.each_once(u32::MAX, on_tick)
+    }
+
+    fn each_once(&mut self, window: u32, on_tick: OnTick<'_>) -> Result<EchoPhase> {
+        let live = self.live();
+        let phases = live.iter().map(|&live| Phase::Once { active: live as u32, window }).collect();
+        let outcome = self.run_phase(phases, on_tick)?;
+        Ok(self.echo_phase(live.iter().sum(), outcome))
+    }
+
+    /// Closed loop: exactly one message outstanding on each of `active` connections (fewer, where fewer are open),
+    /// for `warmup`, which is not recorded, and then `duration`.
+    ///
+    /// # Errors
+    /// If a shard has died.
+    pub fn closed_loop(
+        &mut self,
+        active: u64,
+        warmup: Duration,
+        duration: Duration,
+        on_tick: OnTick<'_>,
+    ) -> Result<EchoPhase> {
+        let active = drain_from(&self.live(), active);
+        let span = self.span(self.now_ns(), warmup, duration);
+        let phases = active.iter().map(|&active| Phase::Closed { active: active as u32, span }).collect();
+        let outcome = self.run_phase(phases, on_tick)?;
+        Ok(self.echo_phase(active.iter().sum(), outcome))
+    }
+
+    /// Open loop: message *k* is due at *k* / `rate_per_s`, whatever has become of those before, and goes to
+    /// connection *k* mod `active`. Latency counts from the time it was due.
+    ///
+    /// # Errors
+    /// If the rate is not above zero, or a shard has died.
+    pub fn open_loop(
+        &mut self,
+        active: u64,
+        rate_per_s: f64,
+        warmup: Duration,
+        duration: Duration,
+        on_tick: OnTick<'_>,
+    ) -> Result<EchoPhase> {
+        ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
+        let active = drain_from(&self.live(), active);
+        let total = active.iter().sum();
+        // Late enough that every shard has heard of it when the first message is due.
+        let start_ns = self.now_ns() + 10_000_000;
+        let span = self.span(start_ns, warmup, duration);
+        let mut before = 0.0;
+        let phases = active.iter().map(|&active| match active {
+            0 => Phase::Closed { active: 0, span },
+            _ => Phase::Open {
+                active: active as u32,
+                pace: share_of(start_ns, rate_per_s, active, total, &mut before),
+                span,
+            },
+        });
+        let phases = phases.collect();
+        let mut outcome = self.run_phase(phases, on_tick)?;
+        // What was due on a connection that is gone was not sent, but not answered either.
+        let sent = std::mem::replace(&mut outcome.sent, outcome.due);
+        Ok(EchoPhase { sent, ..self.echo_phase(total, outcome) })
+    }
+
+    /// Keeps the connections for `duration`, answers pings, and counts the connections that are lost.
+    ///
+    /// # Errors
+    /// If a shard has died.
+    pub fn hold(&mut self, duration: Duration, on_tick: OnTick<'_>) -> Result<HoldPhase> {
+        let live = self.live();
+        let end_ns = self.now_ns() + duration.as_nanos() as u64;
+        let outcome = self.run_phase(vec![Phase::Hold { end_ns }; live.len()], on_tick)?;
+        let all: u64 = live.iter().sum();
+        Ok(HoldPhase {
+            elapsed: outcome.elapsed(),
+            held: outcome.live,
+            lost: all.saturating_sub(outcome.live),
+            pings: outcome.pings,
+            ended_early: (outcome.live == 0 && all > 0).then(|| all_lost(all, &outcome)),
+            failures: outcome.failures,
+        })
+    }
+
+    /// For `duration`, `rate_per_s` times a second, closes a connection and opens a new one, which sends a message.
+    ///
+    /// # Errors
+    /// If the rate is not above zero, or a shard has died.
+    pub fn churn(&mut self, rate_per_s: f64, duration: Duration, on_tick: OnTick<'_>) -> Result<ChurnPhase> {
+        ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
+        let start_ns = self.now_ns();
+        let end_ns = start_ns + duration.as_nanos() as u64;
+        let window = self.window(CONNECT_WINDOW);
+        let shards = self.shards.len() as u64;
+        let mut before = 0.0;
+        let paces = (0..shards).map(|_| share_of(start_ns, rate_per_s, 1, shards, &mut before));
+        let phases = paces.map(|pace| Phase::Churn { pace, window, end_ns }).collect();
+        let outcome = self.run_phase(phases, on_tick)?;
+        let ended_early = outcome.stuck.then(|| {
+            let first = outcome.failures.first.as_deref().unwrap_or_default();
+            format!(
+                "gave up after {} new connections, for every further attempt failed: {first}",
+                outcome.opened
+            )
+        });
+        Ok(ChurnPhase {
+            closed: outcome.closed,
+            opened: outcome.opened,
+            echoes: outcome.echoes,
+            elapsed: outcome.elapsed(),
+            connected: outcome.live,
+            handshake: outcome.times_ns(),
+            failures: outcome.failures,
+            ended_early,
+        })
+    }
+
+    /// Closes all connections with the closing handshake (code 1000), and cuts off those that do not answer.
+    ///
+    /// # Errors
+    /// If a shard has died.
+    pub fn close_all(&mut self, on_tick: OnTick<'_>) -> Result<ClosePhase> {
+        let window = self.window(CLOSE_WINDOW);
+        let outcome = self.run_phase(vec![Phase::Close { window }; self.shards.len()], on_tick)?;
+        Ok(ClosePhase {
+            closed: outcome.closed,
+            forced: outcome.forced,
+            elapsed: outcome.elapsed(),
+            failures: outcome.failures,
+        })
+    }
+
+    /// Has each shard do its part, and adds up what they report.
+    fn run_phase(&mut self, phases: Vec<Phase>, on_tick: OnTick<'_>) -> Result<Outcome> {
+        let began = Instant::now();
+        let mut sum: Option<Outcome> = None;
+        for (shard, &phase) in self.shards.iter().zip(&phases) {
+            shard.tell(Command::Start(phase));
+        }
+        let (mut waiting, mut stopped, mut next_tick) = (phases.len(), false, began + TICK);
+        while waiting > 0 {
+            if !stopped && self.is_stopped() {
+                stopped = true;
+                self.shards.iter().for_each(|shard| shard.tell(Command::Stop));
+            }
+            match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(outcome) => {
+                    waiting -= 1;
+                    match &mut sum {
+                        Some(sum) => sum.merge(&outcome),
+                        None => sum = Some(outcome),
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    next_tick += TICK;
+                    on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
+                }
+                Err(RecvTimeoutError::Disconnected) => bail!("all shards have died"),
+            }
+            let dead = |shard: &super::start::Handle| {
+                shard.thread.as_ref().is_none_or(|thread| thread.is_finished())
+            };
+            if self.shards.iter().any(dead) {
+                bail!("a shard has died");
+            }
+        }
+        on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
+        Ok(sum.expect("there is at least one shard"))
+    }
+
+    /// Whether the fleet was told to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.config.stop.load(Relaxed)
+    }
+
+    fn echo_phase(&self, active: u64, outcome: Outcome) -> EchoPhase {
+        let elapsed = outcome.elapsed();
+        EchoPhase {
+            active,
+            sent: outcome.sent,
+            echoes: outcome.echoes,
+            bytes: outcome.echoes * self.config.payload_len as u64,
+            elapsed,
+            echoes_per_s: rate(outcome.in_span, elapsed),
+            // What was under way when the fleet was told to stop is not missing.
+            missing: if self.is_stopped() { 0 } else { outcome.sent.saturating_sub(outcome.echoes) },
+            late: outcome.late,
+            ended_early: (outcome.stuck && active > 0).then(|| match outcome.live {
+                0 => all_lost(active, &outcome),
+                _ => format!("no echo came for {:?}", self.config.message_timeout),
+            }),
+            latency: outcome.times_ns(),
+            failures: outcome.failures,
+        }
+    }
+
+    fn span(&self, start_ns: u64, warmup: Duration, duration: Duration) -> Span {
+        let record_ns = start_ns + warmup.as_nanos() as u64;
+        Span { record_ns, end_ns: record_ns + duration.as_nanos() as u64 }
+    }
+
+    fn now_ns(&self) -> u64 {
+        clock::now_ns() - self.base_ns
+    }
+
+    /// The open connections of each shard.
+    fn live(&self) -> Vec<u64> {
+        self.shards.iter().map(|shard| shard.counters.live()).collect()
+    }
+
+    /// A shard's part of a window over all shards.
+    fn window(&self, whole: u32) -> u32 {
+        (whole / self.shards.len() as u32).max(4)
+    }
+}
+
+fn all_lost(all: u64, outcome: &Outcome) -> String {
+    let first = outcome.failures.first.as_deref().unwrap_or("the connections were closed");
+    format!("the server is gone: all of {all} connections were lost ({first})")
+}
+
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    if elapsed.is_zero() { 0.0 } else { count as f64 / elapsed.as_secs_f64() }
+}

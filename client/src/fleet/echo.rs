@@ -1,0 +1,180 @@
+//! Messages and their echoes: one each, in closed loop, in open loop.
+
+use super::failures::Class;
+use super::phase::{Pace, Phase, Span};
+use super::shard::Shard;
+use super::slots::State;
+
+/// Messages begun in one round, so that echoes are read in between.
+const ROUND: u32 = 256;
+
+/// A message sent later than this after it was due counts as late.
+const LATE_NS: u64 = 1_000_000;
+
+impl Shard {
+    /// One message on each connection, at most `window` at a time.
+    pub(super) fn step_once(&mut self, now_ns: u64, active: u32, window: u32) -> u64 {
+        for _ in 0..ROUND {
+            if self.next >= active.into() || self.outstanding >= window.into() {
+                break;
+            }
+            self.send_first(now_ns);
+        }
+        if self.next < active.into() && self.outstanding < window.into() {
+            return now_ns;
+        }
+        // Patience begins anew with each echo: a slow server is not a silent one.
+        let give_up_ns = self.outcome.last_ns + self.setup.message_timeout_ns;
+        self.await_echoes(now_ns, give_up_ns, self.next >= active.into())
+    }
+
+    /// Begins the loop on each connection in turn; then the echoes drive it.
+    pub(super) fn step_closed(&mut self, now_ns: u64, active: u32, span: Span) -> u64 {
+        if now_ns >= span.end_ns || (self.outstanding == 0 && self.next >= active.into()) {
+            self.outcome.stuck = now_ns < span.end_ns;
+            return self.await_echoes(now_ns, span.end_ns + self.setup.message_timeout_ns, true);
+        }
+        for _ in 0..ROUND {
+            if self.next >= active.into() {
+                return span.end_ns;
+            }
+            self.send_first(now_ns);
+        }
+        now_ns
+    }
+
+    fn send_first(&mut self, now_ns: u64) {
+        let index = self.next as u32;
+        self.next += 1;
+        if self.slots[index].state != State::Open {
+            return;
+        }
+        let since_ns = now_ns.max(self.now_ns());
+        self.count_sent(since_ns);
+        self.send_message(index, since_ns);
+    }
+
+    /// Counts a message that is about to be sent, unless it belongs to a warm-up.
+    #[inline]
+    fn count_sent(&mut self, since_ns: u64) {
+        match self.phase {
+            Phase::Closed { span, .. } if since_ns < span.record_ns => {}
+            _ => self.outcome.sent += 1,
+        }
+    }
+
+    /// Sends what is due.
+    pub(super) fn step_open(&mut self, now_ns: u64, active: u32, pace: Pace, span: Span) -> u64 {
+        if self.totals.live == 0 {
+            self.outcome.stuck = true;
+            self.finish();
+            return 0;
+        }
+        let give_up_ns = span.end_ns + self.setup.message_timeout_ns;
+        let mut now_ns = now_ns;
+        for _ in 0..ROUND {
+            let due_ns = pace.due_ns(self.next);
+            if due_ns >= span.end_ns {
+                if now_ns < span.end_ns {
+                    return span.end_ns;
+                }
+                return self.await_echoes(now_ns, give_up_ns, true);
+            }
+            if now_ns >= give_up_ns {
+                // More was due than could be sent at all: the rest is missing, but not sent for ever.
+                let rest = pace.before(span.end_ns) - self.next.max(pace.before(span.record_ns));
+                self.outcome.due += rest;
+                return self.await_echoes(now_ns, give_up_ns, true);
+            }
+            if due_ns > now_ns {
+                now_ns = self.now_ns();
+                if due_ns > now_ns {
+                    return due_ns;
+                }
+            }
+            let index = (self.next % u64::from(active)) as u32;
+            self.next += 1;
+            if due_ns >= span.record_ns {
+                self.outcome.due += 1;
+            }
+            if self.slots[index].state == State::Open && !self.owe(index) {
+                self.send_due(index, active, pace, span);
+            }
+        }
+        now_ns
+    }
+
+    /// Sends the next message of a connection in open loop. False: the connection is lost.
+    pub(super) fn send_due(&mut self, index: u32, active: u32, pace: Pace, span: Span) -> bool {
+        let due_ns = due_ns(pace, active, index, self.slots[index].sent);
+        let now_ns = self.now_ns();
+        if due_ns >= span.record_ns {
+            self.outcome.sent += 1;
+            self.outcome.late += u64::from(now_ns > due_ns + LATE_NS);
+        }
+        self.send_message(index, now_ns)
+    }
+
+    /// Ends the phase when every echo has come, or no more are to be expected. `sent`: nothing more will be sent.
+    pub(super) fn await_echoes(&mut self, now_ns: u64, give_up_ns: u64, sent: bool) -> u64 {
+        if self.outstanding > 0 && now_ns < give_up_ns {
+            return give_up_ns;
+        }
+        if self.outstanding > 0 {
+            self.outcome.stuck |= !sent;
+            for index in 0..self.slots.len() as u32 {
+                let slot = &self.slots[index];
+                if slot.state == State::Open && slot.sent != slot.echoed {
+                    self.lost(index, Class::Timeout, || "no echo in time".to_owned());
+                }
+            }
+        }
+        self.finish();
+        0
+    }
+
+    /// An echo has come and is right. False: the connection was lost in sending the next message.
+    #[inline]
+    pub(super) fn echoed(&mut self, index: u32, now_ns: u64) -> bool {
+        let slot = &mut self.slots[index];
+        let (sequence, since_ns) = (slot.echoed, slot.since_ns);
+        slot.echoed += 1;
+        self.outstanding -= 1;
+        self.totals.echoes += 1;
+        match self.phase {
+            Phase::Closed { span, .. } => {
+                if since_ns >= span.record_ns {
+                    self.record(now_ns - since_ns, now_ns, span.end_ns);
+                }
+                if now_ns < span.end_ns && self.slots[index].state == State::Open {
+                    self.count_sent(now_ns);
+                    return self.send_message(index, now_ns);
+                }
+            }
+            Phase::Open { active, pace, span } => {
+                let due_ns = due_ns(pace, active, index, sequence);
+                if due_ns >= span.record_ns {
+                    self.record(now_ns.saturating_sub(due_ns), now_ns, span.end_ns);
+                }
+            }
+            Phase::Once { .. } => self.record(now_ns - since_ns, now_ns, u64::MAX),
+            Phase::Churn { .. } => self.outcome.echoes += 1,
+            _ => {}
+        }
+        true
+    }
+
+    #[inline]
+    fn record(&mut self, latency_ns: u64, now_ns: u64, end_ns: u64) {
+        self.outcome.times.saturating_record(latency_ns);
+        self.outcome.echoes += 1;
+        self.outcome.in_span += u64::from(now_ns <= end_ns);
+        self.outcome.last_ns = now_ns;
+    }
+}
+
+/// When message `sequence` of connection `index` is due, where `active` connections take turns.
+#[inline]
+fn due_ns(pace: Pace, active: u32, index: u32, sequence: u32) -> u64 {
+    pace.due_ns(u64::from(sequence) * u64::from(active) + u64::from(index))
+}

@@ -1,0 +1,175 @@
+//! Failures by class: what went wrong, and what to do about it.
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// The class of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Class {
+    /// No local port is left for this address (`EADDRNOTAVAIL`).
+    PortsExhausted,
+    /// No descriptor is left (`EMFILE`, `ENFILE`), in the process or in the system.
+    Descriptors,
+    /// Nobody listens there (`ECONNREFUSED`).
+    Refused,
+    /// The peer cut the connection off (`ECONNRESET`, `EPIPE`), or ended it without a Close frame.
+    Reset,
+    /// No answer in time.
+    Timeout,
+    /// HTTP status 503: the server is full.
+    Rejected503,
+    /// Another HTTP status, or an answer that is no valid upgrade (RFC 6455, section 4.1).
+    BadHandshake,
+    /// An echo, or a frame, that is not what was due.
+    WrongEcho,
+    /// The server sent a Close frame unasked.
+    Closed,
+    /// Anything else.
+    Other,
+}
+
+impl Class {
+    /// Every class, in the order of [`Failures`]'s fields.
+    pub const ALL: [Class; 10] = [
+        Class::PortsExhausted,
+        Class::Descriptors,
+        Class::Refused,
+        Class::Reset,
+        Class::Timeout,
+        Class::Rejected503,
+        Class::BadHandshake,
+        Class::WrongEcho,
+        Class::Closed,
+        Class::Other,
+    ];
+
+    /// The class that an error of the kernel belongs to.
+    pub fn of(error: Errno) -> Class {
+        match error {
+            Errno::ADDRNOTAVAIL => Class::PortsExhausted,
+            Errno::MFILE | Errno::NFILE => Class::Descriptors,
+            Errno::CONNREFUSED => Class::Refused,
+            Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED => Class::Reset,
+            Errno::TIMEDOUT => Class::Timeout,
+            _ => Class::Other,
+        }
+    }
+
+    /// The name of the class, as the field of [`Failures`] is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::PortsExhausted => "ports_exhausted",
+            Class::Descriptors => "descriptors",
+            Class::Refused => "refused",
+            Class::Reset => "reset",
+            Class::Timeout => "timeout",
+            Class::Rejected503 => "rejected_503",
+            Class::BadHandshake => "bad_handshake",
+            Class::WrongEcho => "wrong_echo",
+            Class::Closed => "closed",
+            Class::Other => "other",
+        }
+    }
+
+    /// What to do about it, in a few words.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Class::PortsExhausted => "widen net.ipv4.ip_local_port_range or give more --source-ip",
+            Class::Descriptors => "raise `ulimit -Hn` or fs.file-max, or give more --shards",
+            Class::Refused => "is the server running, and at this address?",
+            Class::Reset => "did the server die, or run out of memory or descriptors? see its log",
+            Class::Timeout => {
+                "the server is overloaded: try a lower --connect-rate or --rate, or fewer connections"
+            }
+            Class::Rejected503 => "the server is full: raise its --max-connections or ask for fewer",
+            Class::BadHandshake => "is this a WebSocket server, and the path right?",
+            Class::WrongEcho => "the server does not echo what it gets: is it an echo endpoint?",
+            Class::Closed => {
+                "the server closed connections: is it shutting down, or its --idle-timeout short?"
+            }
+            Class::Other => "see the first error",
+        }
+    }
+}
+
+/// How many failures there were of each class.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// [`Class::PortsExhausted`]
+    pub ports_exhausted: u64,
+    /// [`Class::Descriptors`]
+    pub descriptors: u64,
+    /// [`Class::Refused`]
+    pub refused: u64,
+    /// [`Class::Reset`]
+    pub reset: u64,
+    /// [`Class::Timeout`]
+    pub timeout: u64,
+    /// [`Class::Rejected503`]
+    pub rejected_503: u64,
+    /// [`Class::BadHandshake`]
+    pub bad_handshake: u64,
+    /// [`Class::WrongEcho`]
+    pub wrong_echo: u64,
+    /// [`Class::Closed`]
+    pub closed: u64,
+    /// [`Class::Other`]
+    pub other: u64,
+    /// The first failure in words, such as "connect: Connection refused".
+    pub first: Option<String>,
+}
+
+impl Failures {
+    /// How many there were of `class`.
+    pub fn of(&self, class: Class) -> u64 {
+        match class {
+            Class::PortsExhausted => self.ports_exhausted,
+            Class::Descriptors => self.descriptors,
+            Class::Refused => self.refused,
+            Class::Reset => self.reset,
+            Class::Timeout => self.timeout,
+            Class::Rejected503 => self.rejected_503,
+            Class::BadHandshake => self.bad_handshake,
+            Class::WrongEcho => self.wrong_echo,
+            Class::Closed => self.closed,
+            Class::Other => self.other,
+        }
+    }
+
+    /// Counts `n` more of `class`.
+    pub fn add(&mut self, class: Class, n: u64) {
+        *match class {
+            Class::PortsExhausted => &mut self.ports_exhausted,
+            Class::Descriptors => &mut self.descriptors,
+            Class::Refused => &mut self.refused,
+            Class::Reset => &mut self.reset,
+            Class::Timeout => &mut self.timeout,
+            Class::Rejected503 => &mut self.rejected_503,
+            Class::BadHandshake => &mut self.bad_handshake,
+            Class::WrongEcho => &mut self.wrong_echo,
+            Class::Closed => &mut self.closed,
+            Class::Other => &mut self.other,
+        } += n;
+    }
+
+    /// Counts those of `more` too, and keeps the first of both.
+    pub fn merge(&mut self, more: &Failures) {
+        for class in Class::ALL {
+            self.add(class, more.of(class));
+        }
+        if self.first.is_none() {
+            self.first.clone_from(&more.first);
+        }
+    }
+
+    /// How many there were of all classes.
+    pub fn total(&self) -> u64 {
+        Class::ALL.iter().map(|&class| self.of(class)).sum()
+    }
+
+    /// The classes that occurred, with how often, and what to do about each.
+    pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> {
+        Class::ALL.iter().map(|&class| (class, self.of(class))).filter(|&(_, count)| count > 0)
+    }
+}

@@ -1,0 +1,113 @@
+//! The payload of each message, which is computed and never stored: octet *i* of message *n* on connection *c*
+//! follows from *i*, *n* and *c*, so that every echo can be compared with what was sent.
+
+/// Two odd constants with well-mixed bits: the golden ratio, and one of SplitMix64's.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+const MIX: u64 = 0xbf58_476d_1ce4_e5b9;
+
+/// What the payload of one message follows from. Messages of one connection, and messages of one number on
+/// different connections, have different seeds.
+#[inline]
+pub(super) fn seed(shard: u32, index: u32, phase: u32, sequence: u32) -> u64 {
+    let connection = u64::from(shard) << 32 | u64::from(index);
+    let message = u64::from(phase) << 32 | u64::from(sequence);
+    (connection.wrapping_mul(GOLDEN) ^ message).wrapping_mul(MIX)
+}
+
+/// Octets `8 * n` to `8 * n + 7`. Each step can be undone, so different seeds make different words.
+#[inline]
+fn word(seed: u64, n: usize) -> u64 {
+    let mixed = (seed ^ (n as u64).wrapping_mul(GOLDEN)).wrapping_mul(MIX);
+    mixed ^ mixed >> 29
+}
+
+/// Writes a whole payload, masked with `key` in the same pass (RFC 6455, section 5.3).
+#[inline]
+pub(super) fn fill(payload: &mut [u8], seed: u64, key: [u8; 4]) {
+    let key = u64::from(u32::from_le_bytes(key));
+    let key = key << 32 | key;
+    let (words, tail) = payload.as_chunks_mut();
+    let mut n = 0;
+    for chunk in words {
+        *chunk = (word(seed, n) ^ key).to_le_bytes();
+        n += 1;
+    }
+    if !tail.is_empty() {
+        tail.copy_from_slice(&(word(seed, n) ^ key).to_le_bytes()[..tail.len()]);
+    }
+}
+
+/// Whether `piece` is what the payload of `seed` holds, unmasked, from octet `position` on.
+#[inline]
+pub(super) fn matches(piece: &[u8], seed: u64, position: usize) -> bool {
+    let (into_word, mut n) = (position % 8, position / 8);
+    let mut rest = piece;
+    if into_word != 0 {
+        let head = rest.len().min(8 - into_word);
+        if rest[..head] != word(seed, n).to_le_bytes()[into_word..into_word + head] {
+            return false;
+        }
+        rest = &rest[head..];
+        n += 1;
+    }
+    let (words, tail) = rest.as_chunks();
+    for &chunk in words {
+        if u64::from_le_bytes(chunk) != word(seed, n) {
+            return false;
+        }
+        n += 1;
+    }
+    tail.is_empty() || *tail == word(seed, n).to_le_bytes()[..tail.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn matches_what_was_filled_in_any_pieces_and_nothing_else() {
+        let seed = seed(3, 141, 59, 26);
+        for len in 0..40 {
+            let mut payload = vec![0; len];
+            fill(&mut payload, seed, [0; 4]);
+            for from in 0..=len {
+                for to in from..=len {
+                    assert!(matches(&payload[from..to], seed, from), "{from}..{to} of {len}");
+                }
+            }
+            for at in 0..len {
+                payload[at] ^= 1;
+                assert!(!matches(&payload, seed, 0), "octet {at} of {len} differs");
+                assert!(!matches(&payload[at..], seed, at));
+                payload[at] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn masking_in_the_same_pass_is_masking() {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        for len in 0..40 {
+            let (mut masked, mut plain) = (vec![0; len], vec![0; len]);
+            fill(&mut masked, 7, key);
+            fill(&mut plain, 7, [0; 4]);
+            common::mask::apply(&mut plain, key, 0);
+            assert_eq!(masked, plain);
+        }
+    }
+
+    #[test]
+    fn no_two_messages_are_alike() {
+        let mut seen = HashSet::new();
+        for shard in 0..4 {
+            for index in 0..16 {
+                for phase in 0..4 {
+                    for sequence in 0..64 {
+                        assert!(seen.insert(word(seed(shard, index, phase, sequence), 0)));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What the controlling thread and the shards say to each other.
+
+use super::failures::Failures;
+use hdrhistogram::Histogram;
+use std::time::Duration;
+
+/// To a shard. Times are in nanoseconds since the fleet was started.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    /// Start a phase; the shard answers with one [`Outcome`] when it is over.
+    Start(Phase),
+    /// End the phase at once with what there is so far.
+    Stop,
+    /// Cut off what is still open and end the thread.
+    Quit,
+}
+
+/// What a shard is to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// Nothing: the time between phases, in which pings are answered all the same.
+    Rest,
+    /// Make `attempts`, as fast as the window allows or at the pace given.
+    Connect { attempts: u64, pace: Option<Pace>, window: u32 },
+    /// The first `active` connections send one message each, at most `window` of them waiting at a time.
+    Once { active: u32, window: u32 },
+    /// The first `active` connections send a message whenever they get an echo.
+    Closed { active: u32, span: Span },
+    /// Messages are due at a pace, and go to the first `active` connections in turn.
+    Open { active: u32, pace: Pace, span: Span },
+    /// Nothing until `end_ns`, with losses counted.
+    Hold { end_ns: u64 },
+    /// At a pace, one connection is closed and another opened, at most `window` handshakes at a time.
+    Churn { pace: Pace, window: u32, end_ns: u64 },
+    /// All connections are closed, at most `window` of them waiting for the server at a time.
+    Close { window: u32 },
+}
+
+/// A steady pace: event *n* of a shard is due at a time that follows from *n* alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pace {
+    /// When the first is due.
+    pub first_ns: f64,
+    /// From one to the next.
+    pub interval_ns: f64,
+}
+
+impl Pace {
+    /// The part of a shard that has `share` of the events, of which `before` of the whole go to shards before it,
+    /// of a pace of `rate_per_s` that begins at `start_ns`.
+    ///
+    /// The shards take turns: where the shares are equal, the events of all shards together are as evenly spaced
+    /// as if one thread made them.
+    pub(super) fn of_share(start_ns: u64, rate_per_s: f64, share: f64, before: f64) -> Pace {
+        let interval_ns = 1e9 / (rate_per_s * share);
+        Pace { first_ns: start_ns as f64 + interval_ns * before, interval_ns }
+    }
+
+    /// When event `n` is due.
+    #[inline]
+    pub(super) fn due_ns(&self, n: u64) -> u64 {
+        (self.first_ns + self.interval_ns * n as f64) as u64
+    }
+
+    /// How many are due before `end_ns`.
+    pub(super) fn before(&self, end_ns: u64) -> u64 {
+        let mut n = ((end_ns as f64 - self.first_ns) / self.interval_ns).max(0.0) as u64;
+        // The division is rounded, the schedule is not.
+        while n > 0 && self.due_ns(n - 1) >= end_ns {
+            n -= 1;
+        }
+        while self.due_ns(n) < end_ns {
+            n += 1;
+        }
+        n
+    }
+}
+
+/// The times of a phase that measures for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Span {
+    /// The end of the warm-up: what belongs to a time before is verified but not recorded.
+    pub record_ns: u64,
+    /// From here on nothing is sent, and the echoes still under way are awaited.
+    pub end_ns: u64,
+}
+
+/// What a shard has to report of a phase. Fields that a kind of phase has no use for stay zero.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub live: u64,
+    pub opened: u64,
+    pub closed: u64,
+    pub forced: u64,
+    pub sent: u64,
+    /// Messages that were due in open loop, sent or not (a connection may have been lost).
+    pub due: u64,
+    pub echoes: u64,
+    /// Echoes that came before the end of the span.
+    pub in_span: u64,
+    pub late: u64,
+    pub pings: u64,
+    pub failures: Failures,
+    pub start_ns: u64,
+    /// When the last event that counts happened.
+    pub last_ns: u64,
+    /// Of handshakes in a phase that connects, else of echoes; in nanoseconds.
+    pub times: Histogram<u32>,
+    /// The phase was given up, for nothing moved any more.
+    pub stuck: bool,
+}
+
+impl Outcome {
+    /// Nothing yet, at `now_ns`.
+    pub(super) fn new(now_ns: u64) -> Outcome {
+        Outcome {
+            live: 0,
+            opened: 0,
+            closed: 0,
+            forced: 0,
+            sent: 0,
+            due: 0,
+            echoes: 0,
+            in_span: 0,
+            late: 0,
+            pings: 0,
+            failures: Failures::default(),
+            start_ns: now_ns,
+            last_ns: now_ns,
+            // Three digits from 64 µs to ten minutes, and steps of 64 ns below. A wider one with larger counters
+            // would be 245 KB instead of 98, for each of the 50 shards that a million connections may take.
+            times: Histogram::new_with_bounds(64, 600_000_000_000, 3).expect("these bounds are valid"),
+            stuck: false,
+        }
+    }
+
+    /// Adds what another shard reports of the same phase.
+    pub(super) fn merge(&mut self, other: &Outcome) {
+        self.live += other.live;
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.forced += other.forced;
+        self.sent += other.sent;
+        self.due += other.due;
+        self.echoes += other.echoes;
+        self.in_span += other.in_span;
+        self.late += other.late;
+        self.pings += other.pings;
+        self.failures.merge(&other.failures);
+        self.start_ns = self.start_ns.min(other.start_ns);
+        self.last_ns = self.last_ns.max(other.last_ns);
+        self.times.add(&other.times).expect("histograms of the same bounds");
+        self.stuck |= other.stuck;
+    }
+
+    /// Begins anew, but keeps the failures, which else nobody would hear of.
+    pub(super) fn restart(&mut self, now_ns: u64) {
+        (self.opened, self.closed, self.forced) = (0, 0, 0);
+        (self.start_ns, self.last_ns) = (now_ns, now_ns);
+    }
+
+    /// The times, with counters that the sum of many such phases does not overflow.
+    pub(super) fn times_ns(&self) -> Histogram<u64> {
+        let mut times = super::histogram_ns();
+        for bin in self.times.iter_recorded() {
+            times.saturating_record_n(bin.value_iterated_to(), u64::from(bin.count_at_value()));
+        }
+        times
+    }
+
+    /// From the start to the last event that counts.
+    pub(super) fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.last_ns.saturating_sub(self.start_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_of_equal_share_make_the_schedule_of_one() {
+        let whole = Pace::of_share(1_000_000, 1000.0, 1.0, 0.0);
+        let shards: Vec<Pace> =
+            (0..4).map(|s| Pace::of_share(1_000_000, 1000.0, 0.25, f64::from(s) / 4.0)).collect();
+        for k in 0..1000 {
+            assert_eq!(shards[(k % 4) as usize].due_ns(k / 4), whole.due_ns(k), "message {k}");
+            assert_eq!(whole.before(whole.due_ns(k)), k);
+            assert_eq!(whole.before(whole.due_ns(k) + 1), k + 1);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A shard: one thread, one epoll instance, one descriptor table, and the loop that moves its connections on.
+//!
+//! Sockets are registered once, edge-triggered: an event then costs no second look by the kernel at a socket that
+//! has been drained, and a receive that fills less than the buffer has drained it (epoll(7)), unless the peer has
+//! shut its side down. What is read and written passes through one buffer each; a connection owns none.
+
+use super::counters::{Counters, Totals};
+use super::failures::Class;
+use super::handshake::Handshake;
+use super::phase::{Command, Outcome, Phase};
+use super::receive::Inbox;
+use super::send::Outbox;
+use super::slots::{Slots, State};
+use super::source::{Sources, class_of, cut_off};
+use common::frame::{Header, MAX_HEADER_LEN, Opcode};
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+
+/// The event of the eventfd, whose number is above that of any slot.
+const WAKE: u64 = u64::MAX;
+/// The event of the timer.
+const TIMER: u64 = u64::MAX - 1;
+/// Events taken at a time.
+const EVENTS: usize = 256;
+/// Octets read at a time; a longer message comes in pieces.
+const READ_LEN: usize = 64 * 1024;
+/// The longest sleep in a phase, so that what depends on time is seen to.
+const NAP_NS: u64 = 100_000_000;
+
+/// What a shard is given.
+pub(super) struct Setup {
+    pub number: u32,
+    pub server: SocketAddr,
+    pub sources: Sources,
+    pub handshake: Handshake,
+    pub payload_len: usize,
+    pub connect_timeout_ns: u64,
+    pub message_timeout_ns: u64,
+    /// The start of the fleet, as the monotonic clock had it: times are nanoseconds since.
+    pub base_ns: u64,
+    /// Opened before this thread's descriptor table was split from the one of the thread that writes to it, and
+    /// so known to both by the same number.
+    pub wake: Arc<OwnedFd>,
+    pub commands: Receiver<Command>,
+    pub outcomes: Sender<Outcome>,
+    pub counters: Arc<Counters>,
+}
+
+/// A shard's state.
+pub(super) struct Shard {
+    pub(super) setup: Setup,
+    pub(super) epoll: OwnedFd,
+    /// Wakes the shard to the microsecond, which the timeout of epoll_wait(2) cannot say.
+    timer: OwnedFd,
+    /// When the timer was last set to.
+    timer_ns: u64,
+    pub(super) slots: Slots,
+    /// The beginnings of what has not arrived whole; few connections have one at a time.
+    pub(super) inboxes: HashMap<u32, Inbox>,
+    /// The ends of what could not be sent at once; likewise.
+    pub(super) outboxes: HashMap<u32, Outbox>,
+    /// The one write buffer: a message, of which only the key and the payload change.
+    pub(super) message: Vec<u8>,
+    /// Its header's octets, the key's included.
+    pub(super) message_head_len: usize,
+    /// How every echo begins.
+    pub(super) echo_head: Vec<u8>,
+    /// The generator of masking keys (xorshift64).
+    pub(super) mask_state: u64,
+    pub(super) totals: Totals,
+    pub(super) outcome: Outcome,
+    pub(super) phase: Phase,
+    /// Counts the phases that send messages, whose payloads differ.
+    pub(super) phase_number: u32,
+    /// The next attempt, message or slot that the phase comes to.
+    pub(super) next: u64,
+    /// The slot after the one that churn closed last.
+    pub(super) turn: u32,
+    /// Connection attempts made since the fleet was started.
+    pub(super) attempts: u64,
+    /// Failed attempts since the last that succeeded.
+    pub(super) streak: u64,
+    /// Messages sent whose echo has not come.
+    pub(super) outstanding: u64,
+    /// Connections whose closing handshake is under way.
+    pub(super) closing: u64,
+    /// Connection attempts under way, the earliest first: when each began, and its slot.
+    pub(super) connect_deadlines: VecDeque<(u64, u32)>,
+    /// The same of closing handshakes.
+    pub(super) close_deadlines: VecDeque<(u64, u32)>,
+}
+
+impl Shard {
+    /// A shard with its own epoll instance, to be made in the thread that will run it.
+    pub(super) fn new(setup: Setup) -> io::Result<Shard> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &*setup.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        // Edge-triggered, it need not be read: setting it anew makes the next edge.
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)?;
+        let due = Header::server(Opcode::Binary, setup.payload_len);
+        let masked = Header { mask: Some([0; 4]), ..due };
+        let (echo_head, mut message) = (head(due), head(masked));
+        let message_head_len = message.len();
+        message.resize(message_head_len + setup.payload_len, 0);
+        Ok(Shard {
+            epoll,
+            timer,
+            timer_ns: 0,
+            slots: Slots::default(),
+            inboxes: HashMap::new(),
+            outboxes: HashMap::new(),
+            message,
+            message_head_len,
+            echo_head,
+            mask_state: super::source::random() | 1,
+            totals: Totals::default(),
+            outcome: Outcome::new(0),
+            phase: Phase::Rest,
+            phase_number: 0,
+            next: 0,
+            turn: 0,
+            attempts: 0,
+            streak: 0,
+            outstanding: 0,
+            closing: 0,
+            connect_deadlines: VecDeque::new(),
+            close_deadlines: VecDeque::new(),
+            setup,
+        })
+    }
+
+    /// Nanoseconds since the start of the fleet.
+    #[inline]
+    pub(super) fn now_ns(&self) -> u64 {
+        super::clock::now_ns() - self.setup.base_ns
+    }
+
+    /// Runs until it is told to quit, or the fleet is gone.
+    pub(super) fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        let mut buffer = vec![0; READ_LEN];
+        loop {
+            let timeout = self.step().map(|next_ns| self.sleep_until(next_ns));
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => unreachable!("epoll_wait: {error}"),
+            }
+            let mut woken = false;
+            for event in &events {
+                let (flags, data) = (event.flags, event.data.u64());
+                match data {
+                    WAKE => woken = true,
+                    TIMER => {}
+                    index => self.ready(index as u32, flags, &mut buffer),
+                }
+            }
+            // After the others: a new phase may give connections other numbers than these events have.
+            if woken && self.commanded().is_none() {
+                return self.cut_all_off();
+            }
+            self.setup.counters.publish(&mut self.totals);
+        }
+    }
+
+    /// Obeys the commands that have come. `None`: to quit.
+    fn commanded(&mut self) -> Option<()> {
+        let mut count = [0; 8];
+        // Only resets the eventfd; the commands themselves say how many there are.
+        let _ = rustix::io::read(&*self.setup.wake, &mut count);
+        loop {
+            match self.setup.commands.try_recv() {
+                Ok(Command::Start(phase)) => self.start(phase),
+                Ok(Command::Stop) => self.stop(),
+                Ok(Command::Quit) | Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => return Some(()),
+            }
+        }
+    }
+
+    /// The timeout for a sleep that ends at `next_ns` at the latest: none where that is over, else a nap, which the
+    /// timer cuts short.
+    fn sleep_until(&mut self, next_ns: u64) -> Timespec {
+        let sleep_ns = next_ns.saturating_sub(self.now_ns());
+        if sleep_ns == 0 {
+            return Timespec::default();
+        }
+        if sleep_ns < NAP_NS && next_ns != self.timer_ns {
+            self.timer_ns = next_ns;
+            let it_value = Timespec { tv_sec: 0, tv_nsec: sleep_ns as i64 };
+            let once = Itimerspec { it_interval: Timespec::default(), it_value };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).expect("a valid time");
+        }
+        Timespec { tv_sec: 0, tv_nsec: NAP_NS as i64 }
+    }
+
+    /// Does what is due now, and says when there is something to do again. `None`: when something happens.
+    fn step(&mut self) -> Option<u64> {
+        let now_ns = self.now_ns();
+        self.expire(now_ns);
+        let next_ns = match self.phase {
+            Phase::Rest if self.closing == 0 => return None,
+            Phase::Rest => u64::MAX,
+            Phase::Connect { attempts, pace, window } => self.step_connect(now_ns, attempts, pace, window),
+            Phase::Once { active, window } => self.step_once(now_ns, active, window),
+            Phase::Closed { active, span } => self.step_closed(now_ns, active, span),
+            Phase::Open { active, pace, span } => self.step_open(now_ns, active, pace, span),
+            Phase::Hold { end_ns } => self.step_hold(now_ns, end_ns),
+            Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
+            Phase::Close { window } => self.step_close(now_ns, window),
+        };
+        Some(next_ns)
+    }
+
+    /// One connection has something to read, can be written to again, or has ended.
+    #[inline]
+    fn ready(&mut self, index: u32, flags: EventFlags, buffer: &mut [u8]) {
+        match self.slots[index].state {
+            // Its event was in the same batch as the one that ended it.
+            State::Free => {}
+            State::Connecting => self.connect_done(index),
+            _ => {
+                if flags.contains(EventFlags::OUT) && !self.flush(index) {
+                    return;
+                }
+                if flags.intersects(EventFlags::IN | HANGUP) {
+                    self.readable(index, flags.intersects(HANGUP), buffer);
+                }
+            }
+        }
+    }
+
+    /// Ends a connection with a reset.
+    pub(super) fn cut(&mut self, index: u32) {
+        if let Some(socket) = self.remove(index) {
+            cut_off(socket);
+        }
+    }
+
+    /// Takes a connection out of the table, and off every count of what is under way.
+    pub(super) fn remove(&mut self, index: u32) -> Option<OwnedFd> {
+        let slot = &self.slots[index];
+        match slot.state {
+            State::Free => return None,
+            State::Connecting | State::Upgrading => self.totals.connecting -= 1,
+            State::Open => self.totals.live -= 1,
+            State::Closing => self.closing -= 1,
+        }
+        self.outstanding -= u64::from(slot.sent - slot.echoed);
+        if slot.flags != 0 {
+            self.inboxes.remove(&index);
+            self.outboxes.remove(&index);
+        }
+        self.slots.remove(index)
+    }
+
+    /// Counts a failure.
+    #[cold]
+    pub(super) fn failed(&mut self, class: Class, why: impl FnOnce() -> String) {
+        self.totals.failures[class as usize] += 1;
+        self.totals.unpublished_failures = true;
+        self.outcome.failures.add(class, 1);
+        self.outcome.failures.first.get_or_insert_with(why);
+    }
+
+    /// Gives a connection, or the attempt at one, up as failed.
+    #[cold]
+    pub(super) fn lost(&mut self, index: u32, class: Class, why: impl FnOnce() -> String) {
+        if matches!(self.slots[index].state, State::Connecting | State::Upgrading) {
+            self.streak += 1;
+        }
+        self.failed(class, why);
+        self.cut(index);
+    }
+
+    /// The same for a call that failed.
+    #[cold]
+    pub(super) fn lost_in(&mut self, index: u32, call: &'static str, error: Errno) {
+        self.lost(index, class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
+    }
+}
+
+/// What a connection is watched for; [`EventFlags::OUT`] too, once something could not be sent at once.
+pub(super) const READABLE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+
+/// The peer has ended its side, or the connection has failed: read on until the kernel says which.
+const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
+
+/// The octets of a frame header.
+fn head(header: Header) -> Vec<u8> {
+    let mut octets = [0; MAX_HEADER_LEN];
+    let len = header.write(&mut octets);
+    octets[..len].to_vec()
+}

@@ -1,0 +1,164 @@
+//! What a shard keeps of each connection: 24 octets in a dense table.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum State {
+    /// No connection: the slot is free.
+    Free,
+    /// connect(2) was called.
+    Connecting,
+    /// The upgrade request was sent.
+    Upgrading,
+    /// Open for messages.
+    Open,
+    /// A Close frame was sent.
+    Closing,
+}
+
+/// Set in [`Slot::flags`] where the shard keeps the beginning of something received.
+pub(super) const INBOX: u8 = 1;
+/// Where it keeps the end of something that could not be sent yet.
+pub(super) const OUTBOX: u8 = 2;
+/// Where the peer's Close frame has come.
+pub(super) const CLOSE_SEEN: u8 = 4;
+/// Where the peer sent it unasked, and the connection is counted as a failure already.
+pub(super) const UNASKED: u8 = 8;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub fd: Option<OwnedFd>,
+    pub state: State,
+    pub flags: u8,
+    /// Messages sent in this phase.
+    pub sent: u32,
+    /// Echoes received of them. They come in order, so this is also the number of the next one to come.
+    pub echoed: u32,
+    /// When the connection attempt began, or the last message or the Close frame was sent.
+    pub since_ns: u64,
+}
+
+/// A million connections are 24 MB.
+const _: () = assert!(size_of::<Slot>() <= 24);
+
+impl Slot {
+    /// The socket.
+    ///
+    /// # Panics
+    /// If the slot is free.
+    #[inline]
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("a slot in use has a socket").as_fd()
+    }
+
+    #[inline]
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// The connections of a shard, numbered from 0.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    /// Makes room for `count` in one piece: a table that grows by doubling would for a while take three times its
+    /// size.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.slots.reserve_exact(count.saturating_sub(self.slots.len()));
+    }
+
+    /// The number of slots, free ones included.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Takes a slot for a connection attempt that began at `since_ns`.
+    pub(super) fn insert(&mut self, fd: OwnedFd, since_ns: u64) -> u32 {
+        let slot = Slot { fd: Some(fd), state: State::Connecting, flags: 0, sent: 0, echoed: 0, since_ns };
+        match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Frees a slot, and returns its socket.
+    pub(super) fn remove(&mut self, index: u32) -> Option<OwnedFd> {
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Free;
+        slot.flags = 0;
+        self.free.push(index);
+        slot.fd.take()
+    }
+
+    /// Moves slots from the end into those that are free, so that those in use come first; tells `moved` of each
+    /// with its old and new number, and its socket.
+    pub(super) fn compact(&mut self, mut moved: impl FnMut(u32, u32, &Slot)) {
+        // From the highest down: what lies behind the slot in hand is then in use, so the last is the one to move.
+        self.free.sort_unstable();
+        while let Some(free) = self.free.pop() {
+            self.slots.swap_remove(free as usize);
+            if let Some(slot) = self.slots.get(free as usize) {
+                moved(self.slots.len() as u32, free, slot);
+            }
+        }
+        self.free.shrink_to_fit();
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut()
+    }
+}
+
+impl std::ops::Index<u32> for Slots {
+    type Output = Slot;
+
+    #[inline]
+    fn index(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
+    }
+}
+
+impl std::ops::IndexMut<u32> for Slots {
+    #[inline]
+    fn index_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.slots[index as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compacting_keeps_each_connection_and_says_where_it_went() {
+        let mut slots = Slots::default();
+        let open =
+            |slots: &mut Slots, since| slots.insert(std::fs::File::open("/dev/null").unwrap().into(), since);
+        for since in 0..10 {
+            assert_eq!(u64::from(open(&mut slots, since)), since);
+        }
+        for index in [1, 9, 4, 8] {
+            assert!(slots.remove(index).is_some());
+        }
+        let mut moves = Vec::new();
+        slots.compact(|from, to, slot| moves.push((from, to, slot.since_ns)));
+        assert_eq!(moves, [(7, 4, 7), (6, 1, 6)]);
+        assert_eq!(slots.iter_mut().map(|slot| slot.since_ns).collect::<Vec<_>>(), [0, 6, 2, 3, 7, 5]);
+        assert_eq!(open(&mut slots, 11), 6);
+        slots.remove(2);
+        assert_eq!(open(&mut slots, 12), 2, "a free slot is taken before the table grows");
+    }
+}

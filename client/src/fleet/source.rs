@@ -1,0 +1,172 @@
+//! Where connections come from.
+//!
+//! A connection is told apart by its two addresses and two ports, so one local address can make no more connections
+//! to one server than `net.ipv4.ip_local_port_range` has ports: 28,232 as Linux comes. All of 127.0.0.0/8 is local
+//! to every machine, which makes 16 million source addresses for tests over loopback; on real interfaces an address
+//! must be given for each range of ports.
+
+use super::failures::Class;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+/// Ports in the range that Linux comes with, where the real one cannot be read.
+const USUAL_PORTS: u64 = 60_999 - 32_768 + 1;
+
+/// How many ports the kernel chooses from for a connection (`net.ipv4.ip_local_port_range`).
+pub fn local_ports() -> u64 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().map_while(|end| end.parse::<u64>().ok());
+    match (ends.next(), ends.next()) {
+        (Some(low), Some(high)) if low <= high => high - low + 1,
+        _ => USUAL_PORTS,
+    }
+}
+
+/// The source addresses of one shard.
+#[derive(Clone, Debug)]
+pub(super) enum Sources {
+    /// The kernel chooses, address and port.
+    Kernel,
+    /// These, in turn.
+    Given(Vec<Ipv4Addr>),
+    /// `count` addresses of 127.0.0.0/8 from `first` on, in turn.
+    Loopback { first: u32, count: u32 },
+}
+
+impl Sources {
+    /// For each of `shards`, enough for `connections` in all to `server`.
+    ///
+    /// Over loopback an eighth of the port range is used per address: the kernel finds a free port at the first
+    /// try or the second, where it would search long in a range that is nearly full. The addresses begin at a random
+    /// one, so that what an earlier run left in TIME_WAIT is not in the way.
+    pub(super) fn for_shards(
+        server: IpAddr,
+        given: &[Ipv4Addr],
+        connections: u64,
+        shards: usize,
+    ) -> Vec<Sources> {
+        if !given.is_empty() {
+            return vec![Sources::Given(given.to_vec()); shards];
+        }
+        if !matches!(server, IpAddr::V4(address) if address.is_loopback()) {
+            return vec![Sources::Kernel; shards];
+        }
+        let per_shard = connections.div_ceil(shards as u64);
+        let count = per_shard.div_ceil((local_ports() / 8).max(1)) as u32;
+        let count = count.clamp(1, (1 << 23) / shards as u32);
+        let start = u32::from(Ipv4Addr::new(127, 0, 1, 0)) + (random() as u32 & 0x7f_ffff);
+        (0..shards as u32).map(|shard| Sources::Loopback { first: start + shard * count, count }).collect()
+    }
+
+    /// The source of attempt `n`.
+    fn pick(&self, n: u64) -> Option<Ipv4Addr> {
+        match self {
+            Sources::Kernel => None,
+            Sources::Given(given) => Some(given[(n % given.len() as u64) as usize]),
+            Sources::Loopback { first, count } => {
+                Some(Ipv4Addr::from(first + (n % u64::from(*count)) as u32))
+            }
+        }
+    }
+
+    /// A socket whose connection to `server` is under way: attempt `n` of the shard.
+    ///
+    /// # Errors
+    /// Which call failed, and how.
+    pub(super) fn connect(&self, server: SocketAddr, n: u64) -> Result<OwnedFd, (&'static str, Errno)> {
+        let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket =
+            socket_with(family, SocketType::STREAM, flags, None).map_err(|error| ("socket", error))?;
+        // Messages in open loop follow each other unanswered: Nagle's algorithm would hold them back.
+        sockopt::set_tcp_nodelay(&socket, true).map_err(|error| ("setsockopt", error))?;
+        if let Some(source) = self.pick(n) {
+            bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;
+            bind(&socket, &SocketAddrV4::new(source, 0)).map_err(|error| ("bind", error))?;
+        }
+        match connect(&socket, &server) {
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+            Err(error) => Err(("connect", error)),
+        }
+    }
+}
+
+/// Puts off the choice of a port from bind(2) to connect(2), when the other end is known, so that a port can serve
+/// again for another server address (ip(7), `IP_BIND_ADDRESS_NO_PORT`, Linux 4.2).
+fn bind_address_no_port(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option's value is a live int, and its size is given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+}
+
+/// Closes a connection with a reset, so that neither end is left in TIME_WAIT.
+pub(super) fn cut_off(socket: OwnedFd) {
+    // Where this fails the close is an ordinary one, which is only slower to be forgotten.
+    let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+}
+
+/// A random number from the standard library's own source, which is as good as a hash table needs.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// The class of a failed call. Binding fails with `EADDRNOTAVAIL` too, where the address is not one of ours.
+pub(super) fn class_of(call: &str, error: Errno) -> Class {
+    if call == "bind" { Class::Other } else { Class::of(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_million_connections_over_loopback_have_room_for_their_ports() {
+        let server = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut of_address = std::collections::HashMap::new();
+        for sources in Sources::for_shards(server, &[], 1_000_000, 53) {
+            for n in 0..1_000_000 / 53 {
+                let source = sources.pick(n).expect("an address");
+                assert!(source.is_loopback());
+                *of_address.entry(source).or_insert(0) += 1;
+            }
+        }
+        assert!(of_address.values().all(|&connections| connections <= local_ports() / 8));
+    }
+
+    #[test]
+    fn given_addresses_take_turns_and_others_are_left_to_the_kernel() {
+        let given = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+        let far = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 0));
+        let sources = &Sources::for_shards(far, &given, 10, 2)[1];
+        assert_eq!(
+            (0..3).filter_map(|n| sources.pick(n)).collect::<Vec<_>>(),
+            [given[0], given[1], given[0]]
+        );
+        assert_eq!(Sources::for_shards(far, &[], 10, 2)[0].pick(0), None);
+    }
+
+    #[test]
+    fn runs_begin_at_different_addresses() {
+        let server = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let firsts: HashSet<_> = (0..20).map(|_| Sources::for_shards(server, &[], 1, 1)[0].pick(0)).collect();
+        assert!(firsts.len() > 15, "{firsts:?}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Starting shards, telling them what to do, and ending them.
+
+use super::counters::Counters;
+use super::handshake::Handshake;
+use super::phase::Command;
+use super::shard::{Setup, Shard};
+use super::source::{Sources, random};
+use super::{Fleet, FleetConfig, clock};
+use anyhow::{Context, Result, bail, ensure};
+use common::limits::raise_nofile;
+use common::table::unshare_table;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
+/// instance, timer, and those that churn opens before their predecessors are closed. Of a small table, a quarter.
+const RESERVED: u64 = 2 * super::control::CONNECT_WINDOW as u64 + 64;
+
+/// A shard calls nothing deep.
+const STACK_LEN: usize = 256 * 1024;
+
+/// The controlling thread's end of a shard.
+pub(super) struct Handle {
+    commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Has the shard obey `command`, wherever it is.
+    pub(super) fn tell(&self, command: Command) {
+        // A shard that is gone is found out by whoever waits for its answer.
+        let _ = self.commands.send(command);
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+/// How many connections one shard can hold: the limit on descriptors, which this raises as far as it may, less a few.
+///
+/// # Errors
+/// The kernel's, as from setrlimit(2).
+pub fn connections_per_shard() -> io::Result<u64> {
+    // Slots are numbered with 32 bits.
+    let limit = raise_nofile()?;
+    Ok((limit - RESERVED.min(limit / 4)).clamp(1, u64::from(u32::MAX) / 2))
+}
+
+/// How many shards it takes: one per core, or more where descriptors demand it, but none without a connection.
+fn count_shards(config: &FleetConfig) -> Result<usize> {
+    let most = connections_per_shard().context("cannot read or raise the limit on open files")?;
+    let needed = config.connections.div_ceil(most).max(1) as usize;
+    match config.shards {
+        Some(0) => bail!("there must be at least one shard"),
+        Some(shards) if shards < needed => bail!(
+            "{} connections need at least {needed} shards, as each can have {most} under the limit on open files: \
+             leave --shards away, or raise `ulimit -Hn`",
+            config.connections
+        ),
+        Some(shards) => Ok(shards),
+        None => {
+            let cores = thread::available_parallelism().map_or(1, NonZero::get);
+            Ok(cores.min(config.connections.max(1) as usize).max(needed))
+        }
+    }
+}
+
+impl Fleet {
+    /// Starts the shards, with no connection yet.
+    ///
+    /// To be called from a thread that shares the process's first descriptor table, as every thread does that was
+    /// not spawned by a shard; and so are all methods that wait for a phase.
+    ///
+    /// # Errors
+    /// Where the shards asked for cannot hold the connections, or the kernel gives no thread, eventfd, epoll or
+    /// descriptor table.
+    pub fn start(config: FleetConfig) -> Result<Fleet> {
+        ensure!(
+            config.source_ips.is_empty() || config.url.addr.is_ipv4(),
+            "source addresses are IPv4, but the server's address {} is not",
+            config.url.addr
+        );
+        let count = count_shards(&config)?;
+        let base_ns = clock::now_ns();
+        let (outcomes, reports) = mpsc::channel();
+        let wakes: Vec<Arc<OwnedFd>> = (0..count)
+            .map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Arc::new))
+            .collect::<Result<_, _>>()
+            .context("cannot open an eventfd for each shard")?;
+        let mut fleet = Fleet { shards: Vec::with_capacity(count), outcomes: reports, base_ns, config };
+        let config = &fleet.config;
+        let sources =
+            Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
+        let mut started: Vec<Receiver<io::Result<()>>> = Vec::with_capacity(count);
+        for (number, (wake, sources)) in wakes.into_iter().zip(sources).enumerate() {
+            let (commands, orders) = mpsc::channel();
+            let counters = Arc::new(Counters::default());
+            let setup = Setup {
+                number: number as u32,
+                server: config.url.addr,
+                sources,
+                handshake: Handshake::new(&config.url, nonce()),
+                payload_len: config.payload_len,
+                connect_timeout_ns: nanos(config.connect_timeout),
+                message_timeout_ns: nanos(config.message_timeout),
+                base_ns,
+                wake: wake.clone(),
+                commands: orders,
+                outcomes: outcomes.clone(),
+                counters: counters.clone(),
+            };
+            let (thread, ready) = spawn(setup).context("cannot start a thread for each shard")?;
+            fleet.shards.push(Handle { commands, wake, counters, thread: Some(thread) });
+            started.push(ready);
+        }
+        for ready in started {
+            let result = ready.recv().context("a shard died as it started")?;
+            result.context("a shard got no descriptor table or epoll instance of its own")?;
+        }
+        Ok(fleet)
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.shards.iter().for_each(|shard| shard.tell(Command::Quit));
+        // All at once have been told; the eventfds must stay open until the last has read its own.
+        for thread in self.shards.iter_mut().filter_map(|shard| shard.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts a shard's thread; what comes from the receiver says whether it got what it needs.
+fn spawn(setup: Setup) -> io::Result<(JoinHandle<()>, Receiver<io::Result<()>>)> {
+    let (ready, started) = mpsc::channel();
+    let builder = thread::Builder::new().name(format!("shard-{}", setup.number)).stack_size(STACK_LEN);
+    let thread = builder.spawn(move || {
+        let shard = own_table(setup.wake.as_fd()).and_then(|()| Shard::new(setup));
+        match shard {
+            Ok(shard) => {
+                let _ = ready.send(Ok(()));
+                shard.run();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    })?;
+    Ok((thread, started))
+}
+
+/// Gives this thread a descriptor table with nothing in it but the standard streams and `wake`.
+fn own_table(wake: BorrowedFd<'_>) -> io::Result<()> {
+    unshare_table(wake)?;
+    let wake = wake.as_raw_fd() as libc::c_uint;
+    if wake > 3 {
+        // Sockets of other threads would stay open as long as this table holds a copy. An older kernel has no such
+        // call, and keeps them.
+        // SAFETY: closes descriptors in a table that this thread alone owns, of which it uses only `wake`.
+        unsafe { libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, wake - 1, 0) };
+    }
+    Ok(())
+}
+
+/// The sixteen octets that the key of a handshake stands for (RFC 6455, section 4.1).
+fn nonce() -> [u8; 16] {
+    ((u128::from(random()) << 64) | u128::from(random())).to_ne_bytes()
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
+}

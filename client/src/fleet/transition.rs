@@ -1,0 +1,97 @@
+//! From one phase to the next.
+
+use super::phase::{Outcome, Phase};
+use super::shard::{READABLE, Shard};
+use super::slots::{OUTBOX, State};
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+impl Shard {
+    /// Begins a phase.
+    pub(super) fn start(&mut self, phase: Phase) {
+        let cut = self.settle();
+        let now_ns = self.now_ns();
+        // What was counted since the last phase ended are connections lost: they are reported with this one.
+        self.outcome.restart(now_ns);
+        (self.phase, self.next, self.streak) = (phase, 0, 0);
+        match phase {
+            Phase::Connect { attempts, .. } => {
+                self.slots.reserve(self.totals.live as usize + attempts as usize)
+            }
+            Phase::Once { .. } | Phase::Closed { .. } | Phase::Open { .. } | Phase::Churn { .. } => {
+                self.phase_number += 1;
+                self.slots.iter_mut().for_each(|slot| (slot.sent, slot.echoed) = (0, 0));
+                self.outstanding = 0;
+            }
+            Phase::Close { .. } => self.outcome.forced = cut,
+            Phase::Rest | Phase::Hold { .. } => {}
+        }
+    }
+
+    /// Cuts off what a stopped phase has left half done, and closes the gaps in the table of connections, so that
+    /// the slots from 0 on are the open connections. Returns how many were cut off.
+    fn settle(&mut self) -> u64 {
+        let mut cut = 0;
+        for index in 0..self.slots.len() as u32 {
+            let slot = &self.slots[index];
+            if slot.state != State::Free && (slot.state != State::Open || slot.sent != slot.echoed) {
+                self.cut(index);
+                cut += 1;
+            }
+        }
+        self.connect_deadlines.clear();
+        self.close_deadlines.clear();
+        let (epoll, inboxes, outboxes) = (&self.epoll, &mut self.inboxes, &mut self.outboxes);
+        self.slots.compact(|from, to, slot| {
+            let flags = if slot.has(OUTBOX) { READABLE | EventFlags::OUT } else { READABLE };
+            epoll::modify(epoll, slot.socket(), EventData::new_u64(to.into()), flags)
+                .expect("the socket is registered");
+            if let Some(inbox) = inboxes.remove(&from) {
+                inboxes.insert(to, inbox);
+            }
+            if let Some(outbox) = outboxes.remove(&from) {
+                outboxes.insert(to, outbox);
+            }
+        });
+        self.inboxes.shrink_to_fit();
+        self.outboxes.shrink_to_fit();
+        cut
+    }
+
+    /// Ends the phase, and reports it.
+    pub(super) fn finish(&mut self) {
+        let now_ns = self.now_ns();
+        let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
+        outcome.live = self.totals.live;
+        match self.phase {
+            Phase::Closed { span, .. } | Phase::Open { span, .. } => {
+                outcome.last_ns = now_ns.min(span.end_ns);
+                outcome.start_ns = span.record_ns.min(outcome.last_ns);
+            }
+            Phase::Hold { end_ns } | Phase::Churn { end_ns, .. } => outcome.last_ns = now_ns.min(end_ns),
+            _ => {}
+        }
+        self.phase = Phase::Rest;
+        self.setup.counters.publish(&mut self.totals);
+        // The fleet may be gone already; then the next command to be read is to quit.
+        let _ = self.setup.outcomes.send(outcome);
+    }
+
+    /// Ends the phase because the fleet is to stop: what is under way is neither done nor failed.
+    pub(super) fn stop(&mut self) {
+        match self.phase {
+            Phase::Rest => return,
+            Phase::Close { .. } => {
+                self.outcome.forced += self.totals.live + self.closing;
+                self.cut_all_off();
+            }
+            _ => {}
+        }
+        self.finish();
+    }
+
+    pub(super) fn cut_all_off(&mut self) {
+        for index in 0..self.slots.len() as u32 {
+            self.cut(index);
+        }
+    }
+}

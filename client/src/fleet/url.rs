@@ -1,0 +1,119 @@
+//! The address of a server: `ws://IP-or-localhost:port/path`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use thiserror::Error;
+
+/// Where a fleet connects to (RFC 6455, section 3), without a name to look up: a name that stands for several
+/// machines would make one measurement out of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// The server's address.
+    pub addr: SocketAddr,
+    /// The host and port as they were given, for the `Host` header.
+    pub authority: String,
+    /// The path, and the query if there is one.
+    pub path: String,
+}
+
+/// Why a text is no address of a server, in one line.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum UrlError {
+    /// `wss://`.
+    #[error("TLS is not supported: use ws:// and not wss:// (these servers speak plain TCP)")]
+    Tls,
+    /// `http://`, or no scheme.
+    #[error("not a WebSocket URL: write ws://IP:PORT/PATH, such as ws://127.0.0.1:8000/echo")]
+    Scheme,
+    /// A host name, or no valid port.
+    #[error("'{0}' is not IP:PORT or localhost:PORT (names are not looked up; the port is 1 to 65535)")]
+    Authority(String),
+    /// Something a request line cannot carry (RFC 9112, section 3.2), or a fragment, which the RFC forbids.
+    #[error("the path '{0}' must be printable ASCII without spaces and without '#'")]
+    Path(String),
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Url, UrlError> {
+        let scheme_end = text.find("://").ok_or(UrlError::Scheme)?;
+        let (scheme, rest) = (&text[..scheme_end], &text[scheme_end + 3..]);
+        if scheme.eq_ignore_ascii_case("wss") {
+            return Err(UrlError::Tls);
+        }
+        if !scheme.eq_ignore_ascii_case("ws") {
+            return Err(UrlError::Scheme);
+        }
+        let path_start = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(path_start);
+        let addr = parse_authority(authority).ok_or_else(|| UrlError::Authority(authority.to_owned()))?;
+        if !path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#') {
+            return Err(UrlError::Path(path.to_owned()));
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Url { addr, authority: authority.to_owned(), path })
+    }
+}
+
+/// The address that `IP:PORT`, `[IPv6]:PORT` or `localhost:PORT` stands for; port 80 where none is given.
+fn parse_authority(authority: &str) -> Option<SocketAddr> {
+    let addr = match authority.split_once(':') {
+        Some((name, port)) if name.eq_ignore_ascii_case("localhost") => {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)
+        }
+        None if authority.eq_ignore_ascii_case("localhost") => SocketAddr::from((Ipv4Addr::LOCALHOST, 80)),
+        _ => authority.parse().ok().or_else(|| {
+            let host =
+                authority.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(authority);
+            Some(SocketAddr::new(host.parse().ok()?, 80))
+        })?,
+    };
+    (addr.port() != 0).then_some(addr)
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ws://{}{}", self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_taken() {
+        for (text, addr, path) in [
+            ("ws://127.0.0.1:8000/echo", "127.0.0.1:8000", "/echo"),
+            ("ws://localhost:8000", "127.0.0.1:8000", "/"),
+            ("WS://10.0.0.7/a/b?c=d", "10.0.0.7:80", "/a/b?c=d"),
+            ("ws://[::1]:9000/?x", "[::1]:9000", "/?x"),
+            ("ws://[::1]", "[::1]:80", "/"),
+            ("ws://localhost?x=1", "127.0.0.1:80", "/?x=1"),
+        ] {
+            let url: Url = text.parse().expect(text);
+            assert_eq!((url.addr.to_string().as_str(), url.path.as_str()), (addr, path), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_refused() {
+        for (text, error) in [
+            ("wss://127.0.0.1:8000/", UrlError::Tls),
+            ("http://127.0.0.1:8000/", UrlError::Scheme),
+            ("127.0.0.1:8000", UrlError::Scheme),
+            ("", UrlError::Scheme),
+            ("ws://", UrlError::Authority(String::new())),
+            ("ws://example.org:80/", UrlError::Authority("example.org:80".to_owned())),
+            ("ws://127.0.0.1:0/", UrlError::Authority("127.0.0.1:0".to_owned())),
+            ("ws://127.0.0.1:70000/", UrlError::Authority("127.0.0.1:70000".to_owned())),
+            ("ws://localhost:x/", UrlError::Authority("localhost:x".to_owned())),
+            ("ws://127.0.0.1:80/a b", UrlError::Path("/a b".to_owned())),
+            ("ws://127.0.0.1:80/a#b", UrlError::Path("/a#b".to_owned())),
+        ] {
+            assert_eq!(text.parse::<Url>(), Err(error), "{text}");
+        }
+    }
+}

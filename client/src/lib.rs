@@ -1,0 +1,10 @@
+//! The load client: it opens WebSocket connections by the ten thousand, sends messages over them, compares every
+//! echo with what was sent, and reports what it found.
+
+pub mod cli;
+pub mod compare;
+pub mod doctor;
+pub mod fleet;
+pub mod report;
+pub mod run;
+pub mod watch;

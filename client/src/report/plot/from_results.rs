@@ -1,0 +1,259 @@
+//! Which plots there are, and where their figures come from.
+
+use super::bars::{self, Bar};
+use super::lines::{self, Axis, Series};
+use super::scale::decade_ticks;
+use super::svg::Svg;
+use crate::report::format;
+use crate::report::ladder::{Shown, held, shown};
+use crate::report::metrics::metric;
+use crate::report::results::{Level, OpenLoop, PERCENTILES, Results, Visit};
+use crate::report::stats::median;
+
+/// A plot and its words.
+pub struct Plot {
+    /// The name of its file, without `.svg`.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// What it says, for those who cannot see it; also its caption.
+    pub description: String,
+    /// The drawing.
+    pub svg: Svg,
+}
+
+/// All plots for which there are figures.
+pub fn all(results: &Results) -> Vec<Plot> {
+    let servers = shown(results);
+    [memory(results, &servers), latency(results, &servers)]
+        .into_iter()
+        .flatten()
+        .chain(BARS.iter().filter_map(|bars| bars.plot(results, &servers)))
+        .collect()
+}
+
+/// Below this, memory is a few pages more or less by chance, and the logarithm of zero is nowhere.
+const LEAST_BYTES: f64 = 10_000.0;
+
+fn memory(results: &Results, servers: &[Shown]) -> Option<Plot> {
+    let series: Vec<Series> = servers.iter().filter_map(|server| memory_series(results, server)).collect();
+    let xs = || series.iter().flat_map(|one| one.points.iter().map(|point| point.0));
+    let ys = || series.iter().flat_map(|one| one.points.iter().map(|point| point.1));
+    let most = xs().reduce(f64::max)?;
+    let mut ticks: Vec<f64> =
+        results.settings.levels.iter().map(|&level| level as f64).filter(|&level| level <= most).collect();
+    if ticks.last().is_none_or(|&last| last < most * 0.97) {
+        ticks.push(most);
+    }
+    if let [only] = ticks[..] {
+        ticks.insert(0, only / 10.0);
+    }
+    let lowest = ys().fold(f64::INFINITY, f64::min);
+    let stops = series.iter().filter(|one| one.stop.is_some()).count();
+    let highest = ys().fold(0.0, f64::max);
+    let x = Axis {
+        name: "connections, idle (log scale)".into(),
+        ticks: ticks.into_iter().map(|tick| (tick, format::count(tick))).collect(),
+        headroom: 0.0,
+    };
+    let y = Axis {
+        name: "server's user memory above the empty process (log scale)".into(),
+        ticks: labelled(decade_ticks(lowest, highest, LEAST_BYTES), format::bytes),
+        headroom: 24.0 + 48.0 * stops.saturating_sub(1) as f64,
+    };
+    let parts = series.iter().map(|one| {
+        let stop = one.stop.as_ref().map_or(String::new(), |stop| format!(", {stop}"));
+        format!("{}: {}{stop}", one.name, one.note)
+    });
+    let description = format!("User memory of each server against idle connections. {}.", list(parts));
+    Some(Plot {
+        name: "memory",
+        title: "Memory against connections",
+        description,
+        svg: lines::draw(&x, &y, &series),
+    })
+}
+
+fn memory_series(results: &Results, server: &Shown) -> Option<Series> {
+    let mut asked: Vec<u64> = results
+        .visits_to(&server.target)
+        .flat_map(|visit| visit.levels.iter().map(|level| level.asked))
+        .collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let points: Vec<(f64, f64)> = asked
+        .iter()
+        .filter_map(|&asked| {
+            let at = |value: fn(&Level) -> f64| {
+                let levels = results.visits_to(&server.target).flat_map(|visit| &visit.levels);
+                median(&levels.filter(|level| level.asked == asked).map(value).collect::<Vec<_>>())
+            };
+            Some((at(|level| level.open as f64)?, at(|level| level.idle_bytes as f64)?.max(LEAST_BYTES)))
+        })
+        .collect();
+    let (most, stopped) = held(results, &server.target)?;
+    let note = match metric("user_bytes_per_connection_idle").figure(results, &server.target) {
+        Some(figure) => format!("{} a connection", format::bytes(figure.median)),
+        None => String::new(),
+    };
+    let stop = stopped.map(|reason| format!("stopped at {}: {reason}", format::count(most)));
+    (!points.is_empty()).then(|| Series { colour: server.colour, name: server.full(), note, points, stop })
+}
+
+fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
+    let series: Vec<Series> = servers.iter().filter_map(|server| latency_series(results, server)).collect();
+    let ys = || series.iter().flat_map(|one| one.points.iter().map(|point| point.1));
+    let lowest = ys().reduce(f64::min)?;
+    let tail = series.iter().flat_map(|one| one.points.iter().map(|point| point.0)).fold(0.0, f64::max);
+    let ticks = [(2.0, "50%"), (10.0, "90%"), (100.0, "99%"), (1e3, "99.9%"), (1e4, "99.99%")];
+    let x = Axis {
+        name: "share of messages answered at least this fast".into(),
+        ticks: ticks
+            .iter()
+            .filter(|tick| tick.0 <= tail * 1.01)
+            .map(|(at, text)| (*at, (*text).into()))
+            .collect(),
+        headroom: 0.0,
+    };
+    let y = Axis {
+        name: "from when a message was due to its echo (log scale)".into(),
+        ticks: labelled(decade_ticks(lowest, ys().fold(0.0, f64::max), 1.0), format::micros),
+        headroom: 12.0,
+    };
+    let rate = results
+        .settings
+        .open_rate
+        .map_or(String::new(), |rate| format!(" at {} messages a second", format::number(rate)));
+    let description = format!(
+        "Distribution of latency in open loop{rate}, median of the rounds. {}.",
+        list(series.iter().map(|one| format!("{}: {}", one.name, one.note)))
+    );
+    Some(Plot {
+        name: "latency",
+        title: "Latency under the same load",
+        description,
+        svg: lines::draw(&x, &y, &series),
+    })
+}
+
+fn latency_series(results: &Results, server: &Shown) -> Option<Series> {
+    let runs: Vec<&OpenLoop> =
+        results.visits_to(&server.target).filter_map(|visit: &Visit| visit.open_loop.as_ref()).collect();
+    let samples = runs.iter().map(|run| run.latency.samples).min()? as f64;
+    let points = PERCENTILES
+        .iter()
+        // A percentile needs a value or two above it.
+        .filter(|&&percentile| {
+            (50.0..100.0).contains(&percentile) && samples * (1.0 - percentile / 100.0) >= 1.0
+        })
+        .filter_map(|&percentile| {
+            let values: Vec<f64> = runs.iter().filter_map(|run| run.latency.at(percentile)).collect();
+            Some((1.0 / (1.0 - percentile / 100.0), median(&values)?))
+        })
+        .collect::<Vec<_>>();
+    let note = match metric("open_loop_us_p99").figure(results, &server.target) {
+        Some(figure) => format!("p99 {}", format::micros(figure.median)),
+        None => String::new(),
+    };
+    (!points.is_empty()).then(|| Series {
+        colour: server.colour,
+        name: server.full(),
+        note,
+        points,
+        stop: None,
+    })
+}
+
+/// A plot with a bar for each server.
+struct Bars {
+    name: &'static str,
+    title: &'static str,
+    axis: &'static str,
+    /// The figure that is a bar's length.
+    total: &'static str,
+    /// A figure that is added to it, and drawn pale.
+    pale: Option<&'static str>,
+    /// A figure that is part of it, and drawn in full colour; the rest is pale.
+    full: Option<&'static str>,
+    tick: fn(f64) -> String,
+}
+
+const BARS: [Bars; 4] = [
+    Bars {
+        name: "throughput",
+        title: "Throughput",
+        axis: "echoes a second, closed loop",
+        total: "echoes_per_s",
+        pale: None,
+        full: None,
+        tick: format::count,
+    },
+    Bars {
+        name: "connects",
+        title: "Setting up connections",
+        axis: "connections opened a second",
+        total: "connects_per_s",
+        pale: None,
+        full: None,
+        tick: format::count,
+    },
+    Bars {
+        name: "cpu",
+        title: "CPU time an echo",
+        axis: "µs an echo: user space (full), kernel (pale)",
+        total: "cpu_us_per_echo",
+        pale: None,
+        full: Some("user_cpu_us_per_echo"),
+        tick: format::number,
+    },
+    Bars {
+        name: "cost",
+        title: "What an idle connection costs",
+        axis: "memory: user space (full), kernel (pale)",
+        total: "user_bytes_per_connection_idle",
+        pale: Some("kernel_bytes_per_connection"),
+        full: None,
+        tick: format::bytes,
+    },
+];
+
+impl Bars {
+    fn plot(&self, results: &Results, servers: &[Shown]) -> Option<Plot> {
+        let bars: Vec<Bar> = servers.iter().map(|server| self.bar(results, server)).collect();
+        if bars.iter().all(|bar| bar.value.is_none()) {
+            return None;
+        }
+        let parts = bars.iter().map(|bar| format!("{}: {}", bar.name, bar.label));
+        let description = format!("{} ({}). {}.", self.title, self.axis, list(parts));
+        Some(Plot {
+            name: self.name,
+            title: self.title,
+            description,
+            svg: bars::draw(self.axis, &bars, self.tick),
+        })
+    }
+
+    fn bar(&self, results: &Results, server: &Shown) -> Bar {
+        let total = metric(self.total);
+        let median_of = |key| Some(metric(key).figure(results, &server.target)?.median);
+        let figure = total.figure(results, &server.target);
+        let pale = self.pale.and_then(median_of);
+        let value = figure.as_ref().map(|figure| figure.median + pale.unwrap_or_default());
+        let part = match self.pale {
+            Some(_) => figure.as_ref().map(|figure| figure.median),
+            None => self.full.and_then(median_of),
+        };
+        let rounds =
+            figure.map_or(Vec::new(), |figure| if pale.is_some() { Vec::new() } else { figure.rounds });
+        let label = value.map_or_else(|| "not measured".into(), total.format);
+        Bar { colour: server.colour, name: server.full(), value, label, part, rounds }
+    }
+}
+
+fn labelled(ticks: Vec<f64>, text: fn(f64) -> String) -> Vec<(f64, String)> {
+    ticks.into_iter().map(|tick| (tick, text(tick))).collect()
+}
+
+fn list(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join("; ")
+}

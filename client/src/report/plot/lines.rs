@@ -1,0 +1,124 @@
+//! A line for each server, named where it ends.
+
+use super::scale::{Scale, spread};
+use super::svg::{Anchor, Svg};
+
+/// One line.
+pub struct Series {
+    /// Its colour's number.
+    pub colour: usize,
+    /// What stands at its end.
+    pub name: String,
+    /// A figure beneath the name.
+    pub note: String,
+    /// Its points, in the axes' units.
+    pub points: Vec<(f64, f64)>,
+    /// What stopped it, where it ends before the others.
+    pub stop: Option<String>,
+}
+
+/// One axis: what it is called, and its ticks, of which the first and the last are its ends.
+pub struct Axis {
+    /// With the unit.
+    pub name: String,
+    /// Value and text.
+    pub ticks: Vec<(f64, String)>,
+    /// Room to leave above the last tick, in pixels.
+    pub headroom: f64,
+}
+
+impl Axis {
+    fn ends(&self) -> (f64, f64) {
+        let value = |tick: Option<&(f64, String)>| tick.map_or(1.0, |tick| tick.0);
+        (value(self.ticks.first()), value(self.ticks.last()))
+    }
+}
+
+const SIZE: (f64, f64) = (1200.0, 640.0);
+const LEFT: f64 = 96.0;
+const RIGHT: f64 = SIZE.0 - 340.0;
+const TOP: f64 = 60.0;
+const BOTTOM: f64 = SIZE.1 - 78.0;
+/// Between the baselines of two labels of two lines each.
+const LABEL_GAP: f64 = 62.0;
+
+/// Draws the lines over two logarithmic axes.
+pub fn draw(x: &Axis, y: &Axis, series: &[Series]) -> Svg {
+    let mut svg = Svg::new(SIZE.0, SIZE.1);
+    let (x_ends, y_ends) = (x.ends(), y.ends());
+    let x_scale = Scale::logarithmic(x_ends.0, x_ends.1, (LEFT + 12.0, RIGHT - 12.0));
+    let y_scale = Scale::logarithmic(y_ends.0, y_ends.1, (BOTTOM, TOP + y.headroom));
+    draw_axes(&mut svg, x, y, (x_scale, y_scale));
+    let placed: Vec<Vec<(f64, f64)>> = series
+        .iter()
+        .map(|one| one.points.iter().map(|&(px, py)| (x_scale.at(px), y_scale.at(py))).collect())
+        .collect();
+    for (one, points) in series.iter().zip(&placed) {
+        svg.path(points, &format!("series s{}", one.colour));
+        let at_tick = |value: f64| x.ticks.iter().any(|(tick, _)| (value / tick - 1.0).abs() < 1e-6);
+        for ((value, _), &point) in one.points.iter().zip(points) {
+            if at_tick(*value) {
+                svg.mark(point, one.colour);
+            }
+        }
+    }
+    draw_labels(&mut svg, series, &placed);
+    svg
+}
+
+fn draw_axes(svg: &mut Svg, x: &Axis, y: &Axis, (x_scale, y_scale): (Scale, Scale)) {
+    for (value, text) in &y.ticks {
+        let at = y_scale.at(*value);
+        svg.line((LEFT, at), (RIGHT, at), "grid");
+        svg.text((LEFT - 12.0, at + 6.5), Anchor::End, "tick", text);
+    }
+    svg.line((LEFT, BOTTOM), (RIGHT, BOTTOM), "grid baseline");
+    for (value, text) in &x.ticks {
+        let at = x_scale.at(*value);
+        svg.line((at, BOTTOM), (at, BOTTOM + 7.0), "grid baseline");
+        svg.text((at, BOTTOM + 30.0), Anchor::Middle, "tick", text);
+    }
+    svg.text((LEFT - 84.0, 28.0), Anchor::Start, "axis", &y.name);
+    svg.text(((LEFT + RIGHT) / 2.0, SIZE.1 - 12.0), Anchor::Middle, "axis", &x.name);
+}
+
+/// Names the lines: beside those that reach the right edge, above the mark of those that were stopped before.
+fn draw_labels(svg: &mut Svg, series: &[Series], placed: &[Vec<(f64, f64)>]) {
+    let ends: Vec<(usize, (f64, f64))> =
+        placed.iter().enumerate().filter_map(|(index, points)| Some((index, *points.last()?))).collect();
+    let (at_edge, stopped): (Vec<_>, Vec<_>) =
+        ends.into_iter().partition(|(index, end)| series[*index].stop.is_none() && end.0 > RIGHT - 90.0);
+    let wanted: Vec<f64> = at_edge.iter().map(|(_, end)| end.1).collect();
+    for ((index, end), y) in at_edge.iter().zip(spread(&wanted, LABEL_GAP, (TOP, BOTTOM - 10.0))) {
+        let one = &series[*index];
+        let colour = one.colour;
+        svg.line((end.0 + 11.0, end.1), (RIGHT + 16.0, y - 2.0), &format!("leader s{colour}"));
+        svg.text((RIGHT + 22.0, y), Anchor::Start, &format!("name f{colour}"), &one.name);
+        svg.text((RIGHT + 22.0, y + 25.0), Anchor::Start, "note", &one.note);
+    }
+    // The lowest label first: the others make way upwards, off the lines.
+    let mut stopped = stopped;
+    stopped.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
+    let mut ceiling = f64::INFINITY;
+    for (index, end) in stopped {
+        let y = (end.1 - 46.0).min(ceiling);
+        ceiling = y - LABEL_GAP;
+        draw_stop(svg, &series[index], end, y);
+    }
+}
+
+fn draw_stop(svg: &mut Svg, one: &Series, (x, y): (f64, f64), label_y: f64) {
+    if one.stop.is_some() {
+        let class = format!("stop s{}", one.colour);
+        svg.line((x - 10.0, y - 10.0), (x + 10.0, y + 10.0), &class);
+        svg.line((x - 10.0, y + 10.0), (x + 10.0, y - 10.0), &class);
+    }
+    let note = match &one.stop {
+        Some(stop) => format!("{}; {stop}", one.note),
+        None => one.note.clone(),
+    };
+    // Text may not run over the left edge of the picture: 9.5 pixels a letter is on the safe side.
+    let x = x.max(LEFT + note.chars().count() as f64 * 9.5) - 6.0;
+    svg.text((x, label_y), Anchor::End, &format!("name halo f{}", one.colour), &one.name);
+    svg.text((x, label_y + 25.0), Anchor::End, "note halo", &note);
+}

@@ -1,0 +1,10 @@
+//! The plots, as SVG: each stands alone for a README, and inline in the page, where it takes the page's colours.
+
+mod bars;
+mod from_results;
+mod lines;
+mod scale;
+mod svg;
+
+pub use from_results::{Plot, all};
+pub use svg::{COLOUR_COUNT, escape, style};

@@ -1,0 +1,178 @@
+//! Writing SVG, and the colours of both themes.
+
+use std::fmt::Write;
+
+/// One colour per stage, the same in every plot and card, then some for other servers.
+///
+/// Any two of the first four stay apart under protanopia, deuteranopia and tritanopia (16 or more in CIE76), and
+/// each has a contrast of 4.4 to 1 with the surface. They also differ in the shape of their marks.
+const COLOURS: [(&str, &str); 8] = [
+    ("#c94b1d", "#ff8445"),
+    ("#9a45b8", "#dcb8f0"),
+    ("#164a8c", "#4a9bf5"),
+    ("#00877a", "#35e0b0"),
+    ("#8a6d00", "#e3c341"),
+    ("#5c6470", "#a9b3c0"),
+    ("#a3265b", "#ff8fb4"),
+    ("#4d6b1e", "#a8d45f"),
+];
+
+/// Surface, ink, quieter ink, grid lines.
+const LIGHT: [&str; 4] = ["#ffffff", "#15181e", "#565d69", "#dfe2e7"];
+const DARK: [&str; 4] = ["#14171c", "#f1f3f6", "#a9b1bd", "#323944"];
+
+/// How many colours there are before they come round again.
+pub const COLOUR_COUNT: usize = COLOURS.len();
+
+/// Which end of a text is at its place.
+#[derive(Clone, Copy, Debug)]
+pub enum Anchor {
+    /// Its beginning.
+    Start,
+    /// Its middle.
+    Middle,
+    /// Its end.
+    End,
+}
+
+/// A picture being drawn.
+pub struct Svg {
+    /// In user units; the picture scales to the room that it gets.
+    pub width: f64,
+    /// As `width`.
+    pub height: f64,
+    body: String,
+}
+
+impl Svg {
+    /// An empty picture.
+    pub fn new(width: f64, height: f64) -> Self {
+        Self { width, height, body: String::new() }
+    }
+
+    /// A straight line.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
+        let ((x1, y1), (x2, y2)) = (from, to);
+        let _ = writeln!(
+            self.body,
+            r#"<line class="{class}" x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#
+        );
+    }
+
+    /// A line through all points.
+    pub fn path(&mut self, points: &[(f64, f64)], class: &str) {
+        let mut data = String::new();
+        for (index, (x, y)) in points.iter().enumerate() {
+            let _ = write!(data, "{}{x:.1} {y:.1}", if index == 0 { "M" } else { " L" });
+        }
+        let _ = writeln!(self.body, r#"<path class="{class}" d="{data}"/>"#);
+    }
+
+    /// A filled rectangle.
+    pub fn bar(&mut self, corner: (f64, f64), size: (f64, f64), class: &str) {
+        let ((x, y), (width, height)) = (corner, (size.0.max(1.0), size.1));
+        let _ = writeln!(
+            self.body,
+            r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#
+        );
+    }
+
+    /// A ring, for a single measurement.
+    pub fn ring(&mut self, (x, y): (f64, f64), radius: f64, class: &str) {
+        let _ = writeln!(self.body, r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="{radius}"/>"#);
+    }
+
+    /// The mark of a series: a circle, a square, a triangle or a diamond, by its colour's number.
+    pub fn mark(&mut self, (x, y): (f64, f64), colour: usize) {
+        let shape = match colour % 4 {
+            0 => return self.ring((x, y), 6.5, &format!("mark f{colour}")),
+            1 => [(-6.0, -6.0), (6.0, -6.0), (6.0, 6.0), (-6.0, 6.0)].as_slice(),
+            2 => [(0.0, -8.0), (8.0, 6.0), (-8.0, 6.0)].as_slice(),
+            _ => [(0.0, -8.5), (8.5, 0.0), (0.0, 8.5), (-8.5, 0.0)].as_slice(),
+        };
+        let points: Vec<String> =
+            shape.iter().map(|(dx, dy)| format!("{:.1},{:.1}", x + dx, y + dy)).collect();
+        let _ = writeln!(self.body, r#"<polygon class="mark f{colour}" points="{}"/>"#, points.join(" "));
+    }
+
+    /// One line of text, its baseline at `y`.
+    pub fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, class: &str, text: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let text = escape(text);
+        let _ = writeln!(
+            self.body,
+            r#"<text class="{class}" x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#
+        );
+    }
+
+    /// The picture for use within a page that has [`style`]; `name` makes its ids its own.
+    pub fn inline(&self, name: &str, title: &str, description: &str) -> String {
+        self.document(&format!(r#"aria-labelledby="{name}-title {name}-desc""#), name, title, description, "")
+    }
+
+    /// The picture as a file of its own.
+    pub fn alone(&self, name: &str, title: &str, description: &str) -> String {
+        let attributes =
+            format!(r#"xmlns="http://www.w3.org/2000/svg" width="{}" height="{}""#, self.width, self.height);
+        let style =
+            format!("<style>{}</style>\n<rect class=\"surface\" width=\"100%\" height=\"100%\"/>\n", style());
+        self.document(&attributes, name, title, description, &style)
+    }
+
+    fn document(&self, attributes: &str, name: &str, title: &str, description: &str, head: &str) -> String {
+        let (width, height, body) = (self.width, self.height, &self.body);
+        let (title, description) = (escape(title), escape(description));
+        format!(
+            "<svg class=\"plot\" role=\"img\" viewBox=\"0 0 {width} {height}\" {attributes}>\n\
+             <title id=\"{name}-title\">{title}</title>\n<desc id=\"{name}-desc\">{description}</desc>\n\
+             {head}{body}</svg>\n"
+        )
+    }
+}
+
+/// Text as it may stand in SVG or HTML, in an attribute too.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// The rules for all plots, in both themes: plain colours, for not every viewer of SVG knows variables.
+pub fn style() -> String {
+    let dark: String = rules(DARK, |colour| colour.1);
+    format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{dark}}}", rules(LIGHT, |colour| colour.0))
+}
+
+const SHAPES: &str = "
+.plot { display: block; width: 100%; height: auto; font-family: -apple-system, 'Segoe UI', Roboto, \
+'Helvetica Neue', 'Liberation Sans', Arial, sans-serif; font-variant-numeric: tabular-nums; }
+.plot .tick { font-size: 19px; } .plot .axis { font-size: 19px; }
+.plot .name { font-size: 22px; font-weight: 650; } .plot .note { font-size: 19px; }
+.plot .bar-name { font-size: 20px; } .plot .value { font-size: 21px; font-weight: 650; }
+.plot .series { fill: none; stroke-width: 4; stroke-linejoin: round; stroke-linecap: round; }
+.plot .leader { stroke-width: 1.5; opacity: .6; } .plot .part { opacity: .42; }
+.plot .grid { stroke-width: 1; } .plot .stop { stroke-width: 4; stroke-linecap: round; }
+.plot .halo { paint-order: stroke; stroke-width: 7px; stroke-linejoin: round; }
+.plot .mark { stroke-width: 2; } .plot .round { stroke-width: 2.2; }
+";
+
+fn rules(
+    [surface, ink, quiet, grid]: [&str; 4],
+    pick: fn(&(&'static str, &'static str)) -> &'static str,
+) -> String {
+    let mut rules = format!(
+        ".plot .surface {{ fill: {surface} }} .plot text {{ fill: {ink} }} .plot .grid {{ stroke: {grid} }}\n\
+         .plot .tick, .plot .axis, .plot .note {{ fill: {quiet} }}\n\
+         .plot .halo, .plot .mark {{ stroke: {surface} }} .plot .baseline {{ stroke: {quiet} }}\n\
+         .plot .round {{ fill: {surface}; stroke: {ink} }}\n"
+    );
+    for (index, colour) in COLOURS.iter().enumerate() {
+        let colour = pick(colour);
+        let _ =
+            writeln!(rules, ".plot .f{index} {{ fill: {colour} }} .plot .s{index} {{ stroke: {colour} }}");
+        let _ = writeln!(rules, ".c{index} {{ --stage: {colour} }}");
+    }
+    rules
+}

@@ -1,0 +1,67 @@
+//! The few statistics that the report quotes.
+
+/// Which end of the scale is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Less is better: memory, latency.
+    Lower,
+    /// More is better: rates.
+    Higher,
+}
+
+/// One figure over all rounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What each round gave, in their order.
+    pub rounds: Vec<f64>,
+    /// The middle one (the mean of the middle two).
+    pub median: f64,
+    /// The best one: on a machine that others disturb, nearest to what the program itself needs.
+    pub best: f64,
+}
+
+impl Figure {
+    /// The figure of these rounds; `None` where no round gave one.
+    pub fn new(rounds: Vec<f64>, better: Better) -> Option<Self> {
+        let median = median(&rounds)?;
+        let best = match better {
+            Better::Lower => rounds.iter().copied().fold(f64::INFINITY, f64::min),
+            Better::Higher => rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        };
+        Some(Self { rounds, median, best })
+    }
+}
+
+/// The median; `None` of nothing.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        even if even.is_multiple_of(2) => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+        _ => Some(sorted[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[9.0, 1.0, 5.0]), Some(5.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+    }
+
+    #[test]
+    fn best_is_by_its_sense() {
+        let rounds = vec![3.0, 1.0, 2.0];
+        assert_eq!(Figure::new(rounds.clone(), Better::Lower).unwrap().best, 1.0);
+        let figure = Figure::new(rounds, Better::Higher).unwrap();
+        assert_eq!((figure.best, figure.median), (3.0, 2.0));
+        assert_eq!(Figure::new(Vec::new(), Better::Lower), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! The table on the terminal: a column for each server, a line for each figure.
+
+use super::format;
+use super::ladder::{self, shown};
+use super::metrics::METRICS;
+use super::results::Results;
+use std::fmt::Write;
+
+const LABEL_WIDTH: usize = 37;
+const COLUMN_WIDTH: usize = 15;
+
+/// Medians over the rounds; a figure that no server has is left out.
+pub fn render(results: &Results) -> String {
+    let servers = shown(results);
+    let mut table = String::new();
+    let mut line = |label: &str, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("{:>COLUMN_WIDTH$}", short(cell))).collect();
+        let _ = writeln!(table, "{label:<LABEL_WIDTH$}{cells}");
+    };
+    line("", servers.iter().map(|server| server.short.clone()).collect());
+    for metric in &METRICS {
+        let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
+        if figures.iter().any(Option::is_some) {
+            let cell = |figure: &Option<super::stats::Figure>| {
+                figure.as_ref().map_or_else(|| "–".into(), |figure| (metric.format)(figure.median))
+            };
+            line(metric.label, figures.iter().map(cell).collect());
+        }
+    }
+    for server in &servers {
+        if let Some((most, Some(reason))) = ladder::held(results, &server.target) {
+            let _ = writeln!(table, "{} stopped at {}: {reason}", server.short, format::count(most));
+        }
+    }
+    let rounds = match results.rounds_seen() {
+        0 | 1 => "one round".into(),
+        rounds => format!("median of {rounds} interleaved rounds"),
+    };
+    let level = results.common_level().map_or(String::new(), |level| {
+        format!("; memory, threads and connects a second at {} connections", format::count(level as f64))
+    });
+    let _ = writeln!(table, "{}{level}", capitalised(&rounds));
+    if let Some(share) = results.disturbance() {
+        let _ = writeln!(
+            table,
+            "Other programs took {:.0}% of the processors meanwhile: rates are theirs too",
+            share * 100.0
+        );
+    }
+    table
+}
+
+/// A cell that leaves a gap to the one before it.
+fn short(cell: &str) -> String {
+    cell.chars().take(COLUMN_WIDTH - 1).collect()
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn fits_a_hundred_columns() {
+        let table = render(&sample::results());
+        assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+        for text in ["Stage 1", "Stage 4", "User memory a connection, idle", "stopped at"] {
+            assert!(table.contains(text), "{text} is missing in\n{table}");
+        }
+    }
+}

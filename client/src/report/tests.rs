@@ -1,0 +1,89 @@
+//! The report as a whole.
+
+use super::results::Results;
+use super::*;
+
+#[test]
+fn results_survive_their_file() {
+    let results = sample::results();
+    let json = serde_json::to_string(&results).expect("serialises");
+    let back: Results = serde_json::from_str(&json).expect("parses");
+    assert_eq!(back.visits.len(), results.visits.len());
+    assert_eq!(back.common_level(), Some(30_000));
+    for metric in &metrics::METRICS {
+        let shown = |results: &Results| {
+            let figure = metric.figure(results, "stage2-task-per-conn");
+            figure.map(|figure| ((metric.format)(figure.median), (metric.format)(figure.best)))
+        };
+        assert_eq!(shown(&back), shown(&results), "{}", metric.key);
+    }
+}
+
+#[test]
+fn the_page_is_complete_and_self_contained() {
+    let results = sample::results();
+    let page = page::render(&results, &plot::all(&results));
+    for stage in &STAGES {
+        assert!(page.contains(stage.title), "{} is missing", stage.title);
+    }
+    for text in [
+        "0123abc",
+        "client compare --rounds 3",
+        "Example CPU &lt;&amp;&gt;",
+        "stopped at 32,183",
+        "fs.nr_open",
+    ] {
+        assert!(page.contains(text), "{text} is missing");
+    }
+    for address in ["http://", "https://", "src=", "url(", "@import", "<link", "<script"] {
+        assert!(!page.contains(address), "the page refers to something outside: {address}");
+    }
+}
+
+#[test]
+fn every_plot_has_its_words_and_balanced_markup() {
+    let results = sample::results();
+    let plots = plot::all(&results);
+    let names: Vec<_> = plots.iter().map(|plot| plot.name).collect();
+    assert_eq!(names, ["memory", "latency", "throughput", "connects", "cpu", "cost"]);
+    for plot in plots {
+        let svg = plot.svg.alone(plot.name, plot.title, &plot.description);
+        for mark in
+            ["<svg", "role=\"img\"", "<title", "<desc", "prefers-color-scheme: dark", "thread per connection"]
+        {
+            assert!(svg.contains(mark), "{} lacks {mark}", plot.name);
+        }
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{} has a place that is no number", plot.name);
+        assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+    }
+}
+
+#[test]
+fn a_comparison_that_broke_off_still_makes_a_report() {
+    let mut results = sample::results();
+    results.visits.truncate(1);
+    results.visits[0].levels.clear();
+    results.visits[0].closed_loop = None;
+    results.visits[0].open_loop = None;
+    results.failures.push("stage1-thread-per-conn died: signal 9".into());
+    results.visits[0].others_cpu_share = Some(0.42);
+    let page = page::render(&results, &plot::all(&results));
+    assert!(page.contains("died: signal 9") && page.contains("Other programs took 42%"));
+    results.visits.clear();
+    assert!(page::render(&results, &plot::all(&results)).contains("thread per connection"));
+    assert!(plot::all(&results).is_empty());
+    assert!(!table(&results).is_empty() && !csv::render(&results).is_empty());
+}
+
+#[test]
+fn results_of_another_layout_are_refused() {
+    let directory = std::env::temp_dir().join(format!("client-report-{}", std::process::id()));
+    let mut results = sample::results();
+    write(&results, &directory).expect("writes");
+    let path = directory.join(RESULTS_FILE);
+    assert_eq!(read(&path).expect("reads").visits.len(), 12);
+    results.schema = SCHEMA + 1;
+    write(&results, &directory).expect("writes");
+    assert!(read(&path).unwrap_err().to_string().contains("layout 2"));
+    fs::remove_dir_all(&directory).expect("removes");
+}

@@ -1,0 +1,207 @@
+//! `client run`: one load against one server.
+
+mod bar;
+mod check;
+mod hdr;
+mod load;
+mod report;
+mod server;
+mod summary;
+
+pub use report::{LatencyReport, RunReport, SCHEMA};
+
+use crate::cli;
+use crate::fleet::{Fleet, FleetConfig, Url};
+use anyhow::{Context, Result};
+use bar::Bar;
+use clap::{Args, ValueEnum};
+use server::Server;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+/// The largest payload, which is the largest message that the servers take as they come.
+const MAX_PAYLOAD_LEN: u64 = 16 * 1024 * 1024;
+
+/// Opens connections to one server, sends messages, and verifies every echo
+///
+/// Exit status: 0 if all went well, 1 if anything failed, 2 if a flag is wrong. Ctrl-C ends the load at once, and
+/// the results so far are reported.
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = true, allow_negative_numbers = true)]
+pub struct RunArgs {
+    /// The server
+    #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
+    pub url: Url,
+
+    /// Connections to open
+    #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
+    pub connections: u64,
+
+    /// Connections to open in a second [default: as fast as they are accepted]
+    #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
+    pub connect_rate: Option<f64>,
+
+    /// What to do with them
+    #[arg(long, value_enum, default_value_t = Scenario::Echo)]
+    pub scenario: Scenario,
+
+    /// Connections that send messages; the others stay idle [default: all]
+    #[arg(long, value_name = "N", value_parser = cli::count)]
+    pub active: Option<u64>,
+
+    /// Octets of payload in a message, such as 32 or 4KiB
+    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = payload_len)]
+    pub payload: usize,
+
+    /// Send so many messages a second over all active connections, in open loop: latency then counts from the time
+    /// a message was due. With --scenario churn: replace so many connections a second (100 if not given)
+    /// [default: closed loop, one message outstanding on each active connection]
+    #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
+    pub rate: Option<f64>,
+
+    /// How long to measure
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
+    pub duration: Duration,
+
+    /// How long to send before measuring
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = cli::duration)]
+    pub warmup: Duration,
+
+    /// How long to hold the connections idle before sending
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cli::duration)]
+    pub hold: Duration,
+
+    /// Local address to connect from; give several for more connections than an address has ports
+    /// [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
+    #[arg(long, value_name = "IP", num_args = 1.., value_delimiter = ',')]
+    pub source_ip: Vec<Ipv4Addr>,
+
+    /// Threads [default: one per core, or as many as the limit on open files makes necessary]
+    #[arg(long, value_name = "N", value_parser = cli::count)]
+    pub shards: Option<u64>,
+
+    /// How long a handshake may take
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
+    pub connect_timeout: Duration,
+
+    /// How long to wait for an echo, or for the answer to a Close
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
+    pub message_timeout: Duration,
+
+    /// The server's process id, to watch its memory and processor time
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "metrics_url")]
+    pub pid: Option<u32>,
+
+    /// Where the server has its metrics, to watch the same from afar: http://IP:PORT/metrics
+    #[arg(long, value_name = "URL", value_parser = server::metrics_addr)]
+    pub metrics_url: Option<std::net::SocketAddr>,
+
+    /// Write the results as JSON to this file, or to standard output if it is '-'
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write the latencies to this file, as a percentile distribution in microseconds that HdrHistogram's plotter
+    /// reads
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+
+    /// Show no progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// What to do with the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Hold them idle for --duration
+    Idle,
+    /// Send messages for --duration
+    Echo,
+    /// Connect all at once, one message each, close all; again until --duration is over
+    Storm,
+    /// Every connection sends one message at once; again until --duration is over
+    Burst,
+    /// Close and reopen --rate connections a second for --duration
+    Churn,
+}
+
+fn payload_len(text: &str) -> Result<usize, String> {
+    match text.parse::<bytesize::ByteSize>() {
+        Ok(size) if size.as_u64() <= MAX_PAYLOAD_LEN => Ok(size.as_u64() as usize),
+        Ok(_) => Err("more than 16MiB".into()),
+        Err(_) => Err("not a size such as 32, 4KiB or 1MiB".into()),
+    }
+}
+
+/// Runs the load, reports it, and says in one line on standard error what failed.
+pub fn run(args: &RunArgs) -> ExitCode {
+    match try_run(args) {
+        Ok(exit_status) => ExitCode::from(exit_status),
+        Err(error) => {
+            eprintln!("client: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn try_run(args: &RunArgs) -> Result<u8> {
+    check::fits(args)?;
+    for file in args.json.iter().chain(&args.hdr).filter(|file| file.as_path() != Path::new("-")) {
+        // Better now than after a long run.
+        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let server = Server::new(args);
+    if args.pid.is_some() || args.metrics_url.is_some() {
+        server.read().context("the server cannot be watched")?;
+    }
+    let mut fleet = Fleet::start(fleet_config(args))?;
+    let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
+    let mut bar = Bar::new(args, server);
+    load::run(args, &mut fleet, &mut bar, &mut report)?;
+    drop(fleet);
+    bar.finish();
+    report.conclude();
+    write(args, &report)?;
+    if let Some(line) = summary::complaint(&report) {
+        eprintln!("client: {line}");
+    }
+    Ok(report.exit_status)
+}
+
+fn fleet_config(args: &RunArgs) -> FleetConfig {
+    FleetConfig {
+        shards: args.shards.map(|shards| shards as usize),
+        source_ips: args.source_ip.clone(),
+        payload_len: args.payload,
+        connect_timeout: args.connect_timeout,
+        message_timeout: args.message_timeout,
+        stop: cli::stop_on_ctrl_c(),
+        ..FleetConfig::new(args.url.clone(), args.connections)
+    }
+}
+
+/// The summary to standard output, or to standard error where the JSON goes to standard output; and the files.
+fn write(args: &RunArgs, report: &RunReport) -> Result<()> {
+    let summary = summary::render(report);
+    let mut json = serde_json::to_string_pretty(report)?;
+    json.push('\n');
+    match &args.json {
+        Some(file) if file.as_path() == Path::new("-") => {
+            eprint!("{summary}");
+            print!("{json}");
+        }
+        Some(file) => {
+            print!("{summary}");
+            fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        None => print!("{summary}"),
+    }
+    if let Some(file) = &args.hdr {
+        let text = report.latency().map(hdr::percentiles).unwrap_or_default();
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Whether this machine can hold the connections that are asked for, before the first is opened.
+//!
+//! These are rough estimates, on the safe side of refusing: what is possible is tried.
+
+use super::RunArgs;
+use crate::fleet::local_ports;
+use crate::report::format;
+use anyhow::{Result, ensure};
+
+/// What the kernel takes for one end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file
+/// 1.2 KB, epoll entry 0.1 KB.
+const KERNEL_END_BYTES: u64 = 3_700;
+
+/// Fails, with the cause and the way out in one line, where it certainly cannot.
+pub(super) fn fits(args: &RunArgs) -> Result<()> {
+    let loopback = args.url.addr.ip().is_loopback();
+    let sources = args.source_ip.len().max(1) as u64;
+    // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has but one loopback address.
+    if !(loopback && args.url.addr.is_ipv4() && args.source_ip.is_empty()) {
+        ports(args.connections, sources, local_ports())?;
+    }
+    let available = read_meminfo("MemAvailable:").unwrap_or(u64::MAX);
+    memory(args.connections, if loopback { 2 } else { 1 }, available)
+}
+
+fn ports(connections: u64, sources: u64, per_source: u64) -> Result<()> {
+    let most = sources.saturating_mul(per_source);
+    ensure!(
+        connections <= most,
+        "{connections} connections need more local ports than the {most} there are (net.ipv4.ip_local_port_range has \
+         {per_source} for each address): give {} addresses with --source-ip, or widen that range",
+        connections.div_ceil(per_source)
+    );
+    Ok(())
+}
+
+fn memory(connections: u64, ends: u64, available: u64) -> Result<()> {
+    let needed = connections.saturating_mul(KERNEL_END_BYTES * ends);
+    ensure!(
+        needed <= available,
+        "{connections} connections need {} of kernel memory on this machine, and {} are available: ask for at most {}",
+        format::bytes(needed as f64),
+        format::bytes(available as f64),
+        available / (KERNEL_END_BYTES * ends)
+    );
+    Ok(())
+}
+
+/// A line of /proc/meminfo, in octets.
+fn read_meminfo(name: &str) -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_are_refused_with_the_way_out() {
+        assert!(ports(28_232, 1, 28_232).is_ok() && ports(28_233, 2, 28_232).is_ok());
+        let error = ports(100_000, 1, 28_232).unwrap_err().to_string();
+        assert!(error.contains("28232") && error.contains("give 4 addresses with --source-ip"), "{error}");
+        assert!(memory(1_000_000, 2, 8_000_000_000).is_ok());
+        let error = memory(10_000_000, 2, 24_000_000_000).unwrap_err().to_string();
+        assert!(error.contains("74 GB") && error.contains("at most 3243243"), "{error}");
+        assert!(read_meminfo("MemAvailable:").is_some_and(|available| available > 1 << 20));
+    }
+}

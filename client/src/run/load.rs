@@ -1,0 +1,149 @@
+//! The scenarios.
+
+use super::bar::{Bar, Goal};
+use super::report::{RunReport, ServerReport};
+use super::{RunArgs, Scenario};
+use crate::fleet::{Fleet, Progress};
+use anyhow::Result;
+use std::time::{Duration, Instant};
+
+/// Connections that churn replaces in a second, where nothing else is said.
+pub(super) const CHURN_PER_S: f64 = 100.0;
+
+/// Has the fleet do what the scenario says. Whatever it has done by then stays in `report`, even if it fails.
+pub(super) fn run(args: &RunArgs, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
+    let mut load = Load { args, fleet, bar, report };
+    load.report.server = load.bar.sample().map(|before| ServerReport { before, ..ServerReport::default() });
+    match args.scenario {
+        Scenario::Storm => load.storm()?,
+        Scenario::Idle => load.all(|load| load.hold(load.args.duration))?,
+        Scenario::Echo => load.all(Load::echo)?,
+        Scenario::Burst => load.all(Load::bursts)?,
+        Scenario::Churn => load.all(Load::churn)?,
+    }
+    load.report.interrupted = load.fleet.is_stopped();
+    let peak_rss_bytes = load.bar.peak_rss_bytes();
+    if let Some(server) = &mut load.report.server {
+        server.peak_rss_bytes = peak_rss_bytes;
+    }
+    Ok(())
+}
+
+struct Load<'a> {
+    args: &'a RunArgs,
+    fleet: &'a mut Fleet,
+    bar: &'a mut Bar,
+    report: &'a mut RunReport,
+}
+
+impl Load<'_> {
+    /// Connects, holds, sends as `send` says, and closes; samples the server in between.
+    fn all(&mut self, send: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.connect()?;
+        if !self.args.hold.is_zero() {
+            self.hold(self.args.hold)?;
+        }
+        let connected = self.bar.sample();
+        let echoes = self.fleet.progress().echoes;
+        if self.fleet.progress().connected > 0 {
+            send(self)?;
+        }
+        let loaded = self.bar.sample();
+        let echoes = self.fleet.progress().echoes - echoes;
+        self.close()?;
+        let closed = self.bar.sample();
+        let Some(server) = &mut self.report.server else { return Ok(()) };
+        if let (Some(connected), Some(report)) = (connected, &self.report.connect) {
+            let growth = connected.rss_bytes as f64 - server.before.rss_bytes as f64;
+            server.rss_bytes_per_connection =
+                (report.connected > 0).then(|| growth / report.connected as f64);
+        }
+        if let (Some(connected), Some(loaded)) = (connected, loaded) {
+            let cpu_us = (loaded.cpu_s - connected.cpu_s) * 1e6;
+            server.cpu_us_per_echo = (echoes > 0).then(|| cpu_us / echoes as f64);
+        }
+        (server.connected, server.loaded, server.closed) = (connected, loaded, closed);
+        Ok(())
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        let total = self.args.connections;
+        self.bar.begin("connecting", Goal::Connections(total));
+        let phase =
+            self.fleet.connect_to(total, self.args.connect_rate, &mut |progress| self.bar.tick(progress))?;
+        self.report.add_connect(&phase);
+        Ok(())
+    }
+
+    fn hold(&mut self, time: Duration) -> Result<()> {
+        self.bar.begin("holding", Goal::Time(time));
+        let phase = self.fleet.hold(time, &mut |progress| self.bar.tick(progress))?;
+        self.report.add_hold(&phase);
+        Ok(())
+    }
+
+    fn echo(&mut self) -> Result<()> {
+        let (warmup, duration) = (self.args.warmup, self.args.duration);
+        let active = self.args.active.unwrap_or(u64::MAX);
+        self.bar.begin("echoing", Goal::Time(warmup + duration));
+        let mut on_tick = |progress: &Progress| self.bar.tick(progress);
+        let phase = match self.args.rate {
+            None => self.fleet.closed_loop(active, warmup, duration, &mut on_tick)?,
+            Some(rate) => self.fleet.open_loop(active, rate, warmup, duration, &mut on_tick)?,
+        };
+        self.report.add_echo(&phase);
+        Ok(())
+    }
+
+    fn bursts(&mut self) -> Result<()> {
+        let end = Instant::now() + self.args.duration;
+        loop {
+            self.bar.begin("bursting", Goal::Until(end));
+            let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
+            self.report.add_echo(&phase);
+            if self.is_over(end) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn churn(&mut self) -> Result<()> {
+        self.bar.begin("churning", Goal::Time(self.args.duration));
+        let rate = self.args.rate.unwrap_or(CHURN_PER_S);
+        let phase = self.fleet.churn(rate, self.args.duration, &mut |progress| self.bar.tick(progress))?;
+        self.report.add_churn(phase);
+        Ok(())
+    }
+
+    fn storm(&mut self) -> Result<()> {
+        let end = Instant::now() + self.args.duration;
+        loop {
+            self.connect()?;
+            if self.fleet.progress().connected > 0 {
+                self.bar.begin("sending", Goal::Until(end));
+                let phase = self.fleet.echo_once(&mut |progress| self.bar.tick(progress))?;
+                self.report.add_echo(&phase);
+            }
+            self.close()?;
+            if self.is_over(end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether there is to be no further round: time is up, or there is no one to talk to.
+    fn is_over(&self, end: Instant) -> bool {
+        Instant::now() >= end || self.fleet.is_stopped() || self.report.ended_early.is_some()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if self.fleet.is_stopped() || self.fleet.progress().connected == 0 {
+            // Of a fleet that is stopped, they are cut off with it.
+            return Ok(());
+        }
+        self.bar.begin("closing", Goal::Close);
+        let phase = self.fleet.close_all(&mut |progress| self.bar.tick(progress))?;
+        self.report.add_close(&phase);
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The results as a person reads them.
+
+use super::report::{EchoReport, Latency, RunReport, ServerReport};
+use super::server::Sample;
+use crate::fleet::Class;
+use crate::report::format::{bytes, count, micros, number, seconds};
+use std::fmt::Write;
+
+/// The whole run on less than a screen.
+pub(super) fn render(report: &RunReport) -> String {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    if let Some(connect) = &report.connect {
+        let rounds = if connect.rounds > 1 { format!("{} times ", connect.rounds) } else { String::new() };
+        let of = if connect.rounds > 1 { connect.opened / connect.rounds } else { connect.connected };
+        rows.push((
+            "connections",
+            format!(
+                "{rounds}{} of {} in {}, {}/s",
+                whole(of),
+                whole(report.connections),
+                seconds(connect.elapsed_s),
+                number(connect.connects_per_s)
+            ),
+        ));
+        rows.push(("handshake", distribution(&connect.handshake)));
+    }
+    if let Some(hold) = &report.hold {
+        let (held, lost, pings) = (whole(hold.held), whole(hold.lost), whole(hold.pings));
+        rows.push((
+            "held",
+            format!("{held} for {}, {lost} lost, {pings} pings answered", seconds(hold.elapsed_s)),
+        ));
+    }
+    if let Some(echo) = &report.echo {
+        echo_rows(&mut rows, report, echo);
+    }
+    if let Some(churn) = &report.churn {
+        let (closed, opened, echoes) = (whole(churn.closed), whole(churn.opened), whole(churn.echoes));
+        let time = seconds(churn.elapsed_s);
+        rows.push((
+            "replaced",
+            format!("{closed} closed and {opened} opened in {time}, {echoes} echoes on these"),
+        ));
+        rows.push(("handshake", distribution(&churn.handshake)));
+    }
+    if let Some(close) = &report.close {
+        let (closed, forced) = (whole(close.closed), whole(close.forced));
+        let time = seconds(close.elapsed_s);
+        rows.push(("closed", format!("{closed} by closing handshake, {forced} by reset, in {time}")));
+    }
+    if let Some(server) = &report.server {
+        rows.push(("server", server_row(server)));
+    }
+    rows.push(("failures", failures(report)));
+    let mut text =
+        format!("{}, {}, payload {}", report.url, report.scenario, bytes(report.payload_bytes as f64));
+    text += if report.interrupted { ", interrupted\n" } else { "\n" };
+    for (name, value) in rows {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {name:<12} {value}");
+    }
+    text
+}
+
+fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoReport) {
+    let rounds = if echo.rounds > 1 { format!(" in {} rounds", echo.rounds) } else { String::new() };
+    rows.push((
+        "echoes",
+        format!(
+            "{}{rounds} in {}, {}/s over {} connections, each as it was sent",
+            whole(echo.echoes),
+            seconds(echo.elapsed_s),
+            number(echo.echoes_per_s),
+            whole(echo.active)
+        ),
+    ));
+    rows.push(("latency", distribution(&echo.latency)));
+    if let (Some(rate), "echo") = (report.rate_per_s, report.scenario.as_str()) {
+        let (late, missing) = (whole(echo.late), whole(echo.missing));
+        let rate = number(rate);
+        rows.push(("open loop", format!("{rate}/s due, {late} sent over 1 ms late, {missing} missing")));
+    } else if echo.missing > 0 {
+        rows.push(("missing", whole(echo.missing)));
+    }
+}
+
+fn server_row(server: &ServerReport) -> String {
+    let at = |name: &str, sample: Option<Sample>| {
+        sample.map_or(String::new(), |sample| format!(", {} {name}", bytes(sample.rss_bytes as f64)))
+    };
+    let mut text = format!("{} before", bytes(server.before.rss_bytes as f64));
+    text += &at("connected", server.connected);
+    if let Some(each) = server.rss_bytes_per_connection {
+        text += &format!(" ({} each)", bytes(each));
+    }
+    text += &at("after load", server.loaded);
+    text += &at("closed", server.closed);
+    if let Some(cpu_us) = server.cpu_us_per_echo {
+        text += &format!("; {} of CPU an echo", micros(cpu_us));
+    }
+    text
+}
+
+fn distribution(Latency(times): &Latency) -> String {
+    let at = |quantile| micros(times.value_at_quantile(quantile) as f64 / 1e3);
+    if times.is_empty() {
+        return "none".to_owned();
+    }
+    let max = micros(times.max() as f64 / 1e3);
+    format!("p50 {}, p90 {}, p99 {}, p99.9 {}, max {max}", at(0.5), at(0.9), at(0.99), at(0.999))
+}
+
+fn failures(report: &RunReport) -> String {
+    let classes: Vec<String> =
+        report.failures.classes().map(|(class, n)| format!("{} {}", whole(n), class.name())).collect();
+    if classes.is_empty() { "none".to_owned() } else { classes.join(", ") }
+}
+
+/// What failed and what to do about it, in one line; nothing where nothing did.
+pub(super) fn complaint(report: &RunReport) -> Option<String> {
+    if report.exit_status == 0 {
+        return None;
+    }
+    let advice: Vec<String> = report
+        .failures
+        .classes()
+        .map(|(class, n)| format!("{} {} ({})", whole(n), class.name(), class.advice()))
+        .collect();
+    let mut parts: Vec<String> = report.ended_early.iter().cloned().collect();
+    parts.extend((!advice.is_empty()).then(|| format!("failed: {}", advice.join(", "))));
+    // Where the cause is named already, it need not be named twice.
+    let told = report.ended_early.is_some() || report.failures.of(Class::Refused) > 0;
+    parts.extend(report.failures.first.as_ref().filter(|_| !told).map(|first| format!("first: {first}")));
+    Some(parts.join("; "))
+}
+
+fn whole(value: u64) -> String {
+    count(value as f64)
+}

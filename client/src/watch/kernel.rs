@@ -1,0 +1,176 @@
+//! The kernel's memory, for the whole machine: no process is told its own.
+
+use procfs::{FromRead, Meminfo};
+use std::fs;
+use std::path::Path;
+
+/// The kernel's memory at one moment.
+///
+/// It is counted for the whole machine, and both ends of a connection on loopback are on this machine. What both ends
+/// have alike (the socket, its inode, directory entry and file, an epoll entry, queued segments) is in
+/// [`both_ends_bytes`](Self::both_ends_bytes), of which half is the server's. Threads and memory mappings grow with
+/// connections at the server alone: [`server_bytes`](Self::server_bytes).
+///
+/// Not counted: page tables, which /proc/PID/status gives for the process itself, arrays of descriptors (8 octets for
+/// each), and memory that the sockets' queues hold outside the slab caches (none, when idle).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelMemory {
+    /// What both ends of a connection have.
+    pub both_ends_bytes: u64,
+    /// What only the server has.
+    pub server_bytes: u64,
+    /// Where it was read.
+    pub source: Source,
+}
+
+/// Where kernel memory was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Objects in use in each slab cache; only root may read them.
+    Slabinfo,
+    /// The total of all caches: threads cannot be told from sockets.
+    #[default]
+    Meminfo,
+}
+
+impl Source {
+    /// The name of the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Slabinfo => "slabinfo",
+            Self::Meminfo => "meminfo",
+        }
+    }
+}
+
+/// Caches of threads and memory mappings.
+const SERVER_ALONE: [&str; 16] = [
+    "task_struct",
+    "signal_cache",
+    "sighand_cache",
+    "vm_area_struct",
+    "vma_lock",
+    "maple_node",
+    "anon_vma",
+    "anon_vma_chain",
+    "cred_jar",
+    "pid",
+    "pid_2",
+    "files_cache",
+    "fs_cache",
+    "mm_struct",
+    "task_delay_info",
+    "io_context",
+];
+
+/// Caches of connections that have closed (TIME_WAIT), or are not yet open: those of the server that was visited
+/// before would be counted against the next.
+const OF_NO_CONNECTION: [&str; 4] =
+    ["tw_sock_TCP", "tw_sock_TCPv6", "request_sock_TCP", "request_sock_TCPv6"];
+
+impl KernelMemory {
+    /// Reads it now, from the proc file system at `proc`; `None` where that is not there.
+    pub fn read(proc: &Path) -> Option<Self> {
+        let meminfo = Meminfo::from_file(proc.join("meminfo")).ok()?;
+        let stacks = meminfo.kernel_stack.unwrap_or(0);
+        Some(match fs::read_to_string(proc.join("slabinfo")).ok().and_then(|text| slab_bytes(&text)) {
+            Some((both_ends_bytes, threads)) => {
+                Self { both_ends_bytes, server_bytes: threads + stacks, source: Source::Slabinfo }
+            }
+            None => Self { both_ends_bytes: meminfo.slab, server_bytes: stacks, source: Source::Meminfo },
+        })
+    }
+
+    /// The server's share of what has come since `before`.
+    pub fn servers_share_since(&self, before: &Self) -> i64 {
+        let grown = |now: u64, then: u64| now as i64 - then as i64;
+        grown(self.both_ends_bytes, before.both_ends_bytes) / 2
+            + grown(self.server_bytes, before.server_bytes)
+    }
+}
+
+/// Octets in the objects of both ends' caches, and of the server's alone; `None` of a text that is no slabinfo.
+///
+/// A line is `name active_objs num_objs objsize …` (slabinfo(5)).
+fn slab_bytes(slabinfo: &str) -> Option<(u64, u64)> {
+    let mut sums = (0, 0);
+    let mut lines = slabinfo.lines();
+    lines.next()?.strip_prefix("slabinfo - version: 2")?;
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let mut fields = line.split_whitespace();
+        let name = fields.next()?;
+        let active: u64 = fields.next()?.parse().ok()?;
+        let size: u64 = fields.nth(1)?.parse().ok()?;
+        if SERVER_ALONE.contains(&name) {
+            sums.1 += active * size;
+        } else if !OF_NO_CONNECTION.contains(&name) {
+            sums.0 += active * size;
+        }
+    }
+    Some(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLABINFO: &str = "\
+slabinfo - version: 2.1
+# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> <batchcount> <sharedfactor>
+tw_sock_TCP          900    900    256   16    1 : tunables    0    0    0 : slabdata      2      2      0
+TCP                   20     26   2368   13    8 : tunables    0    0    0 : slabdata      2      2      0
+sock_inode_cache      20     95    832   19    4 : tunables    0    0    0 : slabdata      5      5      0
+task_struct           10     12   9600    3    8 : tunables    0    0    0 : slabdata      4      4      0
+";
+
+    #[test]
+    fn sorts_caches_by_whose_they_are() {
+        assert_eq!(slab_bytes(SLABINFO), Some((20 * 2_368 + 20 * 832, 10 * 9_600)));
+        assert_eq!(slab_bytes("slabinfo - version: 2.1\nTCP x\n"), None);
+        assert_eq!(slab_bytes("something else"), None);
+    }
+
+    #[test]
+    fn halves_what_both_ends_have() {
+        let before = KernelMemory { both_ends_bytes: 1_000, server_bytes: 100, source: Source::Slabinfo };
+        let after = KernelMemory { both_ends_bytes: 9_000, server_bytes: 400, ..before };
+        assert_eq!(after.servers_share_since(&before), 4_300);
+        assert_eq!(before.servers_share_since(&after), -4_300);
+    }
+
+    #[test]
+    fn goes_by_meminfo_without_the_privilege() {
+        let root = std::env::temp_dir().join(format!("client-kernel-{}", std::process::id()));
+        fs::create_dir_all(&root).expect("a directory");
+        assert_eq!(KernelMemory::read(&root), None);
+        let fields = [
+            "MemTotal",
+            "MemFree",
+            "Buffers",
+            "Cached",
+            "SwapCached",
+            "Active",
+            "Inactive",
+            "SwapTotal",
+            "SwapFree",
+            "Dirty",
+            "Writeback",
+            "Mapped",
+            "VmallocTotal",
+            "VmallocUsed",
+            "VmallocChunk",
+            "Committed_AS",
+        ];
+        let mut meminfo: String = fields.iter().map(|field| format!("{field}: 1 kB\n")).collect();
+        meminfo += "Slab: 100 kB\nKernelStack: 20 kB\n";
+        fs::write(root.join("meminfo"), meminfo).expect("written");
+        let read = KernelMemory::read(&root).expect("read");
+        let expected =
+            KernelMemory { both_ends_bytes: 102_400, server_bytes: 20_480, source: Source::Meminfo };
+        assert_eq!(read, expected);
+        fs::write(root.join("slabinfo"), SLABINFO).expect("written");
+        let read = KernelMemory::read(&root).expect("read");
+        assert_eq!((read.source, read.server_bytes), (Source::Slabinfo, 96_000 + 20_480));
+        fs::remove_dir_all(&root).expect("removed");
+    }
+}

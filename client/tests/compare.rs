@@ -1,0 +1,190 @@
+//! `client compare` as its user runs it: against servers of another make, which this very test binary is when it is
+//! asked to be, and against the stages where they are built.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+
+/// A directory of this test's own, removed when dropped.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("client-compare-{name}-{}", std::process::id())))
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    fn results(&self) -> serde_json::Value {
+        serde_json::from_str(&self.read("results.json")).expect("JSON")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn compare(arguments: &[&str]) -> Output {
+    Command::new(CLIENT).arg("compare").args(arguments).output().expect("the client runs")
+}
+
+fn compare_into(directory: &Directory, arguments: &[&str]) -> Output {
+    let out = directory.0.to_str().expect("UTF-8");
+    compare(&[&["--quick", "--no-build", "--rounds", "1", "--out", out], arguments].concat())
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The command that makes this binary the server that a test of this name is.
+fn server(name: &str, test: &str) -> String {
+    let own = std::env::current_exe().expect("its path");
+    format!("{name}={} --ignored --exact {test} {{port}}", own.display())
+}
+
+/// The port that stands last on the command line of [`server`].
+fn listener() -> TcpListener {
+    let port = std::env::args().next_back().and_then(|port| port.parse::<u16>().ok());
+    TcpListener::bind(("127.0.0.1", port.expect("run by the tests, with a port"))).expect("the port is free")
+}
+
+fn echo(stream: TcpStream) {
+    let Ok(mut socket) = tungstenite::accept(stream) else { return };
+    while let Ok(message) = socket.read() {
+        if (message.is_text() || message.is_binary()) && socket.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+#[ignore = "not a test: the server of the others"]
+fn is_an_echo_server() {
+    for stream in listener().incoming().flatten() {
+        thread::spawn(|| echo(stream));
+    }
+}
+
+#[test]
+#[ignore = "not a test: a server that dies in the middle of its work"]
+fn is_a_mortal_server() {
+    for (served, stream) in listener().incoming().flatten().enumerate() {
+        if served == 150 {
+            // Not with a macro, whose output the harness would keep for itself.
+            let _ = std::io::stderr().write_all(b"out of luck\n");
+            std::process::exit(3);
+        }
+        thread::spawn(|| echo(stream));
+    }
+}
+
+#[test]
+fn another_server_is_measured_and_reported() {
+    let directory = Directory::new("other");
+    let target = server("threads", "is_an_echo_server");
+    let output = compare_into(&directory, &["--stages", "none", "--levels", "20,60", "--target", &target]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let results = directory.results();
+    let visit = &results["visits"][0];
+    assert_eq!((&visit["target"], &visit["held"]), (&"threads".into(), &60.into()));
+    assert_eq!(visit["levels"][1]["open"], 60);
+    assert!(visit["levels"][1]["threads"].as_u64() > Some(60), "a thread for each: {visit}");
+    assert!(visit["closed_loop"]["echoes"].as_u64() > Some(100), "{visit}");
+    assert!(visit["open_loop"]["latency"]["samples"].as_u64() > Some(10), "{visit}");
+    assert!(directory.read("index.html").contains("threads"));
+    assert!(directory.read("results.csv").lines().count() > 10);
+    for plot in ["memory", "latency", "throughput", "cpu", "cost"] {
+        assert!(directory.read(&format!("{plot}.svg")).starts_with("<svg"));
+    }
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("Connections held"), "{table}");
+
+    let again = Directory::new("again");
+    let from = directory.0.join("results.json");
+    let arguments = ["--from", from.to_str().expect("UTF-8"), "--out", again.0.to_str().expect("UTF-8")];
+    assert!(compare(&arguments).status.success());
+    assert_eq!(again.read("index.html"), directory.read("index.html"));
+}
+
+#[test]
+fn a_server_that_dies_under_load_is_named_and_the_others_are_kept() {
+    let directory = Directory::new("mortal");
+    let (good, bad) = (server("good", "is_an_echo_server"), server("mortal", "is_a_mortal_server"));
+    let arguments = ["--stages", "none", "--levels", "20,40", "--target", &good, "--target", &bad];
+    let output = compare_into(&directory, &arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("mortal, round 1: it died: exit 3, saying: out of luck"), "{said}");
+    let results = directory.results();
+    assert_eq!(results["visits"].as_array().map(Vec::len), Some(2));
+    assert_eq!(results["visits"][0]["held"], 40);
+    assert!(directory.read("index.html").contains("out of luck"));
+}
+
+#[test]
+fn what_cannot_start_is_one_line_and_exit_1() {
+    let directory = Directory::new("missing");
+    for (target, reason) in [
+        ("x=/nonexistent/server {port}", "is the command right?"),
+        ("x=false", "it died: exit 1"),
+        ("x=sleep 0.2", "it died: exit 0"),
+    ] {
+        let output = compare_into(&directory, &["--stages", "none", "--target", target]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("client compare: x: ") && said.contains(reason), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!directory.0.join("results.json").exists(), "nothing was measured");
+    }
+    let output = compare(&["--from", "/nonexistent/results.json"]);
+    assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(1), 1));
+}
+
+#[test]
+fn bad_flags_are_one_line_and_exit_2() {
+    for arguments in [
+        ["--rounds", "0"],
+        ["--stages", "5"],
+        ["--levels", "many"],
+        ["--levels", "0"],
+        ["--target", "nameless"],
+        ["--open-rate", "-1"],
+        ["--nonsense", "1"],
+    ] {
+        let output = compare(&arguments);
+        let said = stderr(&output);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
+    }
+}
+
+/// A smoke test of the real thing, where the whole workspace is built.
+#[test]
+fn the_stages_compare() {
+    let beside = Path::new(CLIENT).parent().expect("a directory");
+    let stages = ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
+    if !stages.iter().all(|stage| beside.join(stage).exists()) {
+        eprintln!("the stages are not built: run the tests of the whole workspace");
+        return;
+    }
+    let directory = Directory::new("stages");
+    let output = compare_into(&directory, &["--levels", "100,300"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let results = directory.results();
+    for (index, stage) in stages.iter().enumerate() {
+        let visit = &results["visits"][index];
+        assert_eq!((&visit["target"], &visit["held"]), (&(*stage).into(), &300.into()), "{visit}");
+        assert_eq!((&visit["exit"], visit["stopped"].is_null()), (&"exit 0".into(), true), "{visit}");
+        assert!(visit["levels"][1]["echoed_bytes"].is_number(), "{visit}");
+    }
+    assert_eq!(results["failures"].as_array().map(Vec::len), Some(0), "{results}");
+}

@@ -1,0 +1,61 @@
+//! The limits that a fleet meets on the machine: descriptors and ports. Both belong to the process, or to the network
+//! namespace, so these tests have a process of their own.
+
+use client::fleet::{ConnectPhase, Fleet, FleetConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// A listener that leaves connections in its queue, and a fleet that is to connect to it.
+fn fleet(connections: u64, source_ips: Vec<Ipv4Addr>) -> (TcpListener, Fleet) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let url = format!("ws://{}/", listener.local_addr().expect("address")).parse().expect("url");
+    let config = FleetConfig {
+        shards: Some(1),
+        source_ips,
+        connect_timeout: Duration::from_millis(100),
+        ..FleetConfig::new(url, connections)
+    };
+    (listener, Fleet::start(config).expect("start"))
+}
+
+fn connect(mut fleet: Fleet, connections: u64) -> ConnectPhase {
+    fleet.connect_to(connections, None, &mut |_| {}).expect("connect")
+}
+
+#[test]
+fn limits_are_met_and_named() {
+    descriptors();
+    thread::spawn(ports).join().expect("ports");
+}
+
+fn descriptors() {
+    let (_listener, fleet) = fleet(60, Vec::new());
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(32), ..limit }).expect("setrlimit");
+    let phase = connect(fleet, 60);
+    setrlimit(Resource::Nofile, limit).expect("setrlimit");
+    // Those that got a descriptor wait for an answer that does not come.
+    assert!(phase.failures.descriptors > 0, "{phase:?}");
+    assert_eq!(phase.failures.descriptors + phase.failures.timeout, 60, "{phase:?}");
+}
+
+/// In a network namespace of its own this thread has ten ports; only root may make one.
+fn ports() {
+    // SAFETY: only this thread is moved, and no object of it depends on the network namespace it was in.
+    if unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.is_err() {
+        return;
+    }
+    let up =
+        Command::new("ip").args(["link", "set", "lo", "up"]).status().is_ok_and(|status| status.success());
+    if !up || fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").is_err() {
+        return;
+    }
+    let (_listener, fleet) = fleet(30, vec![Ipv4Addr::LOCALHOST]);
+    let phase = connect(fleet, 30);
+    assert!(phase.failures.ports_exhausted >= 20, "{phase:?}");
+    assert_eq!(phase.failures.ports_exhausted + phase.failures.timeout, 30, "{phase:?}");
+}
