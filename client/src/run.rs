@@ -3,12 +3,14 @@
 mod bar;
 mod check;
 mod hdr;
+mod latency;
 mod load;
 mod report;
 mod server;
 mod summary;
 
-pub use report::{LatencyReport, RunReport, SCHEMA};
+pub use latency::{Latency, LatencyReport};
+pub use report::{RunReport, SCHEMA};
 
 use crate::cli;
 use crate::fleet::{Fleet, FleetConfig, Url};

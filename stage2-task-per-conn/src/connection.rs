@@ -10,6 +10,8 @@ use common::{Answer, websocket};
 use futures_util::{SinkExt, StreamExt};
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,9 +25,7 @@ pub type End = (Closed, Option<CloseCode>);
 /// A connection was accepted: this is its task.
 pub async fn open(server: &Server, stream: TcpStream) {
     // What is boxed here is freed before the long wait; unboxed, the task would have room for it all its life.
-    let Some((stream, frames)) = Box::pin(handshake(server, stream)).await else { return };
-    let config = Some(server.websocket);
-    let mut websocket = WebSocketStream::from_partially_read(stream, frames, Role::Server, config).await;
+    let Some(mut websocket) = Box::pin(handshake(server, stream)).await else { return };
     let end = if server.shard.flags.tasks_per_conn == 1 {
         echo(server, &mut websocket).await
     } else {
@@ -39,12 +39,16 @@ pub async fn open(server: &Server, stream: TcpStream) {
     Box::pin(close(server, websocket, end)).await;
 }
 
-/// Answers a request; returns the stream of an open connection, and the frames that came behind its request.
-async fn handshake(server: &Server, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
+/// Answers a request; returns the connection, if one was opened.
+async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream<TcpStream>> {
     let request = timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now()));
-    let answered = server.unless_drained(request).await?;
+    let answered = server.unless_drained(pin!(request)).await?;
     match answered {
-        Ok(Ok((stream, Some(frames)))) => return Some((stream, frames)),
+        Ok(Ok((stream, Some(frames)))) => {
+            // What came behind the request are frames.
+            let config = Some(server.websocket);
+            return Some(WebSocketStream::from_partially_read(stream, frames, Role::Server, config).await);
+        }
         Ok(Ok((stream, None))) => linger(server, stream).await,
         Ok(Err(_)) => {}
         Err(_) => server.shard.metrics().rejected(Rejected::HandshakeTimeout),
@@ -86,7 +90,7 @@ async fn request(
 /// The hot path: echoes until the connection ends, or the server drains.
 async fn echo(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    server.unless_drained(converse(server, websocket)).await.unwrap_or(drained)
+    server.unless_drained(pin!(converse(server, websocket))).await.unwrap_or(drained)
 }
 
 async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
@@ -99,10 +103,10 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -
         };
         let sent = if matches!(message, Message::Text(_) | Message::Binary(_)) {
             server.shard.metrics().echoed(1, message.len());
-            within(server.shard.config.idle_timeout, send(websocket, message)).await
+            within(server.shard.config.idle_timeout, pin!(send(websocket, message))).await
         } else {
             // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
-            within(server.shard.config.idle_timeout, websocket.flush()).await
+            within(server.shard.config.idle_timeout, pin!(websocket.flush())).await
         };
         if let Err(end) = sent {
             return end;
@@ -138,7 +142,7 @@ async fn next_with_heartbeat(
         match server.heartbeat.due(before, quiet) {
             Some(Beat::Ping) => {
                 let ping = websocket.send(Message::Ping(Default::default()));
-                within(server.shard.config.idle_timeout, ping).await?;
+                within(server.shard.config.idle_timeout, pin!(ping)).await?;
             }
             Some(Beat::Dead) => return Err((Closed::Idle, Some(CloseCode::GoingAway))),
             None => {}
@@ -146,11 +150,21 @@ async fn next_with_heartbeat(
     }
 }
 
-/// Sends. The stream is ready for more when all is with the kernel, so that there is nothing left to be flushed.
+/// Sends. The stream is ready again when all is with the kernel, so that there is nothing left to be flushed.
 #[inline]
-async fn send(websocket: &mut WebSocketStream<TcpStream>, message: Message) -> Result<(), Error> {
-    websocket.feed(message).await?;
-    poll_fn(|cx| websocket.poll_ready_unpin(cx)).await
+fn send(
+    websocket: &mut WebSocketStream<TcpStream>,
+    message: Message,
+) -> impl Future<Output = Result<(), Error>> {
+    let mut message = Some(message);
+    poll_fn(move |cx| {
+        ready!(websocket.poll_ready_unpin(cx))?;
+        if let Some(message) = message.take() {
+            websocket.start_send_unpin(message)?;
+            return websocket.poll_ready_unpin(cx);
+        }
+        Poll::Ready(Ok(()))
+    })
 }
 
 /// Sends, unless the peer reads nothing for `idle_timeout`.

@@ -6,7 +6,7 @@ use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -98,8 +98,10 @@ impl Server {
     }
 
     /// What `serving` comes to, or `None` if the drain begins first.
-    pub async fn unless_drained<T>(&self, serving: impl Future<Output = T>) -> Option<T> {
-        let (mut serving, mut stop) = (pin!(serving), pin!(self.stop.notified()));
+    ///
+    /// It is pinned by the caller, as a future handed over by value is kept twice: as an argument, and pinned.
+    pub async fn unless_drained<T>(&self, mut serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut stop = pin!(self.stop.notified());
         let mut waits = false;
         poll_fn(|cx| {
             if let Poll::Ready(value) = serving.as_mut().poll(cx) {

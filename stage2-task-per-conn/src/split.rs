@@ -6,6 +6,7 @@ use common::frame::CloseCode;
 use common::metrics::Closed;
 use common::websocket;
 use futures_util::{SinkExt, StreamExt};
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -53,7 +54,7 @@ pub async fn echo(
         (Closed::Normal, None)
     };
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    let end = server.unless_drained(reader).await.unwrap_or(drained);
+    let end = server.unless_drained(pin!(reader)).await.unwrap_or(drained);
     drop(messages);
     let sink = tokio::time::timeout(common::config::LINGER, &mut writer).await;
     writer.abort();

@@ -119,7 +119,7 @@ impl Shard {
         }
         self.outcome.opened += 1;
         self.outcome.last_ns = now_ns;
-        self.outcome.times.saturating_record(now_ns - slot.since_ns);
+        self.times.saturating_record(now_ns - slot.since_ns);
         match self.phase {
             Phase::Churn { .. } => self.send_message(index, now_ns),
             _ => true,

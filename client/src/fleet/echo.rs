@@ -166,7 +166,7 @@ impl Shard {
 
     #[inline]
     fn record(&mut self, latency_ns: u64, now_ns: u64, end_ns: u64) {
-        self.outcome.times.saturating_record(latency_ns);
+        self.times.saturating_record(latency_ns);
         self.outcome.echoes += 1;
         self.outcome.in_span += u64::from(now_ns <= end_ns);
         self.outcome.last_ns = now_ns;

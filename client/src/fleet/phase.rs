@@ -1,6 +1,7 @@
 //! What the controlling thread and the shards say to each other.
 
 use super::failures::Failures;
+use super::results::histogram_ns;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -104,8 +105,8 @@ pub(super) struct Outcome {
     pub start_ns: u64,
     /// When the last event that counts happened.
     pub last_ns: u64,
-    /// Of handshakes in a phase that connects, else of echoes; in nanoseconds.
-    pub times: Histogram<u32>,
+    /// Of handshakes in a phase that connects, else of echoes: times in nanoseconds, and how often each.
+    pub times: Vec<(u64, u32)>,
     /// The phase was given up, for nothing moved any more.
     pub stuck: bool,
 }
@@ -127,9 +128,7 @@ impl Outcome {
             failures: Failures::default(),
             start_ns: now_ns,
             last_ns: now_ns,
-            // Three digits from 64 µs to ten minutes, and steps of 64 ns below. A wider one with larger counters
-            // would be 245 KB instead of 98, for each of the 50 shards that a million connections may take.
-            times: Histogram::new_with_bounds(64, 600_000_000_000, 3).expect("these bounds are valid"),
+            times: Vec::new(),
             stuck: false,
         }
     }
@@ -149,7 +148,7 @@ impl Outcome {
         self.failures.merge(&other.failures);
         self.start_ns = self.start_ns.min(other.start_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
-        self.times.add(&other.times).expect("histograms of the same bounds");
+        self.times.extend_from_slice(&other.times);
         self.stuck |= other.stuck;
     }
 
@@ -159,11 +158,11 @@ impl Outcome {
         (self.start_ns, self.last_ns) = (now_ns, now_ns);
     }
 
-    /// The times, with counters that the sum of many such phases does not overflow.
+    /// The times of all shards.
     pub(super) fn times_ns(&self) -> Histogram<u64> {
-        let mut times = super::histogram_ns();
-        for bin in self.times.iter_recorded() {
-            times.saturating_record_n(bin.value_iterated_to(), u64::from(bin.count_at_value()));
+        let mut times = histogram_ns();
+        for &(time_ns, count) in &self.times {
+            times.saturating_record_n(time_ns, count.into());
         }
         times
     }

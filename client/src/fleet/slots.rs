@@ -37,7 +37,8 @@ pub(super) struct Slot {
     pub sent: u32,
     /// Echoes received of them. They come in order, so this is also the number of the next one to come.
     pub echoed: u32,
-    /// When the connection attempt began, or the last message or the Close frame was sent.
+    /// When the connection attempt began, or the last message or the Close frame was sent. In a free slot: the number
+    /// of the next free one.
     pub since_ns: u64,
 }
 
@@ -61,13 +62,21 @@ impl Slot {
 }
 
 /// The connections of a shard, numbered from 0.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// The first free slot; each knows the next, so that a million that are closed need no list of a million.
+    free: u32,
 }
 
+/// The number of no slot.
+const NONE: u32 = u32::MAX;
+
 impl Slots {
+    pub(super) fn new() -> Slots {
+        Slots { slots: Vec::new(), free: NONE }
+    }
+
     /// Makes room for `count` in one piece: a table that grows by doubling would for a while take three times its
     /// size.
     pub(super) fn reserve(&mut self, count: usize) {
@@ -82,16 +91,14 @@ impl Slots {
     /// Takes a slot for a connection attempt that began at `since_ns`.
     pub(super) fn insert(&mut self, fd: OwnedFd, since_ns: u64) -> u32 {
         let slot = Slot { fd: Some(fd), state: State::Connecting, flags: 0, sent: 0, echoed: 0, since_ns };
-        match self.free.pop() {
-            Some(index) => {
-                self.slots[index as usize] = slot;
-                index
-            }
-            None => {
-                self.slots.push(slot);
-                self.slots.len() as u32 - 1
-            }
+        if self.free == NONE {
+            self.slots.push(slot);
+            return self.slots.len() as u32 - 1;
         }
+        let index = self.free;
+        let free = std::mem::replace(&mut self.slots[index as usize], slot);
+        self.free = free.since_ns as u32;
+        index
     }
 
     /// Frees a slot, and returns its socket.
@@ -99,22 +106,30 @@ impl Slots {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Free;
         slot.flags = 0;
-        self.free.push(index);
+        slot.since_ns = self.free.into();
+        self.free = index;
         slot.fd.take()
     }
 
     /// Moves slots from the end into those that are free, so that those in use come first; tells `moved` of each
     /// with its old and new number, and its socket.
     pub(super) fn compact(&mut self, mut moved: impl FnMut(u32, u32, &Slot)) {
-        // From the highest down: what lies behind the slot in hand is then in use, so the last is the one to move.
-        self.free.sort_unstable();
-        while let Some(free) = self.free.pop() {
-            self.slots.swap_remove(free as usize);
-            if let Some(slot) = self.slots.get(free as usize) {
-                moved(self.slots.len() as u32, free, slot);
-            }
+        if self.free == NONE {
+            return;
         }
-        self.free.shrink_to_fit();
+        self.free = NONE;
+        let mut to = 0;
+        loop {
+            while self.slots.last().is_some_and(|slot| slot.state == State::Free) {
+                self.slots.pop();
+            }
+            match self.slots[to..].iter().position(|slot| slot.state == State::Free) {
+                Some(next) => to += next,
+                None => return,
+            }
+            self.slots.swap_remove(to);
+            moved(self.slots.len() as u32, to as u32, &self.slots[to]);
+        }
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
@@ -144,7 +159,7 @@ mod tests {
 
     #[test]
     fn compacting_keeps_each_connection_and_says_where_it_went() {
-        let mut slots = Slots::default();
+        let mut slots = Slots::new();
         let open =
             |slots: &mut Slots, since| slots.insert(std::fs::File::open("/dev/null").unwrap().into(), since);
         for since in 0..10 {
@@ -155,8 +170,8 @@ mod tests {
         }
         let mut moves = Vec::new();
         slots.compact(|from, to, slot| moves.push((from, to, slot.since_ns)));
-        assert_eq!(moves, [(7, 4, 7), (6, 1, 6)]);
-        assert_eq!(slots.iter_mut().map(|slot| slot.since_ns).collect::<Vec<_>>(), [0, 6, 2, 3, 7, 5]);
+        assert_eq!(moves, [(7, 1, 7), (6, 4, 6)]);
+        assert_eq!(slots.iter_mut().map(|slot| slot.since_ns).collect::<Vec<_>>(), [0, 7, 2, 3, 6, 5]);
         assert_eq!(open(&mut slots, 11), 6);
         slots.remove(2);
         assert_eq!(open(&mut slots, 12), 2, "a free slot is taken before the table grows");

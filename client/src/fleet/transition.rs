@@ -62,6 +62,9 @@ impl Shard {
         let now_ns = self.now_ns();
         let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
         outcome.live = self.totals.live;
+        let bins = self.times.iter_recorded();
+        outcome.times = bins.map(|bin| (bin.value_iterated_to(), bin.count_at_value())).collect();
+        self.times.reset();
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {
                 outcome.last_ns = now_ns.min(span.end_ns);

@@ -1,15 +1,11 @@
 //! What `--json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
 
+use super::latency::Latency;
 use super::server::Sample;
 use super::{RunArgs, Scenario};
-use crate::fleet::{
-    ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, histogram_ns,
-};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::fleet::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::time::Duration;
@@ -60,80 +56,6 @@ pub struct RunReport {
     pub interrupted: bool,
     /// What the program exits with.
     pub exit_status: u8,
-}
-
-/// Times as a distribution: in JSON, some percentiles in microseconds and the whole histogram.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "LatencyReport", try_from = "LatencyReport")]
-pub struct Latency(
-    /// In nanoseconds.
-    pub Histogram<u64>,
-);
-
-/// [`Latency`] in JSON.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LatencyReport {
-    /// How many times there are.
-    pub count: u64,
-    /// Their mean.
-    pub mean_us: f64,
-    /// Half of them are no more than this.
-    pub p50_us: f64,
-    /// 90% of them.
-    pub p90_us: f64,
-    /// 99% of them.
-    pub p99_us: f64,
-    /// 99.9% of them.
-    pub p99_9_us: f64,
-    /// 99.99% of them.
-    pub p99_99_us: f64,
-    /// The longest.
-    pub max_us: f64,
-    /// All, in nanoseconds: HdrHistogram's format V2, compressed, in base64.
-    pub histogram: String,
-}
-
-impl Default for Latency {
-    fn default() -> Latency {
-        Latency(histogram_ns())
-    }
-}
-
-impl Latency {
-    fn add(&mut self, more: &Histogram<u64>) {
-        self.0.add(more).expect("histograms of the same bounds");
-    }
-}
-
-impl From<Latency> for LatencyReport {
-    fn from(Latency(times): Latency) -> LatencyReport {
-        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
-        let mut octets = Vec::new();
-        V2DeflateSerializer::new().serialize(&times, &mut octets).expect("writing to memory");
-        LatencyReport {
-            count: times.len(),
-            mean_us: times.mean() / 1e3,
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p99_9_us: at(0.999),
-            p99_99_us: at(0.9999),
-            max_us: times.max() as f64 / 1e3,
-            histogram: STANDARD.encode(octets),
-        }
-    }
-}
-
-impl TryFrom<LatencyReport> for Latency {
-    type Error = String;
-
-    fn try_from(report: LatencyReport) -> Result<Latency, String> {
-        let octets = STANDARD.decode(report.histogram).map_err(|error| error.to_string())?;
-        let mut times = histogram_ns();
-        let read = Deserializer::new().deserialize::<u64, _>(&mut octets.as_slice());
-        times.add(read.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-        Ok(Latency(times))
-    }
 }
 
 /// Opening connections; in storm, of all rounds together.
@@ -346,19 +268,4 @@ fn seconds(time: Duration) -> f64 {
 
 fn per_s(count: f64, elapsed_s: f64) -> f64 {
     if elapsed_s > 0.0 { count / elapsed_s } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_distribution_survives_json() {
-        let mut latency = Latency::default();
-        (1..=1_000).for_each(|micros| latency.0.saturating_record(micros * 1_000));
-        let json = serde_json::to_value(&latency).expect("to JSON");
-        assert!((json["p50_us"].as_f64().expect("a number") - 500.0).abs() < 1.0, "{json}");
-        assert_eq!(serde_json::from_value::<Latency>(json).expect("from JSON"), latency);
-        assert!(serde_json::from_str::<Latency>("{}").is_err());
-    }
 }

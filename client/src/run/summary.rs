@@ -1,6 +1,7 @@
 //! The results as a person reads them.
 
-use super::report::{EchoReport, Latency, RunReport, ServerReport};
+use super::latency::Latency;
+use super::report::{EchoReport, RunReport, ServerReport};
 use super::server::Sample;
 use crate::fleet::Class;
 use crate::report::format::{bytes, count, micros, number, seconds};

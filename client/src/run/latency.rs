@@ -1,0 +1,106 @@
+//! Distributions of times in JSON.
+
+use crate::fleet::histogram_ns;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Times as a distribution: in JSON, some percentiles in microseconds and the whole histogram.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "LatencyReport", try_from = "LatencyReport")]
+pub struct Latency(
+    /// In nanoseconds.
+    pub Histogram<u64>,
+);
+
+/// [`Latency`] in JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LatencyReport {
+    /// How many times there are.
+    pub count: u64,
+    /// Their mean.
+    pub mean_us: f64,
+    /// Half of them are no more than this.
+    pub p50_us: f64,
+    /// 90% of them.
+    pub p90_us: f64,
+    /// 99% of them.
+    pub p99_us: f64,
+    /// 99.9% of them.
+    pub p99_9_us: f64,
+    /// 99.99% of them.
+    pub p99_99_us: f64,
+    /// The longest.
+    pub max_us: f64,
+    /// All, in nanoseconds: HdrHistogram's format V2, compressed, in base64.
+    pub histogram: String,
+}
+
+impl fmt::Debug for Latency {
+    /// Without the thousands of counters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Latency({} times, up to {} ns)", self.0.len(), self.0.max())
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency(histogram_ns())
+    }
+}
+
+impl Latency {
+    /// Adds the times of another phase.
+    pub(super) fn add(&mut self, more: &Histogram<u64>) {
+        self.0.add(more).expect("histograms of the same bounds");
+    }
+}
+
+impl From<Latency> for LatencyReport {
+    fn from(Latency(times): Latency) -> LatencyReport {
+        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
+        let mut octets = Vec::new();
+        V2DeflateSerializer::new().serialize(&times, &mut octets).expect("writing to memory");
+        LatencyReport {
+            count: times.len(),
+            mean_us: times.mean() / 1e3,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p99_9_us: at(0.999),
+            p99_99_us: at(0.9999),
+            max_us: times.max() as f64 / 1e3,
+            histogram: STANDARD.encode(octets),
+        }
+    }
+}
+
+impl TryFrom<LatencyReport> for Latency {
+    type Error = String;
+
+    fn try_from(report: LatencyReport) -> Result<Latency, String> {
+        let octets = STANDARD.decode(report.histogram).map_err(|error| error.to_string())?;
+        let mut times = histogram_ns();
+        let read = Deserializer::new().deserialize::<u64, _>(&mut octets.as_slice());
+        times.add(read.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        Ok(Latency(times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distribution_survives_json() {
+        let mut latency = Latency::default();
+        (1..=1_000).for_each(|micros| latency.0.saturating_record(micros * 1_000));
+        let json = serde_json::to_value(&latency).expect("to JSON");
+        assert!((json["p50_us"].as_f64().expect("a number") - 500.0).abs() < 1.0, "{json}");
+        assert_eq!(serde_json::from_value::<Latency>(json).expect("from JSON"), latency);
+        assert!(serde_json::from_str::<Latency>("{}").is_err());
+    }
+}
