@@ -7,9 +7,10 @@ use common::frame::CloseCode;
 use common::heartbeat::Beat;
 use common::metrics::{Closed, Rejected};
 use common::{Answer, websocket};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::pin;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
@@ -94,19 +95,15 @@ async fn echo(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> En
 }
 
 async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
+    let idle_timeout = server.shard.config.idle_timeout;
+    let mut quiet = Quiet::default();
     loop {
-        let message = match next(server, websocket).await {
-            Ok(Some(Ok(message))) => message,
-            Ok(Some(Err(error))) => return websocket::closed_by(&error),
-            Ok(None) => return (Closed::Normal, None),
-            Err(end) => return end,
-        };
-        let sent = if matches!(message, Message::Text(_) | Message::Binary(_)) {
-            server.shard.metrics().echoed(1, message.len());
-            within(server.shard.config.idle_timeout, pin!(send(websocket, message))).await
-        } else {
+        let sent = match next(server, websocket, &mut quiet).await {
+            Event::Message(message) => within(idle_timeout, pin!(send(websocket, message))).await,
             // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
-            within(server.shard.config.idle_timeout, pin!(websocket.flush())).await
+            Event::Control => within(idle_timeout, pin!(websocket.flush())).await,
+            Event::PingDue => within(idle_timeout, pin!(send(websocket, ping()))).await,
+            Event::End(end) => return end,
         };
         if let Err(end) = sent {
             return end;
@@ -114,40 +111,70 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -
     }
 }
 
-/// The next message. While there is none, pings are sent as they fall due.
+/// What happened on a connection.
+pub enum Event {
+    /// A data message came, and is counted.
+    Message(Message),
+    /// A control frame came.
+    Control,
+    /// Nothing came for `--ping-interval`.
+    PingDue,
+    /// Nothing more is to be read.
+    End(End),
+}
+
+/// How long nothing has come: since when, and for how long when that was last looked at.
+#[derive(Default)]
+pub struct Quiet(Option<(Instant, Duration)>);
+
+/// What happens next.
 #[inline]
-async fn next(
-    server: &Server,
-    websocket: &mut WebSocketStream<TcpStream>,
-) -> Result<Option<Result<Message, Error>>, End> {
-    if server.heartbeat.is_on() {
-        Box::pin(next_with_heartbeat(server, websocket)).await
+pub async fn next<S>(server: &Server, stream: &mut S, quiet: &mut Quiet) -> Event
+where
+    S: Stream<Item = Result<Message, Error>> + Unpin,
+{
+    let message = if server.heartbeat.is_on() {
+        match Box::pin(next_or_beat(server, stream, quiet)).await {
+            Ok(message) => message,
+            Err(Beat::Ping) => return Event::PingDue,
+            Err(Beat::Dead) => return Event::End((Closed::Idle, Some(CloseCode::GoingAway))),
+        }
     } else {
-        Ok(websocket.next().await)
+        stream.next().await
+    };
+    match message {
+        Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+            server.shard.metrics().echoed(1, message.len());
+            Event::Message(message)
+        }
+        Some(Ok(_)) => Event::Control,
+        Some(Err(error)) => Event::End(websocket::closed_by(&error)),
+        None => Event::End((Closed::Normal, None)),
     }
 }
 
-async fn next_with_heartbeat(
+async fn next_or_beat<S: Stream + Unpin>(
     server: &Server,
-    websocket: &mut WebSocketStream<TcpStream>,
-) -> Result<Option<Result<Message, Error>>, End> {
-    let heard = Instant::now();
-    let mut quiet = Duration::ZERO;
+    stream: &mut S,
+    Quiet(quiet): &mut Quiet,
+) -> Result<Option<S::Item>, Beat> {
     loop {
-        let wait = server.heartbeat.wait(quiet).unwrap_or(Duration::MAX);
-        if let Ok(message) = timeout(wait, websocket.next()).await {
+        let (since, before) = quiet.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
+        let wait = server.heartbeat.wait(*before).unwrap_or(Duration::MAX);
+        if let Ok(message) = timeout(wait, stream.next()).await {
+            *quiet = None;
             return Ok(message);
         }
-        let before = std::mem::replace(&mut quiet, heard.elapsed());
-        match server.heartbeat.due(before, quiet) {
-            Some(Beat::Ping) => {
-                let ping = websocket.send(Message::Ping(Default::default()));
-                within(server.shard.config.idle_timeout, pin!(ping)).await?;
-            }
-            Some(Beat::Dead) => return Err((Closed::Idle, Some(CloseCode::GoingAway))),
-            None => {}
+        let now = since.elapsed();
+        if let Some(beat) = server.heartbeat.due(mem::replace(before, now), now) {
+            return Err(beat);
         }
     }
+}
+
+/// An empty Ping.
+pub fn ping() -> Message {
+    Message::Ping(Default::default())
 }
 
 /// Sends. The stream is ready again when all is with the kernel, so that there is nothing left to be flushed.
@@ -169,7 +196,10 @@ fn send(
 
 /// Sends, unless the peer reads nothing for `idle_timeout`.
 #[inline]
-async fn within(idle_timeout: Duration, sending: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+pub async fn within(
+    idle_timeout: Duration,
+    sending: impl Future<Output = Result<(), Error>>,
+) -> Result<(), End> {
     let result = if idle_timeout.is_zero() {
         sending.await
     } else {

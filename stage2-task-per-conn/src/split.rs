@@ -1,17 +1,16 @@
 //! `--tasks-per-conn 2`: a reader and a writer, as servers have them whose connections send what others have to say.
 
-use crate::connection::End;
+use crate::connection::{End, Event, Quiet, next, ping, within};
 use crate::server::Server;
 use common::frame::CloseCode;
 use common::metrics::Closed;
-use common::websocket;
 use futures_util::{SinkExt, StreamExt};
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Messages between reader and writer: enough for a few to arrive while one is written.
 const CHANNEL_LEN: usize = 4;
@@ -38,20 +37,20 @@ pub async fn echo(
         sink
     });
     let reader = async {
-        while let Some(message) = stream.next().await {
-            let message = match message {
-                Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
-                    server.shard.metrics().echoed(1, message.len());
-                    Some(message)
-                }
-                Ok(_) => None,
-                Err(error) => return websocket::closed_by(&error),
+        let mut quiet = Quiet::default();
+        loop {
+            let message = match next(server, &mut stream, &mut quiet).await {
+                Event::Message(message) => Some(message),
+                Event::Control => None,
+                Event::PingDue => Some(ping()),
+                Event::End(end) => return end,
             };
-            if messages.send(message).await.is_err() {
-                return (Closed::Reset, None);
+            let idle_timeout = server.shard.config.idle_timeout;
+            let queued = async { messages.send(message).await.map_err(|_| Error::AlreadyClosed) };
+            if let Err(end) = within(idle_timeout, pin!(queued)).await {
+                return end;
             }
         }
-        (Closed::Normal, None)
     };
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
     let end = server.unless_drained(pin!(reader)).await.unwrap_or(drained);

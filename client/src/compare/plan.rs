@@ -151,8 +151,8 @@ fn settings(args: &CompareArgs) -> Settings {
         load_connections,
         active: load_connections.div_ceil(4),
         payload_bytes: 32,
-        closed_loop_s: if args.quick { 0.5 } else { 3.0 },
-        open_loop_s: if args.quick { 0.6 } else { 4.0 },
+        closed_loop_s: if args.quick { 0.4 } else { 3.0 },
+        open_loop_s: if args.quick { 0.5 } else { 4.0 },
         open_rate: args.open_rate.map(f64::from),
     }
 }

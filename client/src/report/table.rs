@@ -4,12 +4,15 @@ use super::format;
 use super::ladder::{self, shown};
 use super::metrics::METRICS;
 use super::results::Results;
+use super::stats::Figure;
 use std::fmt::Write;
 
 const LABEL_WIDTH: usize = 37;
 const COLUMN_WIDTH: usize = 15;
+/// The figure that other programs disturb most. Its best round says most of the server itself.
+const NOISIEST: &str = "echoes_per_s";
 
-/// Medians over the rounds; a figure that no server has is left out.
+/// Medians over the rounds, and the best of one; a figure that no server has is left out.
 pub fn render(results: &Results) -> String {
     let servers = shown(results);
     let mut table = String::new();
@@ -21,10 +24,16 @@ pub fn render(results: &Results) -> String {
     for metric in &METRICS {
         let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
         if figures.iter().any(Option::is_some) {
-            let cell = |figure: &Option<super::stats::Figure>| {
-                figure.as_ref().map_or_else(|| "–".into(), |figure| (metric.format)(figure.median))
+            let mut row = |label, value: fn(&Figure) -> f64| {
+                let cell = |figure: &Option<Figure>| {
+                    figure.as_ref().map_or_else(|| "–".into(), |figure| (metric.format)(value(figure)))
+                };
+                line(label, figures.iter().map(cell).collect());
             };
-            line(metric.label, figures.iter().map(cell).collect());
+            row(metric.label, |figure| figure.median);
+            if metric.key == NOISIEST {
+                row("… in the best round", |figure| figure.best);
+            }
         }
     }
     for server in &servers {

@@ -22,7 +22,9 @@ impl Metrics {
         let mut stream = TcpStream::connect_timeout(&admin, patience)
             .with_context(|| format!("no answer from {admin}"))?;
         stream.set_read_timeout(Some(patience))?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
+        // In one write: a server may answer, and close, on the first segment that it reads.
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut response = String::new();
         stream.read_to_string(&mut response).with_context(|| format!("no metrics from {admin}"))?;
         let (head, body) = response.split_once("\r\n\r\n").context("an answer that is no HTTP")?;
