@@ -32,8 +32,8 @@ pub fn all(results: &Results) -> Vec<Plot> {
         .collect()
 }
 
-/// Below this, memory is a few pages more or less by chance, and the logarithm of zero is nowhere.
-const LEAST_BYTES: f64 = 10_000.0;
+/// Less than a page: whether there is one is chance, and the logarithm of zero is nowhere. Not drawn.
+const LEAST_BYTES: f64 = 4_096.0;
 
 fn memory(results: &Results, servers: &[Shown]) -> Option<Plot> {
     let series: Vec<Series> = servers.iter().filter_map(|server| memory_series(results, server)).collect();
@@ -58,7 +58,7 @@ fn memory(results: &Results, servers: &[Shown]) -> Option<Plot> {
     };
     let y = Axis {
         name: "server's user memory above the empty process (log scale)".into(),
-        ticks: labelled(decade_ticks(lowest, highest, LEAST_BYTES), format::bytes),
+        ticks: labelled(decade_ticks(lowest, highest, 1_000.0), format::bytes),
         headroom: 24.0 + 48.0 * stops.saturating_sub(1) as f64,
     };
     let parts = series.iter().map(|one| {
@@ -88,8 +88,9 @@ fn memory_series(results: &Results, server: &Shown) -> Option<Series> {
                 let levels = results.visits_to(&server.target).flat_map(|visit| &visit.levels);
                 median(&levels.filter(|level| level.asked == asked).map(value).collect::<Vec<_>>())
             };
-            Some((at(|level| level.open as f64)?, at(|level| level.idle_bytes as f64)?.max(LEAST_BYTES)))
+            Some((at(|level| level.open as f64)?, at(|level| level.idle_bytes as f64)?))
         })
+        .filter(|&(_, bytes)| bytes >= LEAST_BYTES)
         .collect();
     let (most, stopped) = held(results, &server.target)?;
     let note = match metric("user_bytes_per_connection_idle").figure(results, &server.target) {
