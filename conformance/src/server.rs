@@ -164,6 +164,8 @@ impl Process {
             }
         };
         command.args(setup.flags);
+        // A mode of the server that it has for itself: the suite holds for that as well.
+        command.args(env::var("CONFORMANCE_FLAGS").unwrap_or_default().split_whitespace());
         let own = |flag: &&str| setup.own_ports && !setup.flags.contains(flag);
         for flag in ["--addr", "--admin-addr"].into_iter().filter(own) {
             command.args([flag, "127.0.0.1:0"]);

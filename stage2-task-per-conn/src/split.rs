@@ -5,6 +5,7 @@ use crate::server::Server;
 use common::frame::CloseCode;
 use common::metrics::Closed;
 use futures_util::{SinkExt, StreamExt};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::net::TcpStream;
@@ -12,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Messages between reader and writer: enough for a few to arrive while one is written.
-const CHANNEL_LEN: usize = 4;
+/// Messages between reader and writer. One: once a Close is read, tungstenite sends nothing more, so the reader reads on
+/// only when the writer has taken what came before.
+const CHANNEL_LEN: usize = 1;
 
 /// Echoes as [`crate::connection`] does, by two tasks. Returns the connection, unless its writer is stuck.
 pub async fn echo(
@@ -46,7 +48,10 @@ pub async fn echo(
                 Event::End(end) => return end,
             };
             let idle_timeout = server.shard.config.idle_timeout;
-            let queued = async { messages.send(message).await.map_err(|_| Error::AlreadyClosed) };
+            let queued = async {
+                messages.send(message).await.map_err(|_| gone())?;
+                messages.reserve().await.map(drop).map_err(|_| gone())
+            };
             if let Err(end) = within(idle_timeout, pin!(queued)).await {
                 return end;
             }
@@ -59,4 +64,9 @@ pub async fn echo(
     writer.abort();
     server.shard.metrics().tasks.fetch_sub(1, Relaxed);
     (end, sink.ok().and_then(Result::ok).and_then(|sink| stream.reunite(sink).ok()))
+}
+
+/// The writer has ended, which it does only where TCP failed.
+fn gone() -> Error {
+    Error::Io(ErrorKind::ConnectionReset.into())
 }
