@@ -228,7 +228,7 @@ fn label(name: &str, value: &str) -> LabelPair {
     label
 }
 
-fn counter(value: f64) -> Metric {
+pub(crate) fn counter(value: f64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::default();

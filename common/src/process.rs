@@ -1,8 +1,8 @@
 //! The standard `process_*` metrics, over all descriptor tables (proc(5)).
 
-use crate::metrics::{family, gauge};
+use crate::metrics::{counter, family, gauge};
 use procfs::process::{LimitValue, Process};
-use prometheus::proto::{Counter, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 use std::collections::HashSet;
 use std::{fs, process};
 
@@ -40,11 +40,7 @@ pub(crate) fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFa
 }
 
 fn cpu_seconds(value: f64) -> MetricFamily {
-    let mut counter = Counter::default();
-    counter.set_value(value);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    family("process_cpu_seconds_total", "User and system time", MetricType::COUNTER, vec![metric])
+    family("process_cpu_seconds_total", "User and system time", MetricType::COUNTER, vec![counter(value)])
 }
 
 /// Descriptors open in the table of a thread. Since Linux 6.2 the directory's size is their number; before, it is

@@ -4,10 +4,6 @@ use super::failures::Class;
 use super::url::Url;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
-
-/// What a server appends to the key before it hashes it (section 1.3).
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The longest answer that is read.
 pub(super) const MAX_HEAD_LEN: usize = 8192;
@@ -43,7 +39,7 @@ impl Handshake {
              Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n",
             url.path, url.authority
         );
-        let accept = STANDARD.encode(Sha1::digest(format!("{key}{GUID}")));
+        let accept = common::http::accept_key(key.as_bytes());
         Handshake { request: request.into_bytes(), accept, verified: Vec::new() }
     }
 
