@@ -22,5 +22,6 @@ mod server;
 mod shard;
 mod signals;
 
+pub use process::return_freed_memory;
 pub use server::{Bound, Stage};
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};

@@ -172,6 +172,9 @@ impl Server {
         if self.handshakes.is_empty() {
             self.handshakes.shrink_to_fit();
         }
+        if self.slots.release() {
+            common::return_freed_memory();
+        }
     }
 
     /// Stops accepting, and tells every peer, once what it sent so far is answered.

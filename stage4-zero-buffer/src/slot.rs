@@ -60,6 +60,10 @@ impl Slot {
     }
 }
 
+/// Room for so many is reserved in one piece, which costs nothing until it is used: a table that grows by doubling
+/// leaves its former selves behind in the heap.
+const RESERVED: usize = 1 << 15;
+
 /// The connections of a shard, by descriptor. The kernel gives the lowest free number, so a table of its own
 /// stays dense.
 #[derive(Debug, Default)]
@@ -71,6 +75,9 @@ pub struct Slots {
 impl Slots {
     pub fn insert(&mut self, fd: RawFd, slot: Slot) {
         let index = fd as usize;
+        if index >= self.slots.capacity() {
+            self.slots.reserve(RESERVED.max(index + 1 - self.slots.len()));
+        }
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
@@ -80,7 +87,7 @@ impl Slots {
 
     /// Closes the connection.
     pub fn remove(&mut self, fd: RawFd) {
-        if self.slots[fd as usize].take().is_some() {
+        if self.slots.get_mut(fd as usize).and_then(Option::take).is_some() {
             self.count -= 1;
         }
     }
@@ -96,6 +103,15 @@ impl Slots {
         self.count
     }
 
+    /// Frees the memory of the table, if no connection is left that needs it. Returns whether there was any.
+    pub fn release(&mut self) -> bool {
+        let idle = self.count == 0 && self.slots.capacity() > 0;
+        if idle {
+            self.slots = Vec::new();
+        }
+        idle
+    }
+
     /// The descriptors of all connections are below this.
     pub fn end(&self) -> RawFd {
         self.slots.len() as RawFd
@@ -106,6 +122,18 @@ impl Slots {
 mod tests {
     use super::*;
     use std::fs::File;
+
+    #[test]
+    fn a_table_that_nobody_needs_is_freed() {
+        let mut slots = Slots::default();
+        assert!(!slots.release());
+        slots.insert(40_000, Slot::new(File::open("/dev/null").unwrap().into(), 7));
+        assert!(!slots.release() && slots.end() == 40_001);
+        slots.remove(40_000);
+        assert!(slots.release() && slots.end() == 0 && !slots.release());
+        slots.remove(40_000);
+        assert_eq!(slots.count(), 0, "there is nothing to be removed");
+    }
 
     #[test]
     fn a_word_holds_a_phase_and_a_time() {
