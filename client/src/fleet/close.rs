@@ -17,31 +17,37 @@ impl Shard {
         end_ns
     }
 
-    /// Closes connections and opens others, a pair at a time.
+    /// Closes connections at a pace, and opens another in place of each that is gone: a server that is full has room
+    /// for no more.
     pub(super) fn step_churn(&mut self, now_ns: u64, pace: Pace, window: u32, end_ns: u64) -> u64 {
-        self.outcome.stuck |= self.hopeless(now_ns);
-        if now_ns >= end_ns || self.outcome.stuck {
-            // Handshakes have deadlines of their own.
-            if self.totals.connecting + self.closing > 0 {
-                return u64::MAX;
-            }
-            return self.await_echoes(now_ns, end_ns + self.setup.message_timeout_ns, true);
-        }
-        for _ in 0..window {
-            if self.totals.connecting.max(self.closing) >= window.into() {
-                return u64::MAX;
-            }
+        let busy = self.totals.connecting + self.closing > 0 || self.replaced < self.next;
+        let none_left = self.totals.live == 0 && !busy;
+        self.outcome.stuck |= self.hopeless(now_ns) || (none_left && now_ns < end_ns);
+        let over = now_ns >= end_ns || self.outcome.stuck;
+        let mut wake_ns = end_ns;
+        while !over && self.totals.connecting.max(self.closing) < window.into() {
             let due_ns = pace.due_ns(self.next);
             if due_ns > now_ns {
-                return due_ns.min(end_ns);
+                wake_ns = due_ns.min(end_ns);
+                break;
             }
+            // Where all are busy, an echo will wake this shard.
+            let Some(index) = self.next_idle() else { break };
             self.next += 1;
-            if let Some(index) = self.next_idle() {
-                self.close(index, now_ns);
-            }
+            self.close(index, now_ns);
+        }
+        while !self.outcome.stuck
+            && self.replaced + self.closing < self.next
+            && self.totals.connecting < window.into()
+        {
+            self.replaced += 1;
             self.attempt();
         }
-        now_ns
+        // Handshakes have deadlines of their own.
+        if over && self.totals.connecting + self.closing == 0 {
+            return self.await_echoes(now_ns, end_ns + self.setup.message_timeout_ns, true);
+        }
+        if over { u64::MAX } else { wake_ns }
     }
 
     /// The next connection in turn that waits for no echo, if there is one close by.

@@ -89,6 +89,8 @@ pub(super) struct Shard {
     pub(super) phase_number: u32,
     /// The next attempt, message or slot that the phase comes to.
     pub(super) next: u64,
+    /// Attempts that churn has made in place of connections it closed.
+    pub(super) replaced: u64,
     /// The slot after the one that churn closed last.
     pub(super) turn: u32,
     /// Connection attempts made since the fleet was started.
@@ -136,6 +138,7 @@ impl Shard {
             phase: Phase::Rest,
             phase_number: 0,
             next: 0,
+            replaced: 0,
             turn: 0,
             attempts: 0,
             streak: 0,

@@ -12,7 +12,7 @@ impl Shard {
         let now_ns = self.now_ns();
         // What was counted since the last phase ended are connections lost: they are reported with this one.
         self.outcome.restart(now_ns);
-        (self.phase, self.next, self.streak) = (phase, 0, 0);
+        (self.phase, self.next, self.replaced, self.streak) = (phase, 0, 0, 0);
         match phase {
             Phase::Connect { attempts, .. } => {
                 self.slots.reserve(self.totals.live as usize + attempts as usize)

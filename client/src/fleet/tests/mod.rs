@@ -4,8 +4,9 @@ mod lying;
 mod server;
 
 use super::*;
-use server::{echo, serve_websocket};
+use server::{echo, refuse, serve, serve_websocket};
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
@@ -77,6 +78,28 @@ fn every_phase_against_an_honest_server() {
     assert_eq!((phase.closed, phase.forced, phase.failures), (60, 0, none));
     let progress = fleet.progress();
     assert_eq!((progress.connected, progress.connecting, progress.failures.total()), (0, 0, 0));
+}
+
+#[test]
+fn churn_asks_a_full_server_for_no_more_than_it_holds() {
+    let open = AtomicUsize::new(0);
+    let address = serve(move |_, stream| {
+        if open.fetch_add(1, Relaxed) >= 10 {
+            open.fetch_sub(1, Relaxed);
+            return refuse(stream, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        }
+        let mut socket = tungstenite::accept(stream).expect("a handshake");
+        while let Ok(message) = socket.read() {
+            if message.is_binary() && socket.send(message).is_err() {
+                break;
+            }
+        }
+        open.fetch_sub(1, Relaxed);
+    });
+    let mut fleet = connected(config(address, 10));
+    let phase = fleet.churn(2_000.0, milliseconds(100), &mut |_| {}).expect("churn");
+    assert_eq!((phase.connected, phase.failures), (10, Failures::default()));
+    assert!(phase.opened > 0 && phase.opened == phase.closed);
 }
 
 #[test]
