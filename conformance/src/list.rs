@@ -143,6 +143,7 @@ macro_rules! __cases {
                 handshake_that_trickles,
                 silent_peers_are_closed,
                 talking_peers_stay,
+                a_server_that_stood_still,
                 silence_is_allowed_by_default,
                 pings_keep_a_peer,
                 pings_come_every_interval,

@@ -155,6 +155,11 @@ impl Server {
     pub fn beat(&mut self, key: usize, beat: Beat) {
         match beat {
             Beat::Dead => {
+                // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
+                self.ready(key, true);
+                if self.connections.get(key).is_none_or(|connection| connection.quiet_ticks(self.now) == 0) {
+                    return;
+                }
                 self.close(key, CloseCode::GoingAway, Closed::Idle);
                 // A peer that reads nothing does not read this either.
                 if self.phase(key) == Some(Phase::Open) {

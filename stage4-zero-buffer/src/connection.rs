@@ -208,6 +208,11 @@ impl Server {
     pub fn beat(&mut self, fd: RawFd, beat: Beat) {
         match beat {
             Beat::Dead => {
+                // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
+                self.ready(fd, true);
+                if self.slots.get_mut(fd).is_none_or(|slot| slot.quiet_ticks(self.now) == 0) {
+                    return;
+                }
                 self.close(fd, CloseCode::GoingAway, Closed::Idle);
                 // A peer that reads nothing does not read this either.
                 if self.phase(fd) == Some(Phase::Busy) {

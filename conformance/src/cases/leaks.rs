@@ -43,11 +43,16 @@ fn round(server: &Server, count: usize) {
     kept.into_iter().for_each(Peer::close);
 }
 
+/// Lets this process have as many descriptors as it may.
+pub(super) fn raise_nofile() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as any process may");
+}
+
 /// Twenty rounds: then all gauges, descriptors and threads are where they were after a first one.
 pub(crate) fn connections(binary: &Binary) {
     let count = connections_a_round();
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as any process may");
+    raise_nofile();
     let server = binary.serve(&["--max-connections", "6000", "--shards", "2"]);
     round(&server, count);
     server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", count)]);

@@ -5,6 +5,7 @@ use crate::http::Request;
 use crate::server::{Binary, Server};
 use crate::wait::AT_ONCE;
 use crate::wire::{Heard, Peer};
+use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,21 @@ pub(crate) fn talking_peers_stay(binary: &Binary) {
         thread::sleep(PACE);
     }
     peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("and here")));
+}
+
+/// A server that stood still for longer than the limit reads what came meanwhile before it gives anybody up: more
+/// connections than a loop takes events of at once.
+pub(crate) fn a_server_that_stood_still(binary: &Binary) {
+    super::leaks::raise_nofile();
+    let server = idle_server(binary, LONG_LIMIT, &[]);
+    let mut peers = Peer::connect_many(&server, 1_500);
+    server.signal(Signal::STOP);
+    let start = Instant::now();
+    let message = Frame::text("said in time");
+    peers.iter_mut().for_each(|peer| peer.say(&message));
+    thread::sleep(TALK.saturating_sub(start.elapsed()));
+    server.signal(Signal::CONT);
+    peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
 }
 
 /// Without the flag, silence is as long as one likes.
