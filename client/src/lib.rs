@@ -5,6 +5,7 @@ pub mod cli;
 pub mod compare;
 pub mod doctor;
 pub mod fleet;
+pub mod million;
 pub mod raw;
 pub mod report;
 pub mod run;

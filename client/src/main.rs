@@ -1,7 +1,7 @@
 //! The command line: which subcommand, and nothing else.
 
 use clap::{Parser, Subcommand};
-use client::{compare, doctor, run};
+use client::{compare, doctor, million, run};
 use std::process::ExitCode;
 
 /// Loads a WebSocket echo server, and measures it.
@@ -17,6 +17,7 @@ enum Command {
     Run(run::RunArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
+    Million(million::MillionArgs),
 }
 
 fn main() -> ExitCode {
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run::run(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Million(args) => million::run(&args),
         },
         Err(error) => ExitCode::from(common::config::explain("client", &error)),
     }

@@ -1,12 +1,12 @@
 //! `client run`: one load against one server.
 
-mod bar;
+pub(crate) mod bar;
 mod check;
 mod hdr;
 mod latency;
 mod load;
 mod report;
-mod server;
+pub(crate) mod server;
 mod summary;
 
 pub use latency::{Latency, LatencyReport};
@@ -161,7 +161,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
     }
     let mut fleet = Fleet::start(fleet_config(args))?;
     let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
-    let mut bar = Bar::new(args, server);
+    let mut bar = Bar::new(args.quiet, server);
     load::run(args, &mut fleet, &mut bar, &mut report)?;
     drop(fleet);
     bar.finish();

@@ -1,16 +1,15 @@
 //! Building the stages, and naming what was built.
 
-use super::plan::{Plan, Start};
+use super::plan::{Start, Subject};
 use anyhow::{Context, Result, bail, ensure};
 use std::process::{Command, Stdio};
 
-/// Builds the stages of the plan as this program itself was built, in one call of cargo.
+/// Builds the stages among these as this program itself was built, in one call of cargo.
 ///
 /// # Errors
 /// Where cargo is missing or fails, or leaves a binary elsewhere than beside this program.
-pub fn stages(plan: &Plan) -> Result<()> {
-    let packages: Vec<_> = plan
-        .subjects
+pub fn stages(subjects: &[Subject]) -> Result<()> {
+    let packages: Vec<_> = subjects
         .iter()
         .filter_map(|subject| match &subject.start {
             Start::Stage(binary) => Some((subject.name.as_str(), binary)),

@@ -1,10 +1,10 @@
 //! `client compare`: the same load against one server after the other, in interleaved rounds, and a report.
 
-mod build;
-mod host;
-mod measure;
-mod plan;
-mod server;
+pub(crate) mod build;
+pub(crate) mod host;
+pub(crate) mod measure;
+pub(crate) mod plan;
+pub(crate) mod server;
 mod show;
 mod visit;
 
@@ -85,7 +85,7 @@ pub fn run(args: &CompareArgs) -> ExitCode {
 fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
     let mut plan = Plan::new(args, stop)?;
     if !args.no_build {
-        build::stages(&plan)?;
+        build::stages(&plan.subjects)?;
     }
     // Before the first minute is spent: can the report be written, and does every server start and echo?
     std::fs::create_dir_all(&args.out)

@@ -69,6 +69,22 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// The stage of this number, beside this program.
+    ///
+    /// # Errors
+    /// Where this program cannot tell where it is.
+    pub fn stage(number: u8, machine: &Machine) -> Result<Self> {
+        let own = std::env::current_exe().context("cannot tell where this program is")?;
+        let directory = own.parent().context("this program is in no directory")?;
+        let package = STAGES[usize::from(number) - 1].package;
+        let verdict = doctor::examine(machine, 1, Some(number)).stages.remove(0);
+        Ok(Self {
+            name: package.into(),
+            start: Start::Stage(directory.join(package)),
+            reckoned: Some((verdict.holds, verdict.stopped_by)),
+        })
+    }
+
     /// How it is started, to be shown; without the place where this machine keeps its builds.
     pub fn command_line(&self) -> String {
         match &self.start {
@@ -159,23 +175,15 @@ fn settings(args: &CompareArgs) -> Settings {
 
 fn subjects(args: &CompareArgs) -> Result<Vec<Subject>> {
     let machine = Machine::here();
-    let own = std::env::current_exe().context("cannot tell where this program is")?;
-    let directory = own.parent().context("this program is in no directory")?;
-    let stage = |number: &u8| {
-        let package = STAGES[usize::from(*number) - 1].package;
-        let verdict = doctor::examine(&machine, 1, Some(*number)).stages.remove(0);
-        Subject {
-            name: package.into(),
-            start: Start::Stage(directory.join(package)),
-            reckoned: Some((verdict.holds, verdict.stopped_by)),
-        }
+    let stage = |number: &u8| Subject::stage(*number, &machine);
+    let other = |other: &Other| {
+        Ok(Subject {
+            name: other.name.clone(),
+            start: Start::Other(other.words.clone(), args.target_path.clone()),
+            reckoned: None,
+        })
     };
-    let other = |other: &Other| Subject {
-        name: other.name.clone(),
-        start: Start::Other(other.words.clone(), args.target_path.clone()),
-        reckoned: None,
-    };
-    Ok(args.stages.0.iter().map(stage).chain(args.target.iter().map(other)).collect())
+    args.stages.0.iter().map(stage).chain(args.target.iter().map(other)).collect()
 }
 
 /// The command line that repeats a comparison.

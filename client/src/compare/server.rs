@@ -24,6 +24,8 @@ pub struct Server {
     pub url: Url,
     /// Where it answers `/metrics`; `None` for servers that are none of ours.
     pub admin: Option<SocketAddr>,
+    /// Its shards, where it says how many.
+    pub shards: Option<u64>,
     last_words: LastWords,
 }
 
@@ -33,6 +35,11 @@ impl Server {
     /// # Errors
     /// What kept it from starting, in one line.
     pub fn start(subject: &Subject, max_connections: u64) -> Result<Self> {
+        Self::start_with(subject, max_connections, &[])
+    }
+
+    /// The same, a stage with further flags.
+    pub fn start_with(subject: &Subject, max_connections: u64, flags: &[String]) -> Result<Self> {
         match &subject.start {
             Start::Stage(binary) => {
                 let most = max_connections.to_string();
@@ -45,12 +52,19 @@ impl Server {
                     "--max-connections",
                     &most,
                 ]);
+                command.args(flags);
                 // Its own environment is not to change what is measured; warnings are its last words.
                 command.env("WS_LOG", "warn");
                 let missing = "cannot start it: build it first (cargo build --release --workspace)";
                 let (mut child, lines, last_words) = spawn(&mut command).context(missing)?;
-                match lines.recv_timeout(PATIENCE).ok().and_then(|line| addresses(&line)) {
-                    Some((url, admin)) => Ok(Self { child, url, admin: Some(admin), last_words }),
+                match lines
+                    .recv_timeout(PATIENCE)
+                    .ok()
+                    .and_then(|line| Some((addresses(&line)?, shards(&line))))
+                {
+                    Some(((url, admin), shards)) => {
+                        Ok(Self { child, url, admin: Some(admin), shards, last_words })
+                    }
                     None => Err(not_ready(&mut child, &last_words)),
                 }
             }
@@ -65,7 +79,7 @@ impl Server {
                     return Err(not_ready(&mut child, &last_words));
                 }
                 let url = format!("ws://127.0.0.1:{port}{path}").parse()?;
-                Ok(Self { child, url, admin: None, last_words })
+                Ok(Self { child, url, admin: None, shards: None, last_words })
             }
         }
     }
@@ -169,6 +183,11 @@ fn addresses(line: &str) -> Option<(Url, SocketAddr)> {
     Some((url, admin))
 }
 
+/// The number in the same line: `…, 53 shards, …`.
+fn shards(line: &str) -> Option<u64> {
+    line.split(", ").find_map(|part| part.trim_end_matches('s').strip_suffix(" shard")?.parse().ok())
+}
+
 /// A port that nobody has at the moment.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
@@ -240,7 +259,8 @@ mod tests {
         let line = "stage4-zero-buffer 0.1.0: ws://127.0.0.1:40123/echo, admin http://127.0.0.1:40124, 2 shards, at most 39000";
         let (url, admin) = addresses(line).expect("both");
         assert_eq!((url.addr.port(), url.path.as_str(), admin.port()), (40_123, "/echo", 40_124));
-        assert!(addresses("listening").is_none());
+        assert_eq!(shards(line), Some(2));
+        assert!(addresses("listening").is_none() && shards("listening").is_none());
     }
 
     #[test]

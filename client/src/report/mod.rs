@@ -6,8 +6,8 @@ pub mod results;
 mod csv;
 mod ladder;
 mod metrics;
-mod page;
-mod plot;
+pub(crate) mod page;
+pub(crate) mod plot;
 mod stats;
 mod table;
 

@@ -1,6 +1,5 @@
 //! Progress: a bar on a terminal, and a line now and then elsewhere.
 
-use super::RunArgs;
 use super::server::{Sample, Server};
 use crate::fleet::Progress;
 use crate::report::format;
@@ -17,9 +16,11 @@ const FULL: u64 = 1_000;
 
 /// What a phase is complete with.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Goal {
+pub(crate) enum Goal {
     /// So many connections.
     Connections(u64),
+    /// So many echoes, over those that there were before.
+    Echoes { before: u64, more: u64 },
     /// So much time in the phase.
     Time(Duration),
     /// A time of day, for phases that are repeated.
@@ -29,7 +30,7 @@ pub(super) enum Goal {
 }
 
 /// Shows how far a run has come.
-pub(super) struct Bar {
+pub(crate) struct Bar {
     server: Server,
     look: Look,
     label: &'static str,
@@ -42,6 +43,9 @@ pub(super) struct Bar {
     rate: String,
     sample: Option<Sample>,
     peak_rss_bytes: u64,
+    /// Tells what memory the machine has left, where that matters; and what it was at the last look.
+    left: Option<fn() -> Option<u64>>,
+    left_bytes: Option<u64>,
 }
 
 enum Look {
@@ -51,8 +55,8 @@ enum Look {
 }
 
 impl Bar {
-    pub(super) fn new(args: &RunArgs, server: Server) -> Bar {
-        let look = match (args.quiet, stderr().is_terminal()) {
+    pub(crate) fn new(quiet: bool, server: Server) -> Bar {
+        let look = match (quiet, stderr().is_terminal()) {
             (true, _) => Look::Quiet,
             (false, false) => Look::Lines,
             (false, true) => {
@@ -76,23 +80,30 @@ impl Bar {
             rate: String::new(),
             sample: None,
             peak_rss_bytes: 0,
+            left: None,
+            left_bytes: None,
         }
     }
 
+    /// Shows the machine's memory as well.
+    pub(crate) fn with_memory_left(self, left: fn() -> Option<u64>) -> Bar {
+        Bar { left: Some(left), ..self }
+    }
+
     /// Looks at the server now, if it is watched.
-    pub(super) fn sample(&mut self) -> Option<Sample> {
+    pub(crate) fn sample(&mut self) -> Option<Sample> {
         self.sample = self.server.read().ok();
         self.peak_rss_bytes = self.peak_rss_bytes.max(self.sample.map_or(0, |sample| sample.rss_bytes));
         self.sample
     }
 
     /// The most memory of the server that was seen.
-    pub(super) fn peak_rss_bytes(&self) -> u64 {
+    pub(crate) fn peak_rss_bytes(&self) -> u64 {
         self.peak_rss_bytes
     }
 
     /// A phase begins.
-    pub(super) fn begin(&mut self, label: &'static str, goal: Goal) {
+    pub(crate) fn begin(&mut self, label: &'static str, goal: Goal) {
         (self.label, self.goal, self.began) = (label, goal, Instant::now());
         self.rate.clear();
         if let Look::Bar(bar) = &self.look {
@@ -103,11 +114,12 @@ impl Bar {
     }
 
     /// Shows where the phase stands.
-    pub(super) fn tick(&mut self, progress: &Progress) {
+    pub(crate) fn tick(&mut self, progress: &Progress) {
         let now = Instant::now();
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.sample();
+            self.left_bytes = self.left.and_then(|left| left());
             self.rate = rate(&self.last, now, progress);
             self.last = (now, progress.clone());
         }
@@ -125,7 +137,7 @@ impl Bar {
     }
 
     /// Takes the bar away.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Look::Bar(bar) = &self.look {
             bar.finish_and_clear();
         }
@@ -135,6 +147,9 @@ impl Bar {
     fn done(&self, progress: &Progress) -> f64 {
         let part = match self.goal {
             Goal::Connections(total) => progress.connected as f64 / total as f64,
+            Goal::Echoes { before, more } => {
+                progress.echoes.saturating_sub(before) as f64 / more.max(1) as f64
+            }
             Goal::Time(time) => progress.phase_elapsed.as_secs_f64() / time.as_secs_f64(),
             Goal::Until(end) => {
                 let whole = end.saturating_duration_since(self.began).as_secs_f64();
@@ -155,6 +170,9 @@ impl Bar {
         text += &self.rate;
         if let Some(sample) = self.sample {
             text += &format!(", server {}", format::bytes(sample.rss_bytes as f64));
+        }
+        if let Some(left_bytes) = self.left_bytes {
+            text += &format!(", {} left", format::bytes(left_bytes as f64));
         }
         match progress.failures.total() {
             0 => text,

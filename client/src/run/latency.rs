@@ -54,7 +54,7 @@ impl Default for Latency {
 
 impl Latency {
     /// Adds the times of another phase.
-    pub(super) fn add(&mut self, more: &Histogram<u64>) {
+    pub(crate) fn add(&mut self, more: &Histogram<u64>) {
         self.0.add(more).expect("histograms of the same bounds");
     }
 }

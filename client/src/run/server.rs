@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Where to look.
-pub(super) enum Server {
+pub(crate) enum Server {
     Process(Watched),
     Metrics(SocketAddr),
     Unwatched,
@@ -35,7 +35,7 @@ impl Server {
     ///
     /// # Errors
     /// Where it cannot be read, or nothing was said about where to look.
-    pub(super) fn read(&self) -> Result<Sample> {
+    pub(crate) fn read(&self) -> Result<Sample> {
         match self {
             Server::Process(process) => {
                 let reading = process.read()?;

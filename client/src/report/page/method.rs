@@ -2,23 +2,35 @@
 
 use crate::report::format;
 use crate::report::plot::escape;
-use crate::report::results::{Results, Settings};
+use crate::report::results::{Machine, Results, Settings};
 
 /// How it was measured.
 pub fn render(results: &Results) -> String {
     let machine = &results.machine;
+    let more = [
+        ("Date", results.date.clone()),
+        ("Commit", results.commit.clone().unwrap_or_else(|| "not in a repository".into())),
+        ("Took", format::seconds(results.elapsed_s)),
+    ];
+    section(&results.command, machine, &more, &counted(results))
+}
+
+/// The command, the machine with `more` facts, its limits, and what is counted.
+pub(crate) fn section(
+    command: &str,
+    machine: &Machine,
+    more: &[(&str, String)],
+    counted: &[(&str, String)],
+) -> String {
     let facts = [
         ("Processor", machine.cpu.clone()),
         ("Cores", format!("{}, shared by server and client", machine.cores)),
         ("Memory", format::bytes(machine.memory_bytes as f64)),
         ("Kernel", machine.kernel.clone()),
-        ("Date", results.date.clone()),
-        ("Commit", results.commit.clone().unwrap_or_else(|| "not in a repository".into())),
-        ("Took", format::seconds(results.elapsed_s)),
     ];
-    let facts: String = facts.iter().map(|(name, value)| row(name, value)).collect();
+    let facts: String = facts.iter().chain(more).map(|(name, value)| row(name, value)).collect();
     let limits: String = machine.limits.iter().map(|(name, value)| row(name, value)).collect();
-    let counted: String = counted(results)
+    let counted: String = counted
         .iter()
         .map(|(name, text)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(text)))
         .collect();
@@ -27,7 +39,7 @@ pub fn render(results: &Results) -> String {
          <div class=\"facts\">\n<table>\n<caption>The machine</caption>\n<tbody>\n{facts}</tbody>\n</table>\n\
          <table>\n<caption>Its limits</caption>\n<tbody>\n{limits}</tbody>\n</table>\n</div>\n\
          <h3>What is counted</h3>\n<dl class=\"counted\">\n{counted}</dl>\n</section>\n",
-        escape(&results.command)
+        escape(command)
     )
 }
 

@@ -1,6 +1,6 @@
 //! `index.html`: one page that needs nothing but itself.
 
-mod method;
+pub(crate) mod method;
 
 use super::format;
 use super::ladder::{Shown, held, shown, verdict};
@@ -31,6 +31,11 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
         method::render(results),
     ]
     .concat();
+    document(title, &body)
+}
+
+/// A page of this title, with the styles of pages and plots.
+pub(crate) fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

@@ -55,11 +55,13 @@ fn memory(results: &Results, servers: &[Shown]) -> Option<Plot> {
         name: "connections, idle (log scale)".into(),
         ticks: ticks.into_iter().map(|tick| (tick, format::count(tick))).collect(),
         headroom: 0.0,
+        logarithmic: true,
     };
     let y = Axis {
         name: "server's user memory above the empty process (log scale)".into(),
         ticks: labelled(decade_ticks(lowest, highest, 1_000.0), format::bytes),
         headroom: 24.0 + 48.0 * stops.saturating_sub(1) as f64,
+        logarithmic: true,
     };
     let parts = series.iter().map(|one| {
         let stop = one.stop.as_ref().map_or(String::new(), |stop| format!(", {stop}"));
@@ -98,7 +100,14 @@ fn memory_series(results: &Results, server: &Shown) -> Option<Series> {
         None => String::new(),
     };
     let stop = stopped.map(|reason| format!("stopped at {}: {reason}", format::count(most)));
-    (!points.is_empty()).then(|| Series { colour: server.colour, name: server.full(), note, points, stop })
+    (!points.is_empty()).then(|| Series {
+        colour: server.colour,
+        name: server.full(),
+        note,
+        points,
+        stop,
+        thin: false,
+    })
 }
 
 fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
@@ -115,11 +124,13 @@ fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
             .map(|(at, text)| (*at, (*text).into()))
             .collect(),
         headroom: 0.0,
+        logarithmic: true,
     };
     let y = Axis {
         name: "from when a message was due to its echo (log scale)".into(),
         ticks: labelled(decade_ticks(lowest, ys().fold(0.0, f64::max), 1.0), format::micros),
         headroom: 12.0,
+        logarithmic: true,
     };
     let rate = results
         .settings
@@ -162,6 +173,7 @@ fn latency_series(results: &Results, server: &Shown) -> Option<Series> {
         note,
         points,
         stop: None,
+        thin: false,
     })
 }
 

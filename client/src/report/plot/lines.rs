@@ -15,6 +15,8 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// What stopped it, where it ends before the others.
     pub stop: Option<String>,
+    /// Whether it only says how the others are to be read: it is drawn thin, and without marks.
+    pub thin: bool,
 }
 
 /// One axis: what it is called, and its ticks, of which the first and the last are its ends.
@@ -25,12 +27,20 @@ pub struct Axis {
     pub ticks: Vec<(f64, String)>,
     /// Room to leave above the last tick, in pixels.
     pub headroom: f64,
+    /// Whether equal steps are equal ratios, and not equal differences.
+    pub logarithmic: bool,
 }
 
 impl Axis {
     fn ends(&self) -> (f64, f64) {
         let value = |tick: Option<&(f64, String)>| tick.map_or(1.0, |tick| tick.0);
         (value(self.ticks.first()), value(self.ticks.last()))
+    }
+
+    fn scale(&self, pixels: (f64, f64)) -> Scale {
+        let (from, to) = self.ends();
+        let scale = if self.logarithmic { Scale::logarithmic } else { Scale::linear };
+        scale(from, to, pixels)
     }
 }
 
@@ -42,22 +52,21 @@ const BOTTOM: f64 = SIZE.1 - 78.0;
 /// Between the baselines of two labels of two lines each.
 const LABEL_GAP: f64 = 62.0;
 
-/// Draws the lines over two logarithmic axes.
+/// Draws the lines over their axes.
 pub fn draw(x: &Axis, y: &Axis, series: &[Series]) -> Svg {
     let mut svg = Svg::new(SIZE.0, SIZE.1);
-    let (x_ends, y_ends) = (x.ends(), y.ends());
-    let x_scale = Scale::logarithmic(x_ends.0, x_ends.1, (LEFT + 12.0, RIGHT - 12.0));
-    let y_scale = Scale::logarithmic(y_ends.0, y_ends.1, (BOTTOM, TOP + y.headroom));
+    let x_scale = x.scale((LEFT + 12.0, RIGHT - 12.0));
+    let y_scale = y.scale((BOTTOM, TOP + y.headroom));
     draw_axes(&mut svg, x, y, (x_scale, y_scale));
     let placed: Vec<Vec<(f64, f64)>> = series
         .iter()
         .map(|one| one.points.iter().map(|&(px, py)| (x_scale.at(px), y_scale.at(py))).collect())
         .collect();
     for (one, points) in series.iter().zip(&placed) {
-        svg.path(points, &format!("series s{}", one.colour));
+        svg.path(points, &format!("series s{}{}", one.colour, if one.thin { " thin" } else { "" }));
         let at_tick = |value: f64| x.ticks.iter().any(|(tick, _)| (value / tick - 1.0).abs() < 1e-6);
         for ((value, _), &point) in one.points.iter().zip(points) {
-            if at_tick(*value) {
+            if at_tick(*value) && !one.thin {
                 svg.mark(point, one.colour);
             }
         }
@@ -101,24 +110,56 @@ fn draw_labels(svg: &mut Svg, series: &[Series], placed: &[Vec<(f64, f64)>]) {
     stopped.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
     let mut ceiling = f64::INFINITY;
     for (index, end) in stopped {
-        let y = (end.1 - 46.0).min(ceiling);
+        let note = stop_note(&series[index]);
+        let (anchor, x) = stop_label(&note, end.0);
+        let left = if matches!(anchor, Anchor::End) { x - width(&note) } else { x };
+        let span = (left, left + width(&note));
+        let others = placed.iter().enumerate().filter(|(other, _)| *other != index);
+        let clear = clear_above(others.flat_map(|(_, points)| points), span, end.1);
+        let y = (end.1 - 46.0).min(ceiling).min(clear);
         ceiling = y - LABEL_GAP;
-        draw_stop(svg, &series[index], end, y);
+        draw_stop(svg, &series[index], end, (anchor, (x, y)), &note);
     }
 }
 
-fn draw_stop(svg: &mut Svg, one: &Series, (x, y): (f64, f64), label_y: f64) {
+/// Where a label of two lines is above all points within a span, if any of them is higher than the end that it names.
+fn clear_above<'a>(points: impl Iterator<Item = &'a (f64, f64)>, span: (f64, f64), end: f64) -> f64 {
+    let within = points.filter(|(x, y)| (span.0..=span.1 + 24.0).contains(x) && *y < end);
+    within.map(|(_, y)| y - 42.0).fold(f64::INFINITY, f64::min)
+}
+
+fn stop_note(one: &Series) -> String {
+    match &one.stop {
+        Some(stop) => format!("{}; {stop}", one.note),
+        None => one.note.clone(),
+    }
+}
+
+/// 9.5 pixels a letter is on the safe side.
+fn width(text: &str) -> f64 {
+    text.chars().count() as f64 * 9.5
+}
+
+/// Before the end that it names, or from the left edge where there is no room for that.
+fn stop_label(note: &str, x: f64) -> (Anchor, f64) {
+    if x - width(note) < LEFT { (Anchor::Start, LEFT + 18.0) } else { (Anchor::End, x - 6.0) }
+}
+
+fn draw_stop(
+    svg: &mut Svg,
+    one: &Series,
+    (x, y): (f64, f64),
+    (anchor, (label_x, label_y)): (Anchor, (f64, f64)),
+    note: &str,
+) {
+    if y - label_y > LABEL_GAP {
+        svg.line((x, y - 14.0), (x, label_y + 34.0), &format!("leader s{}", one.colour));
+    }
     if one.stop.is_some() {
         let class = format!("stop s{}", one.colour);
         svg.line((x - 10.0, y - 10.0), (x + 10.0, y + 10.0), &class);
         svg.line((x - 10.0, y + 10.0), (x + 10.0, y - 10.0), &class);
     }
-    let note = match &one.stop {
-        Some(stop) => format!("{}; {stop}", one.note),
-        None => one.note.clone(),
-    };
-    // Text may not run over the left edge of the picture: 9.5 pixels a letter is on the safe side.
-    let x = x.max(LEFT + note.chars().count() as f64 * 9.5) - 6.0;
-    svg.text((x, label_y), Anchor::End, &format!("name halo f{}", one.colour), &one.name);
-    svg.text((x, label_y + 25.0), Anchor::End, "note halo", &note);
+    svg.text((label_x, label_y), anchor, &format!("name halo f{}", one.colour), &one.name);
+    svg.text((label_x, label_y + 25.0), anchor, "note halo", note);
 }

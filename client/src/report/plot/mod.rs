@@ -2,8 +2,8 @@
 
 mod bars;
 mod from_results;
-mod lines;
-mod scale;
+pub(crate) mod lines;
+pub(crate) mod scale;
 mod svg;
 
 pub use from_results::{Plot, all};

@@ -152,6 +152,7 @@ const SHAPES: &str = "
 .plot .name { font-size: 22px; font-weight: 650; } .plot .note { font-size: 19px; }
 .plot .bar-name { font-size: 20px; } .plot .value { font-size: 21px; font-weight: 650; }
 .plot .series { fill: none; stroke-width: 4; stroke-linejoin: round; stroke-linecap: round; }
+.plot .thin { stroke-width: 1.8; }
 .plot .leader { stroke-width: 1.5; opacity: .6; } .plot .part { opacity: .42; }
 .plot .grid { stroke-width: 1; } .plot .stop { stroke-width: 4; stroke-linecap: round; }
 .plot .halo { paint-order: stroke; stroke-width: 7px; stroke-linejoin: round; }

@@ -1,0 +1,93 @@
+//! One stage, from the doctor's forecast to the end of the server.
+
+use super::Task;
+use super::drain::Drain;
+use super::forecast::Forecast;
+use super::load::Load;
+use super::record::{Memory, Raw, Run};
+use super::room;
+use crate::compare::server::Server;
+use crate::fleet::Progress;
+use crate::raw;
+use crate::run::bar::{Bar, Goal};
+use crate::run::server::Server as Seen;
+use crate::watch::{Metrics, Watched};
+use anyhow::{Result, ensure};
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to notice that all connections have gone.
+const UNTIL_EMPTY: Duration = Duration::from_secs(3);
+/// The same where they were cut off, all at once.
+const UNTIL_EMPTY_CUT_OFF: Duration = Duration::from_secs(15);
+/// Stage 4 gives memory back within a second of having no use for it.
+const UNTIL_GIVEN_BACK: Duration = Duration::from_millis(1_500);
+
+/// Has a stage hold its connections. What was measured before an error is kept, and the error with it.
+pub fn attempt(task: &Task, stage: u8, forecast: &Forecast) -> Run {
+    let mut run = Run {
+        stage,
+        package: forecast.subject.name.clone(),
+        asked: task.settings.connections,
+        goal: forecast.goal,
+        advice: forecast.lines.clone(),
+        server_flags: task.settings.server_flags.clone(),
+        memory: Memory { client_start_bytes: task.client_start_bytes, ..Memory::default() },
+        ..Run::default()
+    };
+    if let Err(error) = measure(task, forecast, &mut run) {
+        run.error = Some(format!("{error:#}"));
+    }
+    run.interrupted = task.stop.load(Relaxed);
+    run
+}
+
+fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
+    if task.settings.raw {
+        run.raw = Some(floor(task, forecast.goal)?);
+    }
+    if task.stop.load(Relaxed) {
+        return Ok(());
+    }
+    let mut server = Server::start_with(&forecast.subject, forecast.goal, &task.settings.server_flags)?;
+    run.shards = server.shards;
+    // The fleet is gone when this returns, and with it whatever connection was left.
+    let outcome = Load::start(task, forecast, &server, run).and_then(|mut load| load.all());
+    // Of a server that died, its death is the news, and not what the connections noticed of it.
+    server.check_alive()?;
+    outcome?;
+    run.memory.server_closed_bytes = Some(emptied(task, &server)?);
+    let ending = server.stop()?;
+    run.exit = Some(ending.clone());
+    ensure!(ending == "exit 0", "the server ended with {ending} on SIGTERM, and not with exit 0");
+    Ok(())
+}
+
+/// The floor for as many pairs; returns when their sockets have gone.
+fn floor(task: &Task, pairs: u64) -> Result<Raw> {
+    let drain = Drain::before();
+    let mut bar = Bar::new(task.quiet, Seen::Unwatched).with_memory_left(room::available_bytes);
+    bar.begin("raw TCP", Goal::Connections(pairs));
+    let floor =
+        raw::floor(pairs, task.stop, |open| bar.tick(&Progress { connected: open, ..Progress::default() }));
+    bar.finish();
+    let floor = floor?;
+    drain.wait(pairs, task.stop);
+    let (setup_s, echoes_s) = (floor.setup.as_secs_f64(), floor.echoes.as_secs_f64());
+    Ok(Raw { pairs: floor.pairs, setup_s, echoes_s })
+}
+
+/// What the server keeps when it has no connection left.
+fn emptied(task: &Task, server: &Server) -> Result<u64> {
+    let stopped = task.stop.load(Relaxed);
+    let deadline = Instant::now() + if stopped { UNTIL_EMPTY_CUT_OFF } else { UNTIL_EMPTY };
+    let active = || Metrics::fetch(server.admin?).ok()?.value("ws_connections_active");
+    while active() != Some(0.0) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    if !stopped {
+        thread::sleep(UNTIL_GIVEN_BACK);
+    }
+    Ok(Watched::new(server.pid()).read()?.rss_bytes)
+}

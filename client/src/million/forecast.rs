@@ -1,0 +1,127 @@
+//! What is known before the first connection: which limits are short, and how far a stage will come.
+
+use crate::compare::plan::Subject;
+use crate::doctor::{Check, Examination, Machine, Verdict, examine};
+use crate::report::format::count;
+use anyhow::Result;
+
+/// Limits that only a thread for each connection meets.
+const OF_THREADS: [&str; 5] =
+    ["vm.max_map_count", "kernel.threads-max", "kernel.pid_max", "pids.max of the cgroup", "nproc"];
+
+/// What `client doctor` knows of one stage.
+pub struct Forecast {
+    /// The stage, to be started.
+    pub subject: Subject,
+    /// How many connections to try for.
+    pub goal: u64,
+    /// How many it is reckoned to hold.
+    pub holds: u64,
+    /// What stops it there.
+    pub stopped_by: &'static str,
+    /// Whether that is fewer than were asked for.
+    pub short: bool,
+    /// What is worth knowing, a line each.
+    pub lines: Vec<String>,
+}
+
+impl Forecast {
+    /// For so many connections to the stage of this number.
+    pub fn new(stage: u8, asked: u64) -> Result<Self> {
+        let machine = Machine::here();
+        let subject = Subject::stage(stage, &machine)?;
+        Ok(Self::of(subject, &examine(&machine, asked, Some(stage))))
+    }
+
+    fn of(subject: Subject, examination: &Examination) -> Self {
+        let asked = examination.connections;
+        let verdict = examination.stages.first();
+        let (holds, stopped_by) =
+            verdict.map_or((u64::MAX, "nothing"), |verdict| (verdict.holds, verdict.stopped_by));
+        let short = holds < asked;
+        // Where threads run out, stage 1 refuses by itself: let it say where. Whoever oversteps another limit, memory
+        // above all, hangs or takes the machine with it.
+        let beyond = OF_THREADS.contains(&stopped_by);
+        let goal = match (short, beyond) {
+            (false, _) => asked,
+            (true, true) => asked.min(holds.saturating_add(holds / 10)),
+            (true, false) => holds,
+        };
+        let mut lines: Vec<String> = examination.checks.iter().filter_map(line).collect();
+        if short {
+            let [holds, asked, goal] = [holds, asked, goal].map(|number| count(number as f64));
+            lines.push(match beyond {
+                true => format!(
+                    "holds about {holds} of {asked}; going for {goal} to see where {stopped_by} stops it"
+                ),
+                false => format!("holds {holds} of {asked}; going for {goal}: {stopped_by} stops it there"),
+            });
+        }
+        Self { subject, goal: goal.max(1), holds, stopped_by, short, lines }
+    }
+}
+
+/// A limit that is short, or worth knowing, in one line.
+fn line(check: &Check) -> Option<String> {
+    let verdict = match check.verdict {
+        Verdict::Ok => return None,
+        Verdict::Short => "short",
+        Verdict::Note => "note",
+    };
+    let needed =
+        if check.needed == "–" { String::new() } else { format!(", {} would be enough", check.needed) };
+    let advice = check.advice.as_ref().map_or(String::new(), |advice| format!(": {advice}"));
+    Some(format!("{verdict}: {} is {}{needed}{advice}", check.name, check.current))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::plan::Start;
+    use crate::doctor::StageVerdict;
+    use crate::report::STAGES;
+
+    fn forecast(stage: u8, holds: u64, stopped_by: &'static str) -> Forecast {
+        let package = STAGES[usize::from(stage) - 1].package;
+        let check = |verdict, advice: Option<&str>| Check {
+            name: "net.core.somaxconn".into(),
+            current: "128".into(),
+            needed: "1,024".into(),
+            verdict,
+            advice: advice.map(str::to_owned),
+        };
+        let examination = Examination {
+            connections: 1_000_000,
+            fits: holds >= 1_000_000,
+            checks: vec![check(Verdict::Ok, None), check(Verdict::Note, Some("sysctl -w x=1"))],
+            stages: vec![StageVerdict { stage: package, fits: holds >= 1_000_000, holds, stopped_by }],
+        };
+        let subject =
+            Subject { name: package.into(), start: Start::Stage("/nowhere".into()), reckoned: None };
+        Forecast::of(subject, &examination)
+    }
+
+    #[test]
+    fn goes_for_what_the_machine_holds() {
+        let memory = forecast(2, 700_000, "available memory");
+        assert_eq!((memory.goal, memory.short), (700_000, true));
+        assert_eq!(
+            memory.lines.last().unwrap(),
+            "holds 700,000 of 1,000,000; going for 700,000: available memory stops it there"
+        );
+        assert_eq!(forecast(4, 2_000_000, "available memory").goal, 1_000_000);
+    }
+
+    #[test]
+    fn lets_threads_run_out() {
+        assert_eq!(forecast(1, 16_000, "vm.max_map_count").goal, 17_600);
+        assert_eq!(forecast(1, 990_000, "vm.max_map_count").goal, 1_000_000);
+        assert_eq!(forecast(1, 500_000, "available memory").goal, 500_000);
+    }
+
+    #[test]
+    fn says_what_is_worth_knowing() {
+        let lines = forecast(4, 2_000_000, "available memory").lines;
+        assert_eq!(lines, ["note: net.core.somaxconn is 128, 1,024 would be enough: sysctl -w x=1"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! From no connection to all of them, with a look at memory on the way.
+
+use super::load::Load;
+use super::record::{Point, Setup};
+use super::room::Room;
+use crate::compare::measure::rejected;
+use crate::fleet::ConnectPhase;
+use crate::run::bar::Goal;
+use crate::watch::KernelMemory;
+use anyhow::Result;
+use std::path::Path;
+use std::time::Duration;
+
+/// Looks at memory on the way up.
+const STEPS: u64 = 20;
+
+impl Load<'_> {
+    /// Opens connections until there are as many as there should be, or something stops it.
+    pub(super) fn grow(&mut self) -> Result<()> {
+        let goal = self.forecast.goal;
+        let mut setup = Setup::default();
+        let mut elapsed = Duration::ZERO;
+        self.look(elapsed)?;
+        self.bar.begin("connecting", Goal::Connections(goal));
+        for level in levels(goal) {
+            let (open, fits) = self.fitting(level);
+            if fits > open {
+                let phase = self.fleet.connect_to(fits, None, &mut |progress| self.bar.tick(progress))?;
+                self.keep_first(&phase.failures);
+                elapsed += phase.elapsed;
+                setup.opened += phase.opened;
+                setup.handshake.add(&phase.handshake);
+                self.run.held = self.run.held.max(phase.connected);
+                self.look(elapsed)?;
+                if phase.connected < fits {
+                    self.run.stopped = self.reason(&phase);
+                    break;
+                }
+            }
+            if fits < level {
+                self.run.stopped = Some("memory".into());
+                break;
+            }
+        }
+        setup.elapsed_s = elapsed.as_secs_f64();
+        setup.connects_per_s = setup.opened as f64 / setup.elapsed_s.max(1e-9);
+        self.run.setup = Some(setup);
+        if self.run.stopped.is_none() && self.forecast.short {
+            self.run.stopped = Some(self.forecast.stopped_by.into());
+        }
+        self.run.rejected = rejected(self.server);
+        self.look_at_client().map(drop)
+    }
+
+    /// How many connections are open, and how far memory allows to go on towards `level`.
+    fn fitting(&self, level: u64) -> (u64, u64) {
+        let open = self.fleet.progress().connected;
+        let fits = match (Room::now(), &self.before.room) {
+            (Some(room), Some(before)) => room.fits(before, open),
+            _ => None,
+        };
+        (open, fits.map_or(level, |more| level.min(open + more)))
+    }
+
+    /// Notes memory as it is.
+    fn look(&mut self, elapsed: Duration) -> Result<()> {
+        let connections = self.fleet.progress().connected;
+        let process = self.watched.read()?;
+        let kernel = KernelMemory::read(Path::new("/proc"));
+        let tables = process.page_table_bytes as i64 - self.before.process.page_table_bytes as i64;
+        let shares = kernel.zip(self.before.kernel).map(|(now, before)| {
+            let grown = |now: u64, before: u64| now as i64 - before as i64;
+            let both = grown(now.both_ends_bytes, before.both_ends_bytes)
+                + grown(now.server_bytes, before.server_bytes);
+            (now.servers_share_since(&before) + tables, both + tables)
+        });
+        let point = Point {
+            connections,
+            elapsed_s: elapsed.as_secs_f64(),
+            rss_bytes: process.rss_bytes,
+            kernel_bytes: shares.map(|(servers, _)| servers),
+            client_rss_bytes: self.look_at_client()?,
+            available_bytes: Room::now().map(|room| room.available_bytes),
+        };
+        self.run.curve.push(point);
+        if connections > 0 {
+            let memory = &mut self.run.memory;
+            let growth = process.rss_bytes as f64 - memory.server_start_bytes as f64;
+            memory.server_connected_bytes = Some(process.rss_bytes);
+            memory.server_bytes_per_connection = Some(growth / connections as f64);
+            memory.kernel_bytes = shares.map(|(servers, _)| servers);
+            memory.kernel_both_ends_bytes = shares.map(|(_, both)| both);
+        }
+        Ok(())
+    }
+
+    /// What kept it from a level: the server's own reason, and the limit behind it, or else the commonest failure.
+    fn reason(&self, phase: &ConnectPhase) -> Option<String> {
+        let rejected = rejected(self.server);
+        let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
+        // A limit that is a good way off is none that was met.
+        let near = phase.connected.saturating_mul(10) > self.forecast.holds.saturating_mul(8);
+        match most {
+            Some("threads") if near => Some(self.forecast.stopped_by.into()),
+            Some(reason) => Some(reason.replace('_', " ")),
+            None => {
+                let (class, _) = phase.failures.classes().max_by_key(|(_, count)| *count)?;
+                Some(class.name().replace('_', " "))
+            }
+        }
+    }
+}
+
+/// Where to look: about [`STEPS`] numbers of connections up to `goal`, evenly spaced.
+fn levels(goal: u64) -> Vec<u64> {
+    let mut levels: Vec<u64> = (1..=STEPS).map(|step| (goal * step).div_ceil(STEPS)).collect();
+    levels.dedup();
+    levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_even_and_end_at_the_goal() {
+        assert_eq!(levels(1_000_000)[..2], [50_000, 100_000]);
+        assert_eq!((levels(1_000_000).len(), levels(1_000_000)[19]), (20, 1_000_000));
+        assert_eq!(levels(3), [1, 2, 3]);
+        assert_eq!(levels(1), [1]);
+    }
+}

@@ -1,0 +1,216 @@
+//! `client million`: a million connections in one server process on this machine, and the proof.
+
+mod attempt;
+mod counts;
+mod drain;
+mod forecast;
+mod grow;
+mod load;
+mod page;
+mod picture;
+mod record;
+mod room;
+mod store;
+mod summary;
+mod verdict;
+
+#[cfg(test)]
+mod sample;
+
+pub use record::{Record, Run, SCHEMA, Settings};
+pub use store::{FILE, merge, read, write};
+
+use crate::cli;
+use crate::compare::{build, host, plan};
+use crate::doctor::Machine;
+use crate::watch::Watched;
+use anyhow::{Context, Result};
+use clap::Args;
+use drain::Drain;
+use forecast::Forecast;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+/// Octets of payload in a message.
+const PAYLOAD_LEN: u64 = 32;
+
+/// Holds a million connections in one server process, sends over all of them, and counts at both ends
+///
+/// Exit status: 0 if every stage held all connections and nothing failed or was lost, 1 if not, 2 if a flag is wrong.
+/// Ctrl-C ends it at once, and the results so far are reported.
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = true, allow_negative_numbers = true)]
+pub struct MillionArgs {
+    /// Which stages, one after the other
+    #[arg(long, value_name = "N,N,…", default_value = "4", value_delimiter = ',',
+          value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub stage: Vec<u8>,
+
+    /// Connections to hold
+    #[arg(long, default_value = "1_000_000", value_name = "N", value_parser = connections)]
+    pub connections: u64,
+
+    /// How long to hold them idle before anything is sent
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::duration)]
+    pub hold: Duration,
+
+    /// Messages a second in open loop, over all connections
+    #[arg(long, default_value = "20_000", value_name = "N", value_parser = cli::rate_per_s)]
+    pub rate: f64,
+
+    /// How long to send at that rate
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = cli::positive_duration)]
+    pub duration: Duration,
+
+    /// Measure the floor before each stage: how long the kernel alone takes to set up as many pairs of sockets
+    #[arg(long)]
+    pub raw: bool,
+
+    /// Where million.json, million.svg and index.html go
+    #[arg(long, value_name = "DIRECTORY", default_value = "report/million")]
+    pub out: PathBuf,
+
+    /// Measure nothing: merge the runs of these million.json, and write the table and the picture of all. Of two runs
+    /// of a stage the later one is taken
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub from: Vec<PathBuf>,
+
+    /// Take the stages as they are built
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// Show no progress
+    #[arg(long)]
+    pub quiet: bool,
+
+    /// Flags to pass on to the server, such as `-- --ping-interval 30s --idle-timeout 60s`
+    #[arg(last = true, value_name = "FLAGS")]
+    pub server_flags: Vec<String>,
+}
+
+/// As [`cli::count`], up to what `client doctor` reckons with.
+fn connections(text: &str) -> Result<u64, String> {
+    match cli::count(text)? {
+        many if many > 1_000_000_000 => Err("more than 1_000_000_000".into()),
+        connections => Ok(connections),
+    }
+}
+
+/// What is to be done to each stage.
+struct Task {
+    settings: Settings,
+    hold: Duration,
+    duration: Duration,
+    quiet: bool,
+    stop: &'static AtomicBool,
+    /// This process, before it held anything.
+    client_start_bytes: u64,
+}
+
+/// Holds the connections. The exit status is 0 where all were held and nothing was lost, and 1 anywhere else.
+pub fn run(args: &MillionArgs) -> ExitCode {
+    let outcome = if args.from.is_empty() { measure(args) } else { again(args) };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("client million: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tries each stage and reports; says whether all went well. The report is written after each, so that an end at any
+/// moment keeps what was measured.
+fn measure(args: &MillionArgs) -> Result<bool> {
+    let task = task(args)?;
+    if !args.no_build {
+        let machine = Machine::here();
+        let subjects = task.settings.stages.iter().map(|&stage| plan::Subject::stage(stage, &machine));
+        build::stages(&subjects.collect::<Result<Vec<_>>>()?)?;
+    }
+    // Before the first minute is spent: can the report be written?
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the directory {}", args.out.display()))?;
+    let mut record = blank(&task);
+    let drain = Drain::before();
+    for &stage in &task.settings.stages {
+        // What the stage before has left behind is not to be counted against this one.
+        drain.wait(record.runs.last().map_or(0, |run| run.held), task.stop);
+        if task.stop.load(Relaxed) {
+            break;
+        }
+        let forecast = Forecast::new(stage, args.connections)?;
+        for line in &forecast.lines {
+            eprintln!("{}: {line}", forecast.subject.name);
+        }
+        let run = attempt::attempt(&task, stage, &forecast);
+        print!("{}", summary::render(&run));
+        if let Some(complaint) = run.complaint() {
+            eprintln!("client million: {complaint}");
+        }
+        record.runs.push(run);
+        write(&record, &args.out)?;
+    }
+    tell_where(args);
+    let all = record.runs.len() == task.settings.stages.len();
+    Ok(all && record.runs.iter().all(|run| run.complaint().is_none()))
+}
+
+/// Writes the report of earlier runs.
+fn again(args: &MillionArgs) -> Result<bool> {
+    let records = args.from.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
+    let record = merge(records)?;
+    write(&record, &args.out)?;
+    for run in &record.runs {
+        print!("{}", summary::render(run));
+    }
+    tell_where(args);
+    Ok(true)
+}
+
+fn tell_where(args: &MillionArgs) {
+    let shown = |file: &str| args.out.join(file).display().to_string();
+    println!("report: {}, data: {}", shown("index.html"), shown(FILE));
+}
+
+fn task(args: &MillionArgs) -> Result<Task> {
+    let mut stages = Vec::new();
+    for &stage in &args.stage {
+        if !stages.contains(&stage) {
+            stages.push(stage);
+        }
+    }
+    Ok(Task {
+        settings: Settings {
+            stages,
+            connections: args.connections,
+            hold_s: args.hold.as_secs_f64(),
+            rate_per_s: args.rate,
+            duration_s: args.duration.as_secs_f64(),
+            payload_bytes: PAYLOAD_LEN,
+            raw: args.raw,
+            server_flags: args.server_flags.clone(),
+        },
+        hold: args.hold,
+        duration: args.duration,
+        quiet: args.quiet,
+        stop: cli::stop_on_ctrl_c(),
+        client_start_bytes: Watched::new(std::process::id()).read()?.rss_bytes,
+    })
+}
+
+fn blank(task: &Task) -> Record {
+    Record {
+        schema: SCHEMA,
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        commit: build::commit(),
+        command: plan::command_line(),
+        machine: host::machine(),
+        settings: task.settings.clone(),
+        runs: Vec::new(),
+    }
+}

@@ -1,0 +1,134 @@
+//! The files: written, read again, and merged.
+
+use super::page;
+use super::picture;
+use super::record::{Record, SCHEMA};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::Path;
+
+/// The name of the file from which the others can be made again.
+pub const FILE: &str = "million.json";
+
+/// Writes everything into a directory, which is made if it is missing.
+///
+/// # Errors
+/// Where the directory or a file cannot be written.
+pub fn write(record: &Record, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    let put = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    put(FILE, &format!("{}\n", serde_json::to_string_pretty(record)?))?;
+    let plot = picture::plot(record);
+    if let Some(plot) = &plot {
+        put(&format!("{}.svg", plot.name), &plot.svg.alone(plot.name, plot.title, &plot.description))?;
+    }
+    put("index.html", &page::render(record, plot.as_ref()))
+}
+
+/// Reads the record of an earlier call.
+///
+/// # Errors
+/// Where the file cannot be read, or is none of this [`SCHEMA`].
+pub fn read(path: &Path) -> Result<Record> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let record: Record = serde_json::from_str(&text)
+        .with_context(|| format!("{} holds no record of `client million`", path.display()))?;
+    ensure!(
+        record.schema == SCHEMA,
+        "{} has layout {}, and this program reads layout {SCHEMA}",
+        path.display(),
+        record.schema
+    );
+    Ok(record)
+}
+
+/// One record of several, its runs by stage. Of two runs of a stage the later one is taken.
+///
+/// # Errors
+/// Where there is none, or they are from different machines: what they say is not to be compared.
+pub fn merge(records: Vec<Record>) -> Result<Record> {
+    let mut records = records.into_iter();
+    let mut all = records.next().context("there is no record to merge")?;
+    for record in records {
+        let machine = |record: &Record| (record.machine.cpu.clone(), record.machine.kernel.clone());
+        ensure!(
+            machine(&all) == machine(&record),
+            "the records of {} and {} are from different machines: give only those of one",
+            all.date,
+            record.date
+        );
+        all.date = joined(&all.date, &record.date, ", ");
+        all.command = joined(&all.command, &record.command, "\n");
+        all.commit = match (all.commit, record.commit) {
+            (Some(one), Some(other)) => Some(joined(&one, &other, ", ")),
+            (one, other) => one.or(other),
+        };
+        all.runs.extend(record.runs);
+    }
+    let runs = std::mem::take(&mut all.runs);
+    for run in runs {
+        all.runs.retain(|earlier| earlier.stage != run.stage);
+        all.runs.push(run);
+    }
+    all.runs.sort_by_key(|run| run.stage);
+    all.settings.stages = all.runs.iter().map(|run| run.stage).collect();
+    all.settings.connections = all.runs.iter().map(|run| run.asked).max().unwrap_or(all.settings.connections);
+    Ok(all)
+}
+
+/// Both, or the one where it is the same.
+fn joined(one: &str, other: &str, between: &str) -> String {
+    if one.split(between).any(|part| part == other) { one.into() } else { [one, other].join(between) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn runs_are_merged_by_stage() {
+        let (mut first, mut second) = (sample::record(), sample::record());
+        first.runs.truncate(2);
+        first.settings.connections = 10;
+        second.runs.drain(..1);
+        second.runs[0].held = 77;
+        second.commit = Some("fedcba".into());
+        let merged = merge(vec![first.clone(), second]).expect("merged");
+        assert_eq!(merged.settings.stages, [1, 2, 3, 4]);
+        assert_eq!((merged.runs[1].held, merged.settings.connections), (77, 1_000_000));
+        assert_eq!(merged.commit.as_deref(), Some("0123abc, fedcba"));
+        assert_eq!((&merged.command, &merged.date), (&first.command, &first.date));
+        assert!(merge(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn different_machines_are_not_merged() {
+        let (first, mut second) = (sample::record(), sample::record());
+        second.machine.kernel = "Linux 9".into();
+        assert!(merge(vec![first, second]).unwrap_err().to_string().contains("different machines"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let directory = std::env::temp_dir().join(format!("client-million-store-{}", std::process::id()));
+        let mut record = sample::record();
+        write(&record, &directory).expect("writes");
+        let again = read(&directory.join(FILE)).expect("reads");
+        assert_eq!((again.runs.len(), &again.settings.stages), (4, &record.settings.stages));
+        let handshake = |record: &Record| record.runs[3].setup.as_ref().map(|setup| setup.handshake.clone());
+        assert_eq!((&again.date, handshake(&again)), (&record.date, handshake(&record)));
+        for file in ["million.svg", "index.html"] {
+            let text = fs::read_to_string(directory.join(file)).expect("written");
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{file}");
+        }
+        record.schema = SCHEMA + 1;
+        write(&record, &directory).expect("writes");
+        assert!(read(&directory.join(FILE)).unwrap_err().to_string().contains("layout 2"));
+        fs::remove_dir_all(&directory).expect("removes");
+    }
+}
