@@ -71,7 +71,7 @@ pub fn floor(pairs: u64, stop: &AtomicBool, mut on_progress: impl FnMut(u64)) ->
     let (all_open, all_echoed) = (RwLock::new(()), RwLock::new(()));
     let (done, ended) = mpsc::channel();
     let start = Instant::now();
-    thread::scope(|scope| {
+    let floor = thread::scope(|scope| {
         // The threads wait where these are held.
         let (not_all_open, not_all_echoed) = (all_open.write(), all_echoed.write());
         for table in 0..tables {
@@ -98,7 +98,10 @@ pub fn floor(pairs: u64, stop: &AtomicBool, mut on_progress: impl FnMut(u64)) ->
         let echoes = start.elapsed();
         drop(not_all_echoed);
         Ok(Floor { pairs: work.opened.load(Relaxed), setup, echoes })
-    })
+    });
+    // A hundred threads' lists of pairs are not to be taken for what a client needs.
+    common::return_freed_memory();
+    floor
 }
 
 /// Waits until all threads have reported.

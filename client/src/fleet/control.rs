@@ -1,10 +1,11 @@
 //! The phases, as the controlling thread sees them: it splits the work among the shards, waits, and adds up.
 
 use super::phase::{Command, Outcome, Phase, Span};
-use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress};
+use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
 use super::split::{drain_from, fill_up, share_of};
 use super::{Fleet, OnTick, clock};
 use anyhow::{Result, bail, ensure};
+use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ impl Fleet {
             Phase::Connect { attempts, pace, window }
         });
         let phases = phases.collect();
-        let outcome = self.run_phase(phases, on_tick)?;
+        let (outcome, times) = self.run_phase(phases, on_tick)?;
         let elapsed = outcome.elapsed();
         let ended_early = outcome.stuck.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
@@ -73,7 +74,7 @@ impl Fleet {
             opened: outcome.opened,
             elapsed,
             connects_per_s: rate(outcome.opened, elapsed),
-            handshake: outcome.times_ns(),
+            handshake: times,
             failures: outcome.failures,
             ended_early,
         })
@@ -99,8 +100,8 @@ impl Fleet {
     fn each_once(&mut self, window: u32, on_tick: OnTick<'_>) -> Result<EchoPhase> {
         let live = self.live();
         let phases = live.iter().map(|&live| Phase::Once { active: live as u32, window }).collect();
-        let outcome = self.run_phase(phases, on_tick)?;
-        Ok(self.echo_phase(live.iter().sum(), outcome))
+        let (outcome, times) = self.run_phase(phases, on_tick)?;
+        Ok(self.echo_phase(live.iter().sum(), outcome, times))
     }
 
     /// Closed loop: exactly one message outstanding on each of `active` connections (fewer, where fewer are open),
@@ -118,8 +119,8 @@ impl Fleet {
         let active = drain_from(&self.live(), active);
         let span = self.span(self.now_ns(), warmup, duration);
         let phases = active.iter().map(|&active| Phase::Closed { active: active as u32, span }).collect();
-        let outcome = self.run_phase(phases, on_tick)?;
-        Ok(self.echo_phase(active.iter().sum(), outcome))
+        let (outcome, times) = self.run_phase(phases, on_tick)?;
+        Ok(self.echo_phase(active.iter().sum(), outcome, times))
     }
 
     /// Open loop: message *k* is due at *k* / `rate_per_s`, whatever has become of those before, and goes to
@@ -151,10 +152,10 @@ impl Fleet {
             },
         });
         let phases = phases.collect();
-        let mut outcome = self.run_phase(phases, on_tick)?;
+        let (mut outcome, times) = self.run_phase(phases, on_tick)?;
         // What was due on a connection that is gone was not sent, but not answered either.
         let sent = std::mem::replace(&mut outcome.sent, outcome.due);
-        Ok(EchoPhase { sent, ..self.echo_phase(total, outcome) })
+        Ok(EchoPhase { sent, ..self.echo_phase(total, outcome, times) })
     }
 
     /// Keeps the connections for `duration`, answers pings, and counts the connections that are lost.
@@ -164,7 +165,7 @@ impl Fleet {
     pub fn hold(&mut self, duration: Duration, on_tick: OnTick<'_>) -> Result<HoldPhase> {
         let live = self.live();
         let end_ns = self.now_ns() + duration.as_nanos() as u64;
-        let outcome = self.run_phase(vec![Phase::Hold { end_ns }; live.len()], on_tick)?;
+        let (outcome, _) = self.run_phase(vec![Phase::Hold { end_ns }; live.len()], on_tick)?;
         let all: u64 = live.iter().sum();
         Ok(HoldPhase {
             elapsed: outcome.elapsed(),
@@ -189,7 +190,7 @@ impl Fleet {
         let mut before = 0.0;
         let paces = (0..shards).map(|_| share_of(start_ns, rate_per_s, 1, shards, &mut before));
         let phases = paces.map(|pace| Phase::Churn { pace, window, end_ns }).collect();
-        let outcome = self.run_phase(phases, on_tick)?;
+        let (outcome, times) = self.run_phase(phases, on_tick)?;
         let ended_early = outcome.stuck.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
             format!(
@@ -203,7 +204,7 @@ impl Fleet {
             echoes: outcome.echoes,
             elapsed: outcome.elapsed(),
             connected: outcome.live,
-            handshake: outcome.times_ns(),
+            handshake: times,
             failures: outcome.failures,
             ended_early,
         })
@@ -215,7 +216,7 @@ impl Fleet {
     /// If a shard has died.
     pub fn close_all(&mut self, on_tick: OnTick<'_>) -> Result<ClosePhase> {
         let window = self.window(CLOSE_WINDOW);
-        let outcome = self.run_phase(vec![Phase::Close { window }; self.shards.len()], on_tick)?;
+        let (outcome, _) = self.run_phase(vec![Phase::Close { window }; self.shards.len()], on_tick)?;
         Ok(ClosePhase {
             closed: outcome.closed,
             forced: outcome.forced,
@@ -225,9 +226,9 @@ impl Fleet {
     }
 
     /// Has each shard do its part, and adds up what they report.
-    fn run_phase(&mut self, phases: Vec<Phase>, on_tick: OnTick<'_>) -> Result<Outcome> {
+    fn run_phase(&mut self, phases: Vec<Phase>, on_tick: OnTick<'_>) -> Result<(Outcome, Histogram<u64>)> {
         let began = Instant::now();
-        let mut sum: Option<Outcome> = None;
+        let (mut sum, mut times) = (None::<Outcome>, histogram_ns());
         for (shard, &phase) in self.shards.iter().zip(&phases) {
             shard.tell(Command::Start(phase));
         }
@@ -238,8 +239,11 @@ impl Fleet {
                 self.shards.iter().for_each(|shard| shard.tell(Command::Stop));
             }
             match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
-                Ok(outcome) => {
+                Ok(mut outcome) => {
                     waiting -= 1;
+                    for bin in outcome.times.take().iter().flat_map(Histogram::iter_recorded) {
+                        times.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
+                    }
                     match &mut sum {
                         Some(sum) => sum.merge(&outcome),
                         None => sum = Some(outcome),
@@ -259,7 +263,7 @@ impl Fleet {
             }
         }
         on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
-        Ok(sum.expect("there is at least one shard"))
+        Ok((sum.expect("there is at least one shard"), times))
     }
 
     /// Whether the fleet was told to stop.
@@ -267,7 +271,7 @@ impl Fleet {
         self.config.stop.load(Relaxed)
     }
 
-    fn echo_phase(&self, active: u64, outcome: Outcome) -> EchoPhase {
+    fn echo_phase(&self, active: u64, outcome: Outcome, times: Histogram<u64>) -> EchoPhase {
         let elapsed = outcome.elapsed();
         EchoPhase {
             active,
@@ -283,7 +287,7 @@ impl Fleet {
                 0 => all_lost(active, &outcome),
                 _ => format!("no echo came for {:?}", self.config.message_timeout),
             }),
-            latency: outcome.times_ns(),
+            latency: times,
             failures: outcome.failures,
         }
     }

@@ -1,7 +1,6 @@
 //! What the controlling thread and the shards say to each other.
 
 use super::failures::Failures;
-use super::results::histogram_ns;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -105,8 +104,8 @@ pub(super) struct Outcome {
     pub start_ns: u64,
     /// When the last event that counts happened.
     pub last_ns: u64,
-    /// Of handshakes in a phase that connects, else of echoes: times in nanoseconds, and how often each.
-    pub times: Vec<(u64, u32)>,
+    /// Of handshakes in a phase that connects, else of echoes: times in nanoseconds.
+    pub times: Option<Histogram<u32>>,
     /// The phase was given up, for nothing moved any more.
     pub stuck: bool,
 }
@@ -128,12 +127,12 @@ impl Outcome {
             failures: Failures::default(),
             start_ns: now_ns,
             last_ns: now_ns,
-            times: Vec::new(),
+            times: None,
             stuck: false,
         }
     }
 
-    /// Adds what another shard reports of the same phase.
+    /// Adds what another shard reports of the same phase, but for its times.
     pub(super) fn merge(&mut self, other: &Outcome) {
         self.live += other.live;
         self.opened += other.opened;
@@ -148,7 +147,6 @@ impl Outcome {
         self.failures.merge(&other.failures);
         self.start_ns = self.start_ns.min(other.start_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
-        self.times.extend_from_slice(&other.times);
         self.stuck |= other.stuck;
     }
 
@@ -156,15 +154,6 @@ impl Outcome {
     pub(super) fn restart(&mut self, now_ns: u64) {
         (self.opened, self.closed, self.forced) = (0, 0, 0);
         (self.start_ns, self.last_ns) = (now_ns, now_ns);
-    }
-
-    /// The times of all shards.
-    pub(super) fn times_ns(&self) -> Histogram<u64> {
-        let mut times = histogram_ns();
-        for &(time_ns, count) in &self.times {
-            times.saturating_record_n(time_ns, count.into());
-        }
-        times
     }
 
     /// From the start to the last event that counts.

@@ -13,6 +13,11 @@ pub fn histogram_ns() -> Histogram<u64> {
     Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("these bounds are valid")
 }
 
+/// The same for one shard, in 98 KB: in steps of 64 ns below 64 µs.
+pub(super) fn shard_times_ns() -> Histogram<u32> {
+    Histogram::new_with_bounds(64, HIGHEST_NS, 3).expect("these bounds are valid")
+}
+
 /// Where a fleet stands, over all shards; cheap, and up to some milliseconds old.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {

@@ -9,6 +9,7 @@ use super::failures::Class;
 use super::handshake::Handshake;
 use super::phase::{Command, Outcome, Phase};
 use super::receive::Inbox;
+use super::results::shard_times_ns;
 use super::send::Outbox;
 use super::slots::{Slots, State};
 use super::source::{Sources, class_of, cut_off};
@@ -81,8 +82,7 @@ pub(super) struct Shard {
     pub(super) mask_state: u64,
     pub(super) totals: Totals,
     pub(super) outcome: Outcome,
-    /// Of the phase: see [`Outcome::times`]. Three digits from 64 µs to ten minutes, and steps of 64 ns below: 98 KB,
-    /// for each of the 50 shards that a million connections may take.
+    /// Of the phase: see [`Outcome::times`].
     pub(super) times: Histogram<u32>,
     pub(super) phase: Phase,
     /// Counts the phases that send messages, whose payloads differ.
@@ -134,7 +134,7 @@ impl Shard {
             mask_state: super::source::random() | 1,
             totals: Totals::default(),
             outcome: Outcome::new(0),
-            times: Histogram::new_with_bounds(64, 600_000_000_000, 3).expect("these bounds are valid"),
+            times: shard_times_ns(),
             phase: Phase::Rest,
             phase_number: 0,
             next: 0,

@@ -1,6 +1,7 @@
 //! From one phase to the next.
 
 use super::phase::{Outcome, Phase};
+use super::results::shard_times_ns;
 use super::shard::{READABLE, Shard};
 use super::slots::{OUTBOX, State};
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -62,9 +63,7 @@ impl Shard {
         let now_ns = self.now_ns();
         let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
         outcome.live = self.totals.live;
-        let bins = self.times.iter_recorded();
-        outcome.times = bins.map(|bin| (bin.value_iterated_to(), bin.count_at_value())).collect();
-        self.times.reset();
+        outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {
                 outcome.last_ns = now_ns.min(span.end_ns);
