@@ -3,13 +3,17 @@
 use super::phase::{Command, Outcome, Phase, Span};
 use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
 use super::split::{drain_from, fill_up, share_of};
-use super::{CONNECT_WINDOW, Fleet, OnTick, clock};
+use super::{Fleet, OnTick, clock};
 use anyhow::{Result, bail, ensure};
 use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+/// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
+/// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
+/// listeners, one per core, has room for more than this, and more would not make it any faster.
+pub(super) const CONNECT_WINDOW: u32 = 256;
 /// Messages under way over all shards where each connection sends one.
 const ECHO_WINDOW: u32 = 1024;
 /// Closing handshakes under way over all shards.
@@ -49,7 +53,7 @@ impl Fleet {
         let attempts = fill_up(&live, missing);
         let start_ns = self.now_ns();
         let mut before = 0.0;
-        let window = self.window(self.config.connect_window);
+        let window = self.window(CONNECT_WINDOW);
         let phases = attempts.iter().map(|&attempts| {
             let pace = rate_per_s.map(|rate| share_of(start_ns, rate, attempts, missing, &mut before));
             Phase::Connect { attempts, pace, window }

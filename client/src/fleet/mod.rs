@@ -42,10 +42,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// Handshakes under way at a time, where nothing is known of the server: a server with a listener per core has room
-/// for more, and gains a little from it; one listener with a short queue has not.
-const CONNECT_WINDOW: u32 = 256;
-
 /// What a fleet is to be.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
@@ -60,9 +56,6 @@ pub struct FleetConfig {
     pub source_ips: Vec<Ipv4Addr>,
     /// Octets of payload in each message.
     pub payload_len: usize,
-    /// Handshakes under way at a time, over all shards. A listener's queue holds as many as its backlog, which
-    /// `net.core.somaxconn` may limit to 128; over that the kernel drops what the peer then repeats after a second.
-    pub connect_window: u32,
     /// How long a handshake may take, from connect(2) to the answer.
     pub connect_timeout: Duration,
     /// How long to wait for an echo, or for the answer to a Close.
@@ -82,7 +75,6 @@ impl FleetConfig {
             shards: None,
             source_ips: Vec::new(),
             payload_len: 32,
-            connect_window: CONNECT_WINDOW,
             connect_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(10),
             stop: &NEVER,

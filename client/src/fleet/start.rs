@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
 /// instance, timer, and those that churn opens before their predecessors are closed. Of a small table, a quarter.
-const RESERVED: u64 = 2 * super::CONNECT_WINDOW as u64 + 64;
+const RESERVED: u64 = 2 * super::control::CONNECT_WINDOW as u64 + 64;
 
 /// A shard calls nothing deep.
 const STACK_LEN: usize = 256 * 1024;

@@ -21,9 +21,6 @@ const WARMUP: Duration = Duration::from_secs(1);
 const PATIENCE_S: u64 = 10;
 const SLOWEST_PER_S: u64 = 10_000;
 
-/// Handshakes under way for each listener of the server: half of the shortest queue that a system comes with.
-const CONNECT_WINDOW_PER_LISTENER: u32 = 64;
-
 /// A fleet and the server that it loads.
 pub struct Load<'a> {
     pub(super) task: &'a Task,
@@ -55,9 +52,6 @@ impl<'a> Load<'a> {
         let mut config = FleetConfig::new(server.url.clone(), forecast.goal);
         // A burst over all connections takes its time, and is not to fail for it.
         config.message_timeout = Duration::from_secs(PATIENCE_S + forecast.goal / SLOWEST_PER_S);
-        // Every shard of the server has a listener, and every listener a queue of its own.
-        let listeners = server.shards.unwrap_or(1) as u32;
-        config.connect_window = config.connect_window.max(CONNECT_WINDOW_PER_LISTENER * listeners);
         config.payload_len = task.settings.payload_bytes as usize;
         config.stop = task.stop;
         let fleet = Fleet::start(config)?;
