@@ -129,8 +129,10 @@ impl Server {
                 _ => self.finish(key, reason),
             };
         }
-        connection.since = self.now;
         let Err(error) = converse(websocket, &mut connection.socket, self.shard.metrics());
+        if connection.socket.heard() {
+            connection.since = self.now;
+        }
         if matches!(&error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock) {
             return;
         }

@@ -12,12 +12,13 @@ pub struct Socket {
     stream: TcpStream,
     reads_left: u8,
     drained: bool,
+    heard: bool,
     eof: bool,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream) -> Socket {
-        Socket { stream, reads_left: 0, drained: true, eof: false }
+        Socket { stream, reads_left: 0, drained: true, heard: false, eof: false }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -29,7 +30,13 @@ impl Socket {
     pub fn begin_turn(&mut self, eof: bool) {
         self.reads_left = READS_PER_TURN;
         self.drained = false;
+        self.heard = false;
         self.eof |= eof;
+    }
+
+    /// Whether anything came in this turn.
+    pub fn heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether there may be more to read, but not in this turn.
@@ -50,6 +57,7 @@ impl Read for Socket {
         }
         self.reads_left -= 1;
         let result = self.stream.read(buffer);
+        self.heard |= matches!(result, Ok(1..));
         self.drained = match &result {
             Ok(len) => *len < buffer.len() && !self.eof,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
