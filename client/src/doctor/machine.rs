@@ -1,6 +1,7 @@
 //! The limits of this machine, as they are.
 
 use super::cgroup::{self, Share};
+use crate::watch::tcp_sockstat;
 use procfs::process::{LimitValue, Limits};
 use procfs::{FromRead, Meminfo};
 use std::fs;
@@ -126,7 +127,7 @@ impl Machine {
             tcp_pages: roots
                 .sysctl("net.ipv4.tcp_mem")
                 .get(2)
-                .map(|&limit| Share { limit, in_use: tcp_pages_in_use(roots) }),
+                .map(|&limit| Share { limit, in_use: tcp_sockstat(&roots.proc, "mem") }),
             conntrack: conntrack(roots, |count| count > 0),
             threads: share("kernel.threads-max", running),
             pids: share("kernel.pid_max", running),
@@ -151,17 +152,6 @@ fn tasks(roots: &Roots) -> u64 {
     let loadavg = fs::read_to_string(roots.proc.join("loadavg")).unwrap_or_default();
     let field = loadavg.split_whitespace().nth(3).and_then(|field| field.split_once('/'));
     field.and_then(|(_, total)| total.parse().ok()).unwrap_or(0)
-}
-
-/// The figure after `mem` in the line of TCP.
-fn tcp_pages_in_use(roots: &Roots) -> u64 {
-    let sockstat = fs::read_to_string(roots.proc.join("net/sockstat")).unwrap_or_default();
-    let line = sockstat.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
-    line.split_whitespace()
-        .skip_while(|&word| word != "mem")
-        .nth(1)
-        .and_then(|pages| pages.parse().ok())
-        .unwrap_or(0)
 }
 
 fn conntrack(roots: &Roots, is_on: impl Fn(u64) -> bool) -> Conntrack {

@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
-/// instance, timer, and those that churn opens before their predecessors are closed. Of a small table, a quarter.
+/// instance, timer, and room for as many handshakes as are ever under way. Of a small table, a quarter.
 const RESERVED: u64 = 2 * super::control::CONNECT_WINDOW as u64 + 64;
 
 /// A shard calls nothing deep.

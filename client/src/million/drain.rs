@@ -1,6 +1,7 @@
 //! Waiting until the kernel has done with the sockets of what was measured before.
 
-use std::fs;
+use crate::watch::tcp_sockstat;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,25 +34,12 @@ impl Drain {
 
 /// TCP sockets that are open here.
 fn in_use() -> u64 {
-    parse(&fs::read_to_string("/proc/net/sockstat").unwrap_or_default())
-}
-
-/// The figure after `inuse` in the line of TCP.
-fn parse(sockstat: &str) -> u64 {
-    let line = sockstat.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
-    let mut words = line.split_whitespace().skip_while(|&word| word != "inuse");
-    words.nth(1).and_then(|sockets| sockets.parse().ok()).unwrap_or(0)
+    tcp_sockstat(Path::new("/proc"), "inuse")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_sockstat() {
-        let text = "sockets: used 290\nTCP: inuse 12 orphan 0 tw 3 alloc 40 mem 5\nUDP: inuse 1 mem 0\n";
-        assert_eq!((parse(text), parse("")), (12, 0));
-    }
 
     #[test]
     fn nothing_opened_is_nothing_to_wait_for() {

@@ -110,6 +110,14 @@ fn slab_bytes(slabinfo: &str) -> Option<(u64, u64)> {
     Some(sums)
 }
 
+/// A figure of TCP's line in /proc/net/sockstat, such as `inuse` sockets or `mem` pages; 0 where it is missing.
+pub fn tcp_sockstat(proc: &Path, name: &str) -> u64 {
+    let sockstat = fs::read_to_string(proc.join("net/sockstat")).unwrap_or_default();
+    let line = sockstat.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
+    let mut words = line.split_whitespace().skip_while(|&word| word != name);
+    words.nth(1).and_then(|figure| figure.parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +180,16 @@ task_struct           10     12   9600    3    8 : tunables    0    0    0 : sla
         let read = KernelMemory::read(&root).expect("read");
         assert_eq!((read.source, read.server_bytes), (Source::Slabinfo, 96_000 + 20_480));
         fs::remove_dir_all(&root).expect("removed");
+    }
+
+    #[test]
+    fn reads_sockstat() {
+        let root = std::env::temp_dir().join(format!("client-sockstat-{}", std::process::id()));
+        fs::create_dir_all(root.join("net")).expect("a directory");
+        let text = "sockets: used 290\nTCP: inuse 12 orphan 0 tw 3 alloc 40 mem 5\nUDP: inuse 1 mem 0\n";
+        fs::write(root.join("net/sockstat"), text).expect("written");
+        assert_eq!((tcp_sockstat(&root, "inuse"), tcp_sockstat(&root, "mem")), (12, 5));
+        fs::remove_dir_all(&root).expect("removed");
+        assert_eq!(tcp_sockstat(&root, "inuse"), 0);
     }
 }

@@ -5,7 +5,7 @@ mod metrics;
 mod perf;
 mod processors;
 
-pub use kernel::KernelMemory;
+pub use kernel::{KernelMemory, tcp_sockstat};
 pub use metrics::Metrics;
 pub use perf::InstructionCount;
 pub use processors::busy as processors_busy;
