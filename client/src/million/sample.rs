@@ -2,9 +2,8 @@
 
 use super::record::*;
 use crate::fleet::histogram_ns;
-use crate::report::results::Machine;
+use crate::report::sample::machine;
 use crate::run::Latency;
-use std::collections::BTreeMap;
 
 /// Four stages, of which the first stops at 16,246 connections.
 pub fn record() -> Record {
@@ -19,13 +18,7 @@ pub fn record() -> Record {
         date: "2025-01-02T03:04:05Z".into(),
         commit: Some("0123abc".into()),
         command: "cargo run --release -p client -- million --stage 1,2,3,4 --raw".into(),
-        machine: Machine {
-            cpu: "Example CPU <&>".into(),
-            cores: 2,
-            memory_bytes: 25_276_500_000,
-            kernel: "Linux 6.18".into(),
-            limits: BTreeMap::from([("fs.nr_open".into(), "1,048,576".into())]),
-        },
+        machine: machine(),
         settings: Settings {
             stages: vec![1, 2, 3, 4],
             connections: 1_000_000,

@@ -61,6 +61,6 @@ pub fn read(path: &Path) -> Result<Results> {
 }
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

@@ -24,13 +24,7 @@ pub fn results() -> Results {
         commit: Some("0123abc".into()),
         command: "client compare --rounds 3".into(),
         elapsed_s: 221.0,
-        machine: Machine {
-            cpu: "Example CPU <&>".into(),
-            cores: 2,
-            memory_bytes: 25_276_500_000,
-            kernel: "Linux 6.18".into(),
-            limits: BTreeMap::from([("fs.nr_open".into(), "1,048,576".into())]),
-        },
+        machine: machine(),
         settings: Settings {
             rounds: 3,
             quick: false,
@@ -104,4 +98,15 @@ fn latency(median: f64) -> Latency {
     let percentiles_us =
         PERCENTILES.into_iter().zip(factors.map(|factor| (factor * median).round())).collect();
     Latency { samples: 80_000, percentiles_us }
+}
+
+/// A machine, for other made-up records too.
+pub fn machine() -> Machine {
+    Machine {
+        cpu: "Example CPU <&>".into(),
+        cores: 2,
+        memory_bytes: 25_276_500_000,
+        kernel: "Linux 6.18".into(),
+        limits: BTreeMap::from([("fs.nr_open".into(), "1,048,576".into())]),
+    }
 }
