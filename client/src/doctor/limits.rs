@@ -50,6 +50,9 @@ const THREADS_KEPT: u64 = 100;
 const MAPS_KEPT: u64 = 1_000;
 /// Files of a server and a client but for their connections.
 const FILES_KEPT: u64 = 1_000;
+/// Entries of the connection tracking table left for scrapes of `/metrics`, and for everything else on the machine: a
+/// full table drops packets in silence.
+const TRACKED_KEPT: u64 = 1_000;
 /// Memory left for everything else, of what is available.
 const MEMORY_KEPT_BYTES: u64 = 256 << 20;
 
@@ -107,7 +110,7 @@ fn conntrack(machine: &Machine) -> Option<Limit> {
     Some(Limit {
         name: "net.netfilter.nf_conntrack_max",
         limit,
-        taken: in_use,
+        taken: in_use + TRACKED_KEPT,
         in_bytes: false,
         per_connection: |_| 1.0,
         mend: |needed| sysctl("net.netfilter.nf_conntrack_max", needed),

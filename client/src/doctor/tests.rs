@@ -147,7 +147,7 @@ fn tracked_connections_meet_the_table_of_the_tracker() {
     assert_eq!(find(&examine(&fake.machine(), 100_000, None), "net.netfilter").current, "not tracking");
     fake.put("proc/sys/net/netfilter/nf_conntrack_count", "36\n");
     let examination = examine(&fake.machine(), 100_000, None);
-    assert_eq!(holds(&examination, 4), (65_500, "net.netfilter.nf_conntrack_max"));
+    assert_eq!(holds(&examination, 4), (64_500, "net.netfilter.nf_conntrack_max"));
     assert!(!examination.fits);
     let check = find(&examination, "net.netfilter.nf_conntrack_max");
     assert_eq!(check.verdict, Verdict::Short);
