@@ -32,12 +32,15 @@
 //! # Leaks
 //! Twenty rounds of 200 connections, or of 5,000 at full size: the test itself then needs as many descriptors.
 
+use std::sync::{Mutex, PoisonError};
+
 mod cases;
 mod frame;
 mod http;
 mod list;
 mod metrics;
 mod process;
+mod resilience;
 mod server;
 mod unread;
 mod wait;
@@ -47,7 +50,15 @@ mod wire;
 #[macro_export]
 macro_rules! suite {
     ($binary:expr) => {
-        $crate::__cases!($crate::__tests, $binary);
+        $crate::__cases!($crate::__tests, $crate::run, $binary);
+    };
+}
+
+/// The second suite: hostile peers, storms, faults and exhaustion.
+#[macro_export]
+macro_rules! resilience {
+    ($binary:expr) => {
+        $crate::__resilience_cases!($crate::__tests, $crate::run_resilience, $binary);
     };
 }
 
@@ -58,5 +69,17 @@ macro_rules! suite {
 #[doc(hidden)]
 pub fn run(binary: &'static str, theme: &str, case: &str) {
     let run = list::find(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
+    run(&server::Binary(binary));
+}
+
+/// Runs a case of the second suite, when no other is running: they measure, and they load the machine.
+///
+/// # Panics
+/// As [`run`] does.
+#[doc(hidden)]
+pub fn run_resilience(binary: &'static str, theme: &str, case: &str) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _mine = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let run = list::find_resilience(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
     run(&server::Binary(binary));
 }

@@ -4,9 +4,9 @@
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cases {
-    ($then:path $(, $with:expr)?) => {
+    ($then:path $(, $($with:tt)+)?) => {
         $then! {
-            $($with =>)?
+            $($($with)+ =>)?
             handshake:
                 accepts_on_echo,
                 accepts_on_root,
@@ -182,17 +182,30 @@ macro_rules! __cases {
     };
 }
 
-/// A test for each case of the list.
+/// Hands the list of the second suite over in the same way.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __resilience_cases {
+    ($then:path $(, $($with:tt)+)?) => {
+        $then! {
+            $($($with)+ =>)?
+            faults:
+                peers_that_vanish;
+        }
+    };
+}
+
+/// A test for each case of a list, which `$run` runs.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ($binary:expr => $($theme:ident: $($case:ident),+;)+) => {
+    ($run:path, $binary:expr => $($theme:ident: $($case:ident),+;)+) => {
         $(
             mod $theme {
                 $(
                     #[test]
                     fn $case() {
-                        $crate::run($binary, stringify!($theme), stringify!($case));
+                        $run($binary, stringify!($theme), stringify!($case));
                     }
                 )+
             }
@@ -200,16 +213,17 @@ macro_rules! __tests {
     };
 }
 
-/// Finds a case of the list by its name. A case that is not in it is dead code, and the compiler says so.
+/// Finds a case of a list by its name. A case that is not in it is dead code, and the compiler says so.
 macro_rules! find {
-    ($($theme:ident: $($case:ident),+;)+) => {
-        pub(crate) fn find(theme: &str, case: &str) -> Option<fn(&crate::server::Binary)> {
+    ($find:ident, $cases:ident => $($theme:ident: $($case:ident),+;)+) => {
+        pub(crate) fn $find(theme: &str, case: &str) -> Option<fn(&crate::server::Binary)> {
             match (theme, case) {
-                $($((stringify!($theme), stringify!($case)) => Some(crate::cases::$theme::$case),)+)+
+                $($((stringify!($theme), stringify!($case)) => Some(crate::$cases::$theme::$case),)+)+
                 _ => None,
             }
         }
     };
 }
 
-crate::__cases!(find);
+crate::__cases!(find, find, cases);
+crate::__resilience_cases!(find, find_resilience, resilience);

@@ -44,7 +44,7 @@ fn round(server: &Server, count: usize) {
 }
 
 /// Lets this process have as many descriptors as it may.
-pub(super) fn raise_nofile() {
+pub(crate) fn raise_nofile() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as any process may");
 }

@@ -1,0 +1,12 @@
+//! The cases of the second suite, by theme: what a server on an open port meets.
+//!
+//! They run one after the other, and in a reduced size unless `RESILIENCE_FULL` is set.
+
+pub(crate) mod faults;
+
+use std::env;
+
+/// `small`, or the `full` size where `RESILIENCE_FULL` is set.
+fn sized(small: usize, full: usize) -> usize {
+    if env::var_os("RESILIENCE_FULL").is_some() { full } else { small }
+}
