@@ -54,6 +54,11 @@ pub struct Config {
     #[arg(long, env = "WS_MAX_MESSAGE_SIZE", default_value = "16MiB", value_name = "SIZE", value_parser = size)]
     pub max_message_size: usize,
 
+    /// What unfinished messages and unsent output of all connections may take; who needs more gets Close 1013
+    /// [default: an eighth of memory]
+    #[arg(long, env = "WS_BUFFER_BUDGET", value_name = "SIZE", value_parser = size)]
+    pub buffer_budget: Option<usize>,
+
     /// On SIGTERM or SIGINT: time for all peers to go
     #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub drain_timeout: Duration,

@@ -179,6 +179,8 @@ pub enum CloseCode {
     InvalidData = 1007,
     /// A message over the limit.
     TooBig = 1009,
+    /// The server is overloaded (the registry of section 11.7).
+    TryAgainLater = 1013,
 }
 
 impl fmt::Display for CloseCode {

@@ -3,12 +3,16 @@
 //! A stage's `main` hands its name and its `serve` function to [`Stage::main`], which parses the flags, raises the
 //! limits, starts the shards, the admin server and the signal handling, and calls `serve` on each shard's thread.
 
+pub mod budget;
+pub mod cgroup;
 pub mod config;
 pub mod frame;
 pub mod heartbeat;
 pub mod http;
 pub mod limits;
 pub mod mask;
+#[cfg(feature = "tungstenite")]
+pub mod meter;
 pub mod metrics;
 pub mod shutdown;
 pub mod table;

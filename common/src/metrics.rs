@@ -2,9 +2,11 @@
 //!
 //! Each shard counts for itself, on cache lines of its own; a scrape adds the shards up.
 
+use crate::budget::Budget;
 use crate::process;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -21,16 +23,19 @@ pub enum Closed {
     Protocol,
     /// Nothing came for `--idle-timeout`.
     Idle,
+    /// It needed more than was left of `--buffer-budget`.
+    Overload,
     /// The server drained.
     Shutdown,
 }
 
-const CLOSED: [(Closed, &str); 6] = [
+const CLOSED: [(Closed, &str); 7] = [
     (Closed::Normal, "normal"),
     (Closed::Eof, "eof"),
     (Closed::Reset, "reset"),
     (Closed::Protocol, "protocol"),
     (Closed::Idle, "idle"),
+    (Closed::Overload, "overload"),
     (Closed::Shutdown, "shutdown"),
 ];
 
@@ -138,6 +143,7 @@ pub struct Metrics {
     pub(crate) limit: usize,
     /// WebSocket connections open or being opened, for the gate.
     pub(crate) admitted: AtomicUsize,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) shards: Vec<ShardMetrics>,
 }
 
@@ -154,9 +160,11 @@ impl Metrics {
     /// In Prometheus' text format.
     pub fn render(&self) -> Vec<u8> {
         let mut families = vec![self.build_info()];
-        let gauges: [(&str, &str, f64); 3] = [
+        let gauges: [(&str, &str, f64); 5] = [
             ("ws_connections_active", "WebSocket connections open now", self.active() as f64),
             ("ws_connections_limit", "WebSocket connections let in at most", self.limit as f64),
+            ("ws_buffered_bytes", "Of --buffer-budget, held now", self.budget.held() as f64),
+            ("ws_buffer_budget_bytes", "--buffer-budget", self.budget.limit as f64),
             ("ws_tasks", "Threads, tasks or event loops that serve", self.sum(|s| s.tasks.load(Relaxed))),
         ];
         families.extend(gauges.map(|(name, help, value)| gauge(name, help, value)));
@@ -272,6 +280,7 @@ mod tests {
     #[test]
     fn shards_add_up() {
         let metrics = Metrics {
+            budget: Budget::new(None),
             stage: "test",
             limit: 7,
             admitted: AtomicUsize::new(0),

@@ -1,5 +1,6 @@
 //! From the command line to the last connection: what happens around a stage's `serve`.
 
+use crate::budget::Budget;
 use crate::config::{self, Config};
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
@@ -69,6 +70,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             stage: self.name,
             limit: plan.limit,
             admitted: AtomicUsize::new(0),
+            budget: Budget::new(config.buffer_budget),
             shards: (0..plan.shards).map(|_| ShardMetrics::default()).collect(),
         });
         let admin = TcpListener::bind(config.admin_addr)

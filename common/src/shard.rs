@@ -1,5 +1,6 @@
 //! A shard: a thread with its own listener, connections and descriptor table.
 
+use crate::budget::Hold;
 use crate::config::Config;
 use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
@@ -181,6 +182,11 @@ impl<F> Shard<F> {
             return Err(Some(self.limited_by));
         }
         Ok(())
+    }
+
+    /// What a connection holds for its peer, of `--buffer-budget`.
+    pub fn hold(&self) -> Hold {
+        self.all.budget.hold()
     }
 
     /// A connection that [`Answer::Upgrade`] opened is gone.

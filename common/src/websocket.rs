@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::frame::CloseCode;
 use crate::metrics::Closed;
+use std::io::ErrorKind;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
@@ -28,6 +29,9 @@ pub fn closed_by(error: &Error) -> (Closed, Option<CloseCode>) {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => (Closed::Eof, None),
         Error::Protocol(_) => (Closed::Protocol, Some(CloseCode::Protocol)),
         Error::Utf8(_) => (Closed::Protocol, Some(CloseCode::InvalidData)),
+        Error::Io(error) if error.kind() == ErrorKind::QuotaExceeded => {
+            (Closed::Overload, Some(CloseCode::TryAgainLater))
+        }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => (Closed::Protocol, Some(CloseCode::TooBig)),
         _ => (Closed::Reset, None),
     }

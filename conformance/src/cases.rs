@@ -1,6 +1,7 @@
 //! The cases, by theme. Each starts a server of its own.
 
 pub(crate) mod admission;
+pub(crate) mod budget;
 pub(crate) mod close;
 pub(crate) mod delivery;
 pub(crate) mod drain;

@@ -19,7 +19,7 @@
 //!
 //! # What a server must be like
 //! - It takes `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
-//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--drain-timeout` and `--log`, and each of them as
+//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout` and `--log`, and each of them as
 //!   `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2. An address that is
 //!   not to be had: one line, status 1.
 //! - When it is ready it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M

@@ -148,6 +148,10 @@ macro_rules! __cases {
                 pings_keep_a_peer,
                 pings_come_every_interval,
                 pings_among_echoes;
+            budget:
+                message_over_the_budget,
+                shared_by_all,
+                echoes_that_nobody_reads;
             drain:
                 sigterm_without_peers,
                 sigint_without_peers,

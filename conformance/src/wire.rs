@@ -171,6 +171,17 @@ impl Peer {
 
     /// Writes what it can without reading, until nothing more fits for a while; says how many octets went.
     pub fn send_until_full(&mut self, octets: &[u8]) -> usize {
+        match self.try_send_until_full(octets) {
+            Ok(sent) => sent,
+            Err(error) => self.fail("the server takes what is sent, or lets it wait", error),
+        }
+    }
+
+    /// The same to a server that may hang up.
+    ///
+    /// # Errors
+    /// The kernel's, if it does.
+    pub fn try_send_until_full(&mut self, octets: &[u8]) -> io::Result<usize> {
         let mut sent = 0;
         while sent < octets.len() {
             match self.stream.write(&octets[sent..]) {
@@ -180,11 +191,11 @@ impl Peer {
                         break;
                     }
                 }
-                Err(error) => self.fail("the server takes what is sent, or lets it wait", error),
+                Err(error) => return Err(error),
             }
         }
         self.tell(format!("sends {sent} octets, reads nothing"));
-        sent
+        Ok(sent)
     }
 
     /// Writes these octets again and again, as fast as they go, and throws away what comes back, until it is stopped

@@ -5,6 +5,7 @@ use crate::socket::Socket;
 use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Beat;
+use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
 use common::{Answer, websocket};
 use std::io::{ErrorKind, Read, Write};
@@ -25,6 +26,7 @@ type End = (Closed, Option<CloseCode>);
 pub fn open(server: &Server, stream: Arc<TcpStream>) {
     let mut socket = Socket::new(stream, server.shard.shutdown.clone());
     let Some(frames) = handshake(server, &mut socket) else { return };
+    socket.meter = Some(Meter::new(server.shard.hold(), &frames));
     let config = Some(server.websocket);
     let mut websocket = WebSocket::from_partially_read(socket, frames, Role::Server, config);
     let end = echo(server, &mut websocket);
@@ -154,6 +156,7 @@ fn linger(server: &Server, socket: &mut Socket) {
     let patience = if draining { server.shard.config.drain_timeout } else { LINGER };
     socket.read_by = Some(Instant::now() + patience);
     socket.heeds_drain = false;
+    socket.meter = None;
     let mut piece = [0; PIECE_LEN];
     while socket.read(&mut piece).is_ok_and(|len| len > 0) {}
 }

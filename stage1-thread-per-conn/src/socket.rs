@@ -3,6 +3,7 @@
 //! A thread in read(2) hears nothing else: not that the server drains, nor that a time is over. So it waits in
 //! poll(2), for its socket and for the order to drain, and then reads what it knows is there.
 
+use common::meter::Meter;
 use common::shutdown::Shutdown;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -20,6 +21,8 @@ pub struct Socket {
     stream: Arc<TcpStream>,
     shutdown: Shutdown,
     reads_in_drain: u8,
+    /// Set once the connection is open: what is read is charged to `--buffer-budget`.
+    pub meter: Option<Meter>,
     /// When to stop waiting for something to read. `None`: never.
     pub read_by: Option<Instant>,
     /// How long to wait for the peer to read. `None`: for ever.
@@ -30,8 +33,15 @@ pub struct Socket {
 
 impl Socket {
     pub fn new(stream: Arc<TcpStream>, shutdown: Shutdown) -> Socket {
-        let reads_in_drain = READS_IN_DRAIN;
-        Socket { stream, shutdown, reads_in_drain, read_by: None, write_timeout: None, heeds_drain: true }
+        Socket {
+            stream,
+            shutdown,
+            reads_in_drain: READS_IN_DRAIN,
+            meter: None,
+            read_by: None,
+            write_timeout: None,
+            heeds_drain: true,
+        }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -62,7 +72,11 @@ impl Socket {
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.wait_readable()?;
-        (&*self.stream).read(buffer)
+        let len = (&*self.stream).read(buffer)?;
+        if let Some(meter) = &mut self.meter {
+            meter.read(&buffer[..len])?;
+        }
+        Ok(len)
     }
 }
 

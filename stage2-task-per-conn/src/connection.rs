@@ -1,10 +1,12 @@
 //! One connection: from its request to its last octet.
 
 use crate::server::Server;
+use crate::socket::Socket;
 use crate::split;
 use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Beat;
+use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
 use common::{Answer, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
@@ -44,14 +46,15 @@ pub async fn open(server: &Server, stream: TcpStream) {
 }
 
 /// Answers a request; returns the connection, if one was opened.
-async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream<TcpStream>> {
+async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
     let request = timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now()));
     let answered = server.unless_drained(pin!(request)).await?;
     match answered {
         Ok(Ok((stream, Some(frames)))) => {
             // What came behind the request are frames.
+            let socket = Socket::new(stream, Meter::new(server.shard.hold(), &frames));
             let config = Some(server.websocket);
-            return Some(WebSocketStream::from_partially_read(stream, frames, Role::Server, config).await);
+            return Some(WebSocketStream::from_partially_read(socket, frames, Role::Server, config).await);
         }
         Ok(Ok((stream, None))) => linger(server, stream).await,
         Ok(Err(_)) => {}
@@ -92,12 +95,12 @@ async fn request(
 }
 
 /// The hot path: echoes until the connection ends, or the server drains.
-async fn echo(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
+async fn echo(server: &Server, websocket: &mut WebSocketStream<Socket>) -> End {
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
     server.unless_drained(pin!(converse(server, websocket))).await.unwrap_or(drained)
 }
 
-async fn converse(server: &Server, websocket: &mut WebSocketStream<TcpStream>) -> End {
+async fn converse(server: &Server, websocket: &mut WebSocketStream<Socket>) -> End {
     let idle_timeout = server.shard.config.idle_timeout;
     let mut quiet = Quiet::default();
     loop {
@@ -190,7 +193,7 @@ pub fn ping() -> Message {
 /// Sends. The stream is ready again when all is with the kernel, so that there is nothing left to be flushed.
 #[inline]
 fn send(
-    websocket: &mut WebSocketStream<TcpStream>,
+    websocket: &mut WebSocketStream<Socket>,
     message: Message,
 ) -> impl Future<Output = Result<(), Error>> {
     let mut message = Some(message);
@@ -222,14 +225,14 @@ pub async fn within(
 }
 
 /// Tells the peer, and closes TCP.
-async fn close(server: &Server, mut websocket: WebSocketStream<TcpStream>, (reason, code): End) {
+async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
     let told = match code {
         Some(code) => timeout(LINGER, websocket.close(Some(websocket::close_frame(code)))).await.is_ok(),
         None => reason == Closed::Normal,
     };
     server.shard.closed(reason);
     if told {
-        linger(server, websocket.into_inner()).await;
+        linger(server, websocket.into_inner().into_stream()).await;
     }
 }
 

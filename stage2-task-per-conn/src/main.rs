@@ -14,6 +14,7 @@
 
 mod connection;
 mod server;
+mod socket;
 mod split;
 
 use common::config;

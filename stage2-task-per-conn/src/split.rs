@@ -2,13 +2,13 @@
 
 use crate::connection::{End, Event, Quiet, next, ping, within};
 use crate::server::Server;
+use crate::socket::Socket;
 use common::frame::CloseCode;
 use common::metrics::Closed;
 use futures_util::{SinkExt, StreamExt};
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -20,8 +20,8 @@ const CHANNEL_LEN: usize = 1;
 /// Echoes as [`crate::connection`] does, by two tasks. Returns the connection, unless its writer is stuck.
 pub async fn echo(
     server: &Server,
-    websocket: WebSocketStream<TcpStream>,
-) -> (End, Option<WebSocketStream<TcpStream>>) {
+    websocket: WebSocketStream<Socket>,
+) -> (End, Option<WebSocketStream<Socket>>) {
     let (mut sink, mut stream) = websocket.split();
     // `None`: tungstenite has answered a Ping, which is to be flushed before it reads on.
     let (messages, mut queue) = mpsc::channel::<Option<Message>>(CHANNEL_LEN);

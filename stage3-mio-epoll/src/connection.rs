@@ -4,6 +4,7 @@ use crate::server::Server;
 use crate::socket::Socket;
 use common::frame::CloseCode;
 use common::heartbeat::Beat;
+use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
 use common::{Answer, websocket};
 use std::io::{ErrorKind, Read};
@@ -106,6 +107,7 @@ impl Server {
                 Answer::Upgrade { response, head_len } => {
                     // What came behind the request are frames.
                     let frames = head.split_off(head_len);
+                    connection.socket.meter = Some(Meter::new(self.shard.hold(), &frames));
                     let config = Some(self.websocket);
                     let websocket = WebSocketContext::from_partially_read(frames, Role::Server, config);
                     connection.state = State::Open { websocket: Box::new(websocket), last: None };
@@ -193,6 +195,7 @@ impl Server {
     fn linger(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.state = State::Lingering;
+        connection.socket.meter = None;
         connection.since = self.now;
         // It fails where the peer has reset the connection, which the next read tells.
         let _ = connection.socket.stream().shutdown(Shutdown::Write);

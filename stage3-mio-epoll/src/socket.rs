@@ -1,5 +1,6 @@
 //! A socket that knows its turn.
 
+use common::meter::Meter;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
@@ -10,6 +11,8 @@ const READS_PER_TURN: u8 = 16;
 /// read without asking the kernel again (epoll(7), question 9), and after so many reads, for the sake of the others.
 pub struct Socket {
     stream: TcpStream,
+    /// Set while the connection is open: what is read is charged to `--buffer-budget`.
+    pub meter: Option<Meter>,
     reads_left: u8,
     drained: bool,
     heard: bool,
@@ -18,7 +21,7 @@ pub struct Socket {
 
 impl Socket {
     pub fn new(stream: TcpStream) -> Socket {
-        Socket { stream, reads_left: 0, drained: true, heard: false, eof: false }
+        Socket { stream, meter: None, reads_left: 0, drained: true, heard: false, eof: false }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -62,6 +65,9 @@ impl Read for Socket {
             Ok(len) => *len < buffer.len() && !self.eof,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         };
+        if let (Ok(len), Some(meter)) = (&result, &mut self.meter) {
+            meter.read(&buffer[..*len])?;
+        }
         result
     }
 }

@@ -5,6 +5,7 @@ use crate::partial::{End, Output, Partial};
 use crate::server::Server;
 use crate::slot::{Phase, Slot};
 use common::Answer;
+use common::budget::Hold;
 use common::frame::{CloseCode, Opcode};
 use common::heartbeat::Beat;
 use common::metrics::Closed;
@@ -24,12 +25,19 @@ pub struct Handshake {
 }
 
 /// A connection in the middle of something.
-#[derive(Default)]
 pub struct Busy {
+    /// What it holds, of `--buffer-budget`.
+    hold: Hold,
     partial: Partial,
     output: Output,
     /// Set with the last octet of the output: nothing more is read, and the connection ends when that is sent.
     last: Option<Last>,
+}
+
+impl Busy {
+    fn new(hold: Hold) -> Busy {
+        Busy { hold, partial: Partial::default(), output: Output::default(), last: None }
+    }
 }
 
 /// What ends with the last octet.
@@ -127,7 +135,9 @@ impl Server {
             Ok(sent) if sent == answers.len() => {}
             Ok(sent) => {
                 slot.enter(Phase::Busy);
-                self.busy.entry(fd).or_default().output.push(&answers[sent..]);
+                let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
+                busy.output.push(&answers[sent..]);
+                self.charge(fd);
             }
             Err(_) => self.gone(fd, Closed::Reset),
         }
@@ -136,7 +146,7 @@ impl Server {
     /// The slow path: takes `rest` of the buffer piece by piece, with `answers` to be sent before what it answers.
     #[cold]
     fn feed(&mut self, fd: RawFd, answers: Range<usize>, rest: Range<usize>) {
-        let busy = self.busy.entry(fd).or_default();
+        let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
         if busy.last.is_some() {
             return;
         }
@@ -151,6 +161,19 @@ impl Server {
         };
         self.enter(fd, Phase::Busy);
         self.flush(fd);
+        self.charge(fd);
+    }
+
+    /// Charges what the connection holds, and ends it where the budget has not so much left.
+    fn charge(&mut self, fd: RawFd) {
+        let Some(busy) = self.busy.get_mut(&fd) else { return };
+        if busy.hold.set(busy.partial.held() + busy.output.held()).is_err() {
+            self.close(fd, CloseCode::TryAgainLater, Closed::Overload);
+            // A peer that reads nothing does not read this either.
+            if self.phase(fd) == Some(Phase::Busy) {
+                self.gone(fd, Closed::Overload);
+            }
+        }
     }
 
     /// Sends what waits. Returns whether all is sent, and there is a connection to read from.
@@ -180,14 +203,14 @@ impl Server {
     /// Sends a few octets that are an answer to nothing, on a connection in the middle of nothing.
     fn send(&mut self, fd: RawFd, octets: &[u8]) {
         self.enter(fd, Phase::Busy);
-        self.busy.entry(fd).or_default().output.push(octets);
+        self.busy(fd).output.push(octets);
         self.flush(fd);
     }
 
     /// Sends the last octets, behind what waits already.
     fn end(&mut self, fd: RawFd, octets: &[u8], last: Last) {
         self.enter(fd, Phase::Busy);
-        let busy = self.busy.entry(fd).or_default();
+        let busy = self.busy(fd);
         if busy.last.is_none() {
             busy.output.push(octets);
             busy.last = Some(last);
@@ -255,6 +278,10 @@ impl Server {
             _ => {}
         }
         self.slots.remove(fd);
+    }
+
+    fn busy(&mut self, fd: RawFd) -> &mut Busy {
+        self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()))
     }
 
     #[inline]

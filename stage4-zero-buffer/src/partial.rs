@@ -32,6 +32,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Octets that it keeps: all, until the last is sent.
+    pub fn held(&self) -> usize {
+        self.octets.len()
+    }
+
     pub fn unsent(&self) -> &[u8] {
         &self.octets[self.sent..]
     }
@@ -150,6 +155,11 @@ impl Partial {
     /// Whether the connection is in the middle of nothing, so that this can go.
     pub fn is_at_rest(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// Octets that it keeps of a message.
+    pub fn held(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.payload().len())
     }
 
     /// Takes what has arrived, unmasking it in place; puts answers into `output`.

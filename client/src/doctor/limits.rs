@@ -1,8 +1,8 @@
 //! The limits that stop connections: how much there is, and how much of it each connection takes.
 
-use super::cgroup::Share;
 use super::costs::{CLIENT, Cost};
 use super::machine::{Conntrack, Machine};
+use common::cgroup::Share;
 use common::limits::table_capacity;
 
 /// One limit.

@@ -1,7 +1,7 @@
 //! The limits of this machine, as they are.
 
-use super::cgroup::{self, Share};
 use crate::watch::tcp_sockstat;
+use common::cgroup::{self, Share};
 use procfs::process::{LimitValue, Limits};
 use procfs::{FromRead, Meminfo};
 use std::fs;
@@ -133,8 +133,8 @@ impl Machine {
             pids: share("kernel.pid_max", running),
             nproc: limits.as_ref().map(|limits| value(limits.max_processes.soft_limit)),
             maps: roots.number("vm.max_map_count"),
-            group_pids: cgroup::pids(roots),
-            group_memory: cgroup::memory(roots),
+            group_pids: cgroup::pids(&roots.proc, &roots.sys),
+            group_memory: cgroup::memory(&roots.proc, &roots.sys),
             available_bytes: meminfo.as_ref().and_then(|meminfo| meminfo.mem_available),
             memory_bytes: meminfo.map_or(0, |meminfo| meminfo.mem_total),
             own_tables: true,

@@ -2,7 +2,6 @@
 //!
 //! Server and client are taken to be on this machine, so that both ends count.
 
-mod cgroup;
 mod costs;
 mod limits;
 mod machine;

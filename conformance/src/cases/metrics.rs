@@ -8,8 +8,10 @@ use crate::wire::Peer;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Every metric that a server has, and its type.
-const ALL: [(&str, &str); 18] = [
+const ALL: [(&str, &str); 20] = [
     ("ws_build_info", "gauge"),
+    ("ws_buffer_budget_bytes", "gauge"),
+    ("ws_buffered_bytes", "gauge"),
     ("ws_connections_active", "gauge"),
     ("ws_connections_accepted_total", "counter"),
     ("ws_connections_closed_total", "counter"),
@@ -119,9 +121,15 @@ pub(crate) fn reasons_of_closing(binary: &Binary) {
         peer.expect_close_of(&[1002, 1007]);
     }
     let metrics = server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", 15)]);
-    for (reason, count) in
-        [("normal", 3.0), ("eof", 4.0), ("reset", 5.0), ("protocol", 3.0), ("idle", 0.0), ("shutdown", 0.0)]
-    {
+    for (reason, count) in [
+        ("normal", 3.0),
+        ("eof", 4.0),
+        ("reset", 5.0),
+        ("protocol", 3.0),
+        ("idle", 0.0),
+        ("overload", 0.0),
+        ("shutdown", 0.0),
+    ] {
         let counted = metrics.sum_where("ws_connections_closed_total", "reason", reason);
         assert_eq!(counted, count, "closed for the reason {reason}; got:\n{metrics}");
     }

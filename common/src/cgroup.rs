@@ -1,6 +1,5 @@
 //! The limits of control groups (cgroups(7)), version 1 and 2.
 
-use super::machine::Roots;
 use procfs::FromRead;
 use procfs::ProcessCGroups;
 use std::fs;
@@ -22,22 +21,22 @@ struct Kind {
     v2: (&'static str, &'static str),
 }
 
-/// The tightest limit on processes and threads.
-pub fn pids(roots: &Roots) -> Option<Share> {
+/// The tightest limit on processes and threads, where the proc and sys file systems are at these paths.
+pub fn pids(proc: &Path, sys: &Path) -> Option<Share> {
     let files = ("pids.max", "pids.current");
-    tightest(roots, &Kind { controller: "pids", v1: files, v2: files })
+    tightest(proc, sys, &Kind { controller: "pids", v1: files, v2: files })
 }
 
-/// The tightest limit on memory.
-pub fn memory(roots: &Roots) -> Option<Share> {
+/// The tightest limit on memory, in octets.
+pub fn memory(proc: &Path, sys: &Path) -> Option<Share> {
     let v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes");
-    tightest(roots, &Kind { controller: "memory", v1, v2: ("memory.max", "memory.current") })
+    tightest(proc, sys, &Kind { controller: "memory", v1, v2: ("memory.max", "memory.current") })
 }
 
 /// The limit that leaves the least, of the group of this process and of all groups around it.
-fn tightest(roots: &Roots, kind: &Kind) -> Option<Share> {
-    let groups = ProcessCGroups::from_file(roots.proc.join("self/cgroup")).ok()?;
-    let mounted = roots.sys.join("fs/cgroup");
+fn tightest(proc: &Path, sys: &Path, kind: &Kind) -> Option<Share> {
+    let groups = ProcessCGroups::from_file(proc.join("self/cgroup")).ok()?;
+    let mounted = sys.join("fs/cgroup");
     let of_group = |group: procfs::ProcessCGroup| {
         if group.hierarchy == 0 {
             return [mounted.clone(), mounted.join("unified")]

@@ -1,0 +1,133 @@
+//! What all peers together can make the server hold: `--buffer-budget`.
+//!
+//! `--max-message-size` bounds one message. A thousand peers that stop just short of its end, or never read their
+//! echoes, would still fill the memory. So what a connection holds for its peer, of messages that are unfinished and
+//! of output that is unsent, is charged to a budget of the whole process; whoever needs more than is left of it is
+//! closed with 1013.
+
+use crate::cgroup;
+use procfs::{Current, Meminfo};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Octets that each connection may hold uncharged: small messages get through whatever others hold, and on their way
+/// touch nothing that shards share.
+pub const FREE_LEN: usize = 4096;
+
+/// The budget of a process.
+#[derive(Debug)]
+pub struct Budget {
+    /// Octets.
+    pub(crate) limit: usize,
+    held: AtomicUsize,
+}
+
+impl Budget {
+    /// A budget of so many octets, or by default of an eighth of the memory that this process may use.
+    pub fn new(limit: Option<usize>) -> Arc<Budget> {
+        let limit = limit.unwrap_or_else(|| memory_bytes() / 8);
+        Arc::new(Budget { limit, held: AtomicUsize::new(0) })
+    }
+
+    /// Octets charged now.
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// What one connection holds: nothing yet.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        Hold { budget: self.clone(), charged: 0 }
+    }
+}
+
+/// The budget has not so much left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overload;
+
+/// What one connection holds; given back when it is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    budget: Arc<Budget>,
+    charged: usize,
+}
+
+impl Hold {
+    /// The connection now holds so many octets. All but the first [`FREE_LEN`] are charged.
+    ///
+    /// # Errors
+    /// [`Overload`] where the budget has not so much left: then what was charged before still is.
+    #[inline]
+    pub fn set(&mut self, octets: usize) -> Result<(), Overload> {
+        let due = octets.saturating_sub(FREE_LEN);
+        if due == self.charged {
+            return Ok(());
+        }
+        let Budget { limit, held } = &*self.budget;
+        let with_this = |held: usize| (held - self.charged).checked_add(due);
+        held.fetch_update(Relaxed, Relaxed, |held| {
+            with_this(held).filter(|&sum| due < self.charged || sum <= *limit)
+        })
+        .map_err(|_| Overload)?;
+        self.charged = due;
+        Ok(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.charged > 0 {
+            self.budget.held.fetch_sub(self.charged, Relaxed);
+        }
+    }
+}
+
+/// The memory that this process may use: the machine's, or its control group's where that is less. Where neither can
+/// be read, as much as there can be.
+fn memory_bytes() -> usize {
+    let machine = Meminfo::current().map_or(u64::MAX, |memory| memory.mem_total);
+    let group = cgroup::memory(Path::new("/proc"), Path::new("/sys")).map_or(u64::MAX, |share| share.limit);
+    usize::try_from(machine.min(group)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_all_but_what_is_free() {
+        let budget = Budget::new(Some(10_000));
+        let (mut one, mut other) = (budget.hold(), budget.hold());
+        assert_eq!((one.set(FREE_LEN), budget.held()), (Ok(()), 0));
+        assert_eq!((one.set(FREE_LEN + 6_000), budget.held()), (Ok(()), 6_000));
+        assert_eq!((other.set(FREE_LEN + 4_001), budget.held()), (Err(Overload), 6_000));
+        assert_eq!((other.set(FREE_LEN + 4_000), budget.held()), (Ok(()), 10_000));
+        assert_eq!(one.set(usize::MAX), Err(Overload));
+        assert_eq!((one.set(0), budget.held()), (Ok(()), 4_000));
+        drop(other);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn is_never_exceeded_by_many_at_once() {
+        let budget = Budget::new(Some(50_000));
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let budget = &budget;
+                scope.spawn(move || {
+                    let mut holds: Vec<Hold> = (0..10).map(|_| budget.hold()).collect();
+                    for round in 0..2_000 {
+                        let _ = holds[round % 10].set((round * 7919 + thread * 131) % 20_000);
+                        assert!(budget.held() <= 50_000);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.held(), 0, "all is given back");
+    }
+
+    #[test]
+    fn knows_the_memory() {
+        assert!((64 << 20..1 << 50).contains(&memory_bytes()), "{}", memory_bytes());
+    }
+}

@@ -1,0 +1,73 @@
+//! What all peers together can make a server hold has a limit: over it, 1013 (the registry of RFC 6455, section 11.7).
+
+use super::noise;
+use crate::frame::{BINARY, CONTINUATION, Frame};
+use crate::server::{Binary, Server};
+use crate::wait;
+use crate::wire::Peer;
+
+/// What of a connection is not charged, in octets.
+const FREE_LEN: usize = 4096;
+
+/// Waits until so many octets are charged, and so many connections were closed for want of more.
+#[track_caller]
+fn agrees(server: &Server, charged: usize, closed: usize) {
+    wait::until(&format!("{charged} octets charged, {closed} connections closed as overload"), || {
+        let metrics = server.metrics();
+        let now = metrics.sum("ws_buffered_bytes");
+        let overload = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+        let right = now == charged as f64 && overload == closed as f64;
+        if right { Ok(()) } else { Err(format!("{now}, {overload}")) }
+    });
+}
+
+/// An unfinished message that needs more than there is.
+pub(crate) fn message_over_the_budget(binary: &Binary) {
+    let server = binary.serve(&["--buffer-budget", "200KiB"]);
+    assert_eq!(server.metrics().sum("ws_buffer_budget_bytes"), 200.0 * 1024.0);
+    let mut other = Peer::connect(&server);
+    let mut peer = Peer::connect(&server);
+    peer.say(&Frame::new(BINARY, noise(100_000, 1)).more());
+    agrees(&server, 100_000 - FREE_LEN, 0);
+    peer.send(&Frame::new(CONTINUATION, noise(200_000, 2)).masked());
+    peer.expect_close(1013);
+    agrees(&server, 0, 1);
+    other.expect_echoes(&Frame::text("as before"));
+}
+
+/// Peers of which each holds little, and all together too much. Those who came before keep what they hold, and small
+/// messages pass.
+pub(crate) fn shared_by_all(binary: &Binary) {
+    const HELD: usize = 32 * 1024;
+    let server = binary.serve(&["--buffer-budget", "200KiB", "--shards", "2"]);
+    let mut honest = Peer::connect_many(&server, 2);
+    let unfinished = Frame::new(BINARY, noise(HELD + FREE_LEN, 3)).more();
+    let mut peers = Peer::connect_many(&server, 10);
+    for (i, peer) in peers.iter_mut().enumerate() {
+        peer.say(&unfinished);
+        if i < 6 {
+            agrees(&server, (i + 1) * HELD, 0);
+        } else {
+            peer.expect_close(1013);
+        }
+    }
+    agrees(&server, 6 * HELD, 4);
+    for peer in &mut honest {
+        let message = Frame::new(BINARY, noise(2_000, 4));
+        peer.send_in_pieces(message.masked().chunks(700));
+        peer.expect_echo(&message);
+    }
+    assert_eq!(server.metrics().sum("ws_buffered_bytes"), (6 * HELD) as f64);
+    peers.into_iter().for_each(Peer::reset);
+    agrees(&server, 0, 4);
+    Peer::connect(&server).expect_echoes(&Frame::new(BINARY, noise(50_000, 5)));
+}
+
+/// A peer that sends and never reads: its echoes wait in the server.
+pub(crate) fn echoes_that_nobody_reads(binary: &Binary) {
+    let server = binary.serve(&["--buffer-budget", "16KiB"]);
+    let mut peer = Peer::connect(&server);
+    // More than the kernel keeps for both ends. That the server hangs up may be seen already.
+    let _ = peer.try_send_until_full(&Frame::new(BINARY, noise(12_000, 6)).masked().repeat(3_000));
+    agrees(&server, 0, 1);
+}
