@@ -142,7 +142,8 @@ fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End)
     };
     server.shard.closed(reason);
     if told {
-        linger(server, websocket.get_mut());
+        // What tungstenite holds goes first.
+        linger(server, &mut websocket.into_inner());
     }
 }
 
