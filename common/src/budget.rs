@@ -5,9 +5,7 @@
 //! of output that is unsent, is charged to a budget of the whole process; whoever needs more than is left of it is
 //! closed with 1013.
 
-use crate::cgroup;
-use procfs::{Current, Meminfo};
-use std::path::Path;
+use crate::memory::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -24,9 +22,10 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of so many octets, or by default of an eighth of the memory that this process may use.
+    /// A budget of so many octets, or by default of an eighth of all memory (where that is unknown: without end).
     pub fn new(limit: Option<usize>) -> Arc<Budget> {
-        let limit = limit.unwrap_or_else(|| memory_bytes() / 8);
+        let eighth = || Memory::now().map_or(usize::MAX, |memory| (memory.total / 8) as usize);
+        let limit = limit.unwrap_or_else(eighth);
         Arc::new(Budget { limit, held: AtomicUsize::new(0) })
     }
 
@@ -82,14 +81,6 @@ impl Drop for Hold {
     }
 }
 
-/// The memory that this process may use: the machine's, or its control group's where that is less. Where neither can
-/// be read, as much as there can be.
-fn memory_bytes() -> usize {
-    let machine = Meminfo::current().map_or(u64::MAX, |memory| memory.mem_total);
-    let group = cgroup::memory(Path::new("/proc"), Path::new("/sys")).map_or(u64::MAX, |share| share.limit);
-    usize::try_from(machine.min(group)).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,10 +115,5 @@ mod tests {
             }
         });
         assert_eq!(budget.held(), 0, "all is given back");
-    }
-
-    #[test]
-    fn knows_the_memory() {
-        assert!((64 << 20..1 << 50).contains(&memory_bytes()), "{}", memory_bytes());
     }
 }

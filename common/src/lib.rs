@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod limits;
 pub mod mask;
+pub mod memory;
 #[cfg(feature = "tungstenite")]
 pub mod meter;
 pub mod metrics;

@@ -2,7 +2,7 @@
 
 use super::load::Load;
 use super::record::{Point, Setup};
-use super::room::Room;
+use super::room::{self, Room};
 use crate::compare::measure::rejected;
 use crate::fleet::ConnectPhase;
 use crate::run::bar::Goal;
@@ -80,7 +80,7 @@ impl Load<'_> {
             rss_bytes: process.rss_bytes,
             kernel_bytes: shares.map(|(servers, _)| servers),
             client_rss_bytes: self.look_at_client()?,
-            available_bytes: Room::now().map(|room| room.available_bytes),
+            available_bytes: room::available_bytes(),
         };
         self.run.curve.push(point);
         if connections > 0 {

@@ -1,6 +1,6 @@
 //! How much memory is left, and how many more connections fit into it.
 
-use crate::doctor::{Machine, Roots};
+use common::memory::Memory;
 
 /// Kept free for everything else, however small the machine is.
 const RESERVE_BYTES: u64 = 512 << 20;
@@ -11,26 +11,19 @@ const ENOUGH_TO_MEASURE: u64 = 10_000;
 /// What a connection takes while a message waits at either end: a buffer of the kernel, its head and its data.
 const BUSY_BYTES: u64 = 3_000;
 
-/// The memory of this machine, or of this control group where that has less left.
+/// What is left of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// What can be had without swapping.
-    pub available_bytes: u64,
-    /// All of it.
-    pub total_bytes: u64,
-}
+pub struct Room(Memory);
 
 impl Room {
     /// As it is now; `None` where /proc does not say.
     pub fn now() -> Option<Self> {
-        let machine = Machine::read(&Roots::default());
-        let group = machine.group_memory.map_or(u64::MAX, |share| share.limit.saturating_sub(share.in_use));
-        Some(Self { available_bytes: machine.available_bytes?.min(group), total_bytes: machine.memory_bytes })
+        Memory::now().map(Self)
     }
 
     /// What is available beyond the reserve.
     fn free_bytes(&self) -> u64 {
-        self.available_bytes.saturating_sub(RESERVE_BYTES.max(self.total_bytes / RESERVE_PART))
+        self.0.available.saturating_sub(RESERVE_BYTES.max(self.0.total / RESERVE_PART))
     }
 
     /// How many more connections fit, given what those that are open have taken since `before`; `None` where there
@@ -39,7 +32,7 @@ impl Room {
         if self.free_bytes() == 0 {
             return Some(0);
         }
-        let taken = before.available_bytes.saturating_sub(self.available_bytes);
+        let taken = before.0.available.saturating_sub(self.0.available);
         let each = (taken as f64 / open as f64).max(1.0);
         (open >= ENOUGH_TO_MEASURE).then(|| (self.free_bytes() as f64 / each) as u64)
     }
@@ -50,9 +43,9 @@ impl Room {
     }
 }
 
-/// What is available now.
+/// What can be had now without swapping.
 pub fn available_bytes() -> Option<u64> {
-    Room::now().map(|room| room.available_bytes)
+    Memory::now().map(|memory| memory.available)
 }
 
 #[cfg(test)]
@@ -62,7 +55,7 @@ mod tests {
     const GB: u64 = 1_000_000_000;
 
     fn room(available_bytes: u64) -> Room {
-        Room { available_bytes, total_bytes: 33 * GB }
+        Room(Memory { available: available_bytes, total: 33 * GB })
     }
 
     #[test]
@@ -83,12 +76,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_keeps_half_a_gigabyte() {
-        let small = Room { available_bytes: (512 << 20) + 6_000, total_bytes: 2 * GB };
+        let small = Room(Memory { available: (512 << 20) + 6_000, total: 2 * GB });
         assert!(small.fits_burst(2) && !small.fits_burst(3));
-    }
-
-    #[test]
-    fn this_machine_has_memory() {
-        assert!(Room::now().is_some_and(|room| room.available_bytes > 0 && room.total_bytes > 0));
     }
 }

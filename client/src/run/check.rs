@@ -6,6 +6,7 @@ use super::RunArgs;
 use crate::fleet::local_ports;
 use crate::report::format;
 use anyhow::{Result, ensure};
+use common::memory::Memory;
 
 /// What the kernel takes for one end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file
 /// 1.2 KB, epoll entry 0.1 KB.
@@ -19,7 +20,7 @@ pub(super) fn fits(args: &RunArgs) -> Result<()> {
     if !(loopback && args.url.addr.is_ipv4() && args.source_ip.is_empty()) {
         ports(args.connections, sources, local_ports())?;
     }
-    let available = read_meminfo("MemAvailable:").unwrap_or(u64::MAX);
+    let available = Memory::now().map_or(u64::MAX, |memory| memory.available);
     memory(args.connections, if loopback { 2 } else { 1 }, available)
 }
 
@@ -46,13 +47,6 @@ fn memory(connections: u64, ends: u64, available: u64) -> Result<()> {
     Ok(())
 }
 
-/// A line of /proc/meminfo, in octets.
-fn read_meminfo(name: &str) -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +59,5 @@ mod tests {
         assert!(memory(1_000_000, 2, 8_000_000_000).is_ok());
         let error = memory(10_000_000, 2, 24_000_000_000).unwrap_err().to_string();
         assert!(error.contains("74 GB") && error.contains("at most 3243243"), "{error}");
-        assert!(read_meminfo("MemAvailable:").is_some_and(|available| available > 1 << 20));
     }
 }
