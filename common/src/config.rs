@@ -1,5 +1,6 @@
 //! The flags that every stage has, each also read from the environment as `WS_…`.
 
+use crate::origin::Origin;
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use std::net::SocketAddr;
@@ -58,6 +59,10 @@ pub struct Config {
     /// [default: an eighth of memory]
     #[arg(long, env = "WS_BUFFER_BUDGET", value_name = "SIZE", value_parser = size)]
     pub buffer_budget: Option<usize>,
+    /// An origin whose pages may connect, such as https://example.com, or several with commas or as several flags; others
+    /// get 403, clients that send no Origin (no browser) are let in [default: any]
+    #[arg(long, env = "WS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<Origin>,
 
     /// On SIGTERM or SIGINT: time for all peers to go
     #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration)]

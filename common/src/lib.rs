@@ -15,6 +15,7 @@ pub mod memory;
 #[cfg(feature = "tungstenite")]
 pub mod meter;
 pub mod metrics;
+pub mod origin;
 pub mod shutdown;
 pub mod table;
 #[cfg(feature = "tungstenite")]

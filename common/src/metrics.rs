@@ -54,15 +54,18 @@ pub enum Rejected {
     HandshakeTimeout,
     /// The request is malformed, or no WebSocket handshake.
     BadHandshake,
+    /// The page that connects is not of an `--allow-origin`.
+    Origin,
 }
 
-const REJECTED: [(Rejected, &str); 6] = [
+const REJECTED: [(Rejected, &str); 7] = [
     (Rejected::Full, "full"),
     (Rejected::Descriptors, "descriptors"),
     (Rejected::Memory, "memory"),
     (Rejected::Threads, "threads"),
     (Rejected::HandshakeTimeout, "handshake_timeout"),
     (Rejected::BadHandshake, "bad_handshake"),
+    (Rejected::Origin, "origin"),
 ];
 
 /// Upper bounds of the handshake histogram's buckets, in seconds.

@@ -4,6 +4,7 @@ use crate::budget::Hold;
 use crate::config::Config;
 use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
+use crate::origin;
 use crate::shutdown::Shutdown;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -121,7 +122,11 @@ impl<F> Shard<F> {
     pub fn answer(&self, bytes: &[u8], since: Instant) -> Answer {
         match http::parse(bytes) {
             Request::Partial => Answer::Partial,
-            Request::Upgrade { accept_key, head_len } => match self.admit() {
+            Request::Upgrade { origin, .. } if !origin::is_allowed(origin, &self.config.allow_origin) => {
+                self.metrics().rejected(Rejected::Origin);
+                Answer::Close(refusal(Status::Forbidden, Method::Get))
+            }
+            Request::Upgrade { accept_key, head_len, .. } => match self.admit() {
                 Ok(()) => {
                     self.metrics().opened(since.elapsed());
                     Answer::Upgrade { response: http::switching_protocols(&accept_key), head_len }
@@ -136,8 +141,7 @@ impl<F> Shard<F> {
                 if !matches!(status, Status::NotFound | Status::MethodNotAllowed) {
                     self.metrics().rejected(Rejected::BadHandshake);
                 }
-                let body = format!("{}\n", status.line());
-                Answer::Close(http::response(status, TEXT, body.as_bytes(), method))
+                Answer::Close(refusal(status, method))
             }
         }
     }
@@ -194,6 +198,11 @@ impl<F> Shard<F> {
         self.metrics().closed(reason);
         self.all.admitted.fetch_sub(1, Relaxed);
     }
+}
+
+/// The answer that says no more than its status.
+fn refusal(status: Status, method: Method) -> Vec<u8> {
+    http::response(status, TEXT, format!("{}\n", status.line()).as_bytes(), method)
 }
 
 /// What `/health` says.
