@@ -1,26 +1,35 @@
 //! `/health` and `/metrics` on an address of their own, from a thread of their own, so that they answer in the
 //! middle of a connection storm.
 
+use crate::config::LINGER;
 use crate::http::{Page, Status};
 use crate::metrics::Metrics;
-use crate::shard::{PROMETHEUS, health};
+use crate::shard::{ACCEPT_PAUSE, PROMETHEUS, health, warn_once_a_second};
 use crate::shutdown::Shutdown;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 
-/// Connections served at a time; more wait in the backlog.
+/// Connections held at a time, and so requests. One more takes the place of the oldest, so that nobody is locked out
+/// by those who hold theirs and say nothing, or read nothing.
 const MAX_CONNECTIONS: usize = 64;
+
+/// Time for a request to arrive, and how long a connection may idle between two.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts the admin server's thread. It ends with the process.
 ///
@@ -39,33 +48,48 @@ pub(crate) fn start(listener: TcpListener, metrics: Arc<Metrics>, shutdown: Shut
 
 async fn serve(listener: TcpListener, metrics: Arc<Metrics>, shutdown: Shutdown) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = VecDeque::<AbortHandle>::new();
     loop {
-        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!("admin: cannot accept: {error}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                warn_once_a_second(|| tracing::warn!("admin: cannot accept: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (metrics, shutdown) = (metrics.clone(), shutdown.clone());
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = respond(&request, &metrics, &shutdown);
-                async { Ok::<_, Infallible>(response) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
-                .max_buf_size(16 * 1024);
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!("admin: {error}");
-            }
-            drop(place);
-        });
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() == MAX_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        let answering = answer(stream, metrics.clone(), shutdown.clone());
+        connections.push_back(tokio::spawn(answering).abort_handle());
     }
+}
+
+/// Answers the requests of a connection. Their content is never read: a connection ends behind a request that has some.
+async fn answer(stream: TcpStream, metrics: Arc<Metrics>, shutdown: Shutdown) {
+    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&request, &metrics, &shutdown))));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
+    match http.serve_connection(TokioIo::new(stream), service).without_shutdown().await {
+        Ok(parts) => linger(parts.io.into_inner()).await,
+        Err(error) => tracing::debug!("admin: {error}"),
+    }
+}
+
+/// Closes TCP when the peer has read all: a close(2) with input unread sends a reset, which may overtake what was sent
+/// before it (RFC 9293, section 3.6.1).
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut piece = [0; 1024];
+    let discard = async { while stream.read(&mut piece).await.is_ok_and(|len| len > 0) {} };
+    // Whether the peer has closed or its time is over: the connection ends here.
+    let _ = tokio::time::timeout(LINGER, discard).await;
 }
 
 fn respond(request: &Request<Incoming>, metrics: &Metrics, shutdown: &Shutdown) -> Response<Full<Bytes>> {
@@ -83,12 +107,13 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics, shutdown: &Shutdown) 
 }
 
 fn text(status: Status, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let status =
+    let code =
         StatusCode::from_bytes(&status.line().as_bytes()[..3]).expect("a status line begins with its code");
     let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, content_type.parse().expect("a media type is a header value"));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if status == Status::MethodNotAllowed {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
     response
 }

@@ -56,9 +56,11 @@ pub enum Rejected {
     BadHandshake,
     /// The page that connects is not of an `--allow-origin`.
     Origin,
+    /// It was gone, or forbidden by the system, before accept(2) gave it.
+    Aborted,
 }
 
-const REJECTED: [(Rejected, &str); 7] = [
+const REJECTED: [(Rejected, &str); 8] = [
     (Rejected::Full, "full"),
     (Rejected::Descriptors, "descriptors"),
     (Rejected::Memory, "memory"),
@@ -66,6 +68,7 @@ const REJECTED: [(Rejected, &str); 7] = [
     (Rejected::HandshakeTimeout, "handshake_timeout"),
     (Rejected::BadHandshake, "bad_handshake"),
     (Rejected::Origin, "origin"),
+    (Rejected::Aborted, "aborted"),
 ];
 
 /// Upper bounds of the handshake histogram's buckets, in seconds.

@@ -82,7 +82,10 @@ impl<F> Shard<F> {
 
     /// Takes a connection from the backlog, if one waits.
     pub fn accept(&self) -> Accepted {
-        while !self.shutdown.begun() {
+        for _ in 0..ACCEPT_BATCH {
+            if self.shutdown.begun() {
+                return Accepted::Nobody;
+            }
             match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => return Accepted::Connection(socket.into()),
                 Err(Errno::AGAIN) => return Accepted::Nobody,
@@ -90,7 +93,8 @@ impl<F> Shard<F> {
                 Err(_) => {}
             }
         }
-        Accepted::Nobody
+        // An error that comes every time does not speak of one connection only, whatever the manual says.
+        Accepted::Exhausted
     }
 
     /// Takes no more connections: those in the backlog are reset, new ones refused (`inet_shutdown` in Linux's
@@ -106,11 +110,22 @@ impl<F> Shard<F> {
     /// pending on the new socket (accept(2), "Error handling").
     pub fn accept_must_pause(&self, error: Errno) -> bool {
         match error {
-            Errno::INTR | Errno::CONNABORTED | Errno::PERM | Errno::PROTO | Errno::NOPROTOOPT => {
+            Errno::INTR => return false,
+            Errno::CONNABORTED
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NONET
+            | Errno::OPNOTSUPP
+            | Errno::TIMEDOUT => {
+                self.metrics().rejected(Rejected::Aborted);
+                warn_once_a_second(|| tracing::warn!("a connection was not to be accepted: {error}"));
                 return false;
             }
-            Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH => return false,
-            Errno::NONET | Errno::OPNOTSUPP | Errno::TIMEDOUT => return false,
             Errno::NOBUFS | Errno::NOMEM => self.metrics().rejected(Rejected::Memory),
             _ => self.metrics().rejected(Rejected::Descriptors),
         }
@@ -211,7 +226,7 @@ pub(crate) fn health(shutdown: &Shutdown) -> (Status, &'static [u8]) {
 }
 
 /// Logs what happens on every connection of a storm once a second, for the whole process.
-fn warn_once_a_second(log: impl FnOnce()) {
+pub(crate) fn warn_once_a_second(log: impl FnOnce()) {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     static NEXT_MS: AtomicU64 = AtomicU64::new(0);
     let now = START.elapsed().as_millis() as u64;
