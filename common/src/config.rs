@@ -59,6 +59,7 @@ pub struct Config {
     /// [default: an eighth of memory]
     #[arg(long, env = "WS_BUFFER_BUDGET", value_name = "SIZE", value_parser = size)]
     pub buffer_budget: Option<usize>,
+
     /// An origin whose pages may connect, such as https://example.com, or several with commas or as several flags; others
     /// get 403, clients that send no Origin (no browser) are let in [default: any]
     #[arg(long, env = "WS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
