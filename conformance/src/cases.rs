@@ -22,7 +22,7 @@ pub(crate) mod utf8;
 pub(crate) mod violations;
 
 /// Octets without a pattern, the same for the same seed (xorshift64*).
-fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state ^= state >> 12;

@@ -195,6 +195,8 @@ macro_rules! __resilience_cases {
             $($($with)+ =>)?
             faults:
                 peers_that_vanish;
+            soak:
+                mixed_load;
         }
     };
 }

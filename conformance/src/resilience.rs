@@ -3,6 +3,7 @@
 //! They run one after the other, and in a reduced size unless `RESILIENCE_FULL` is set.
 
 pub(crate) mod faults;
+pub(crate) mod soak;
 
 use std::env;
 

@@ -4,7 +4,8 @@ use super::{End, Heard, Peer};
 use crate::frame::{CLOSE, CONTINUATION, Frame, PING, PONG, excerpt};
 use crate::http::{Response, SAMPLE_ACCEPT};
 use crate::wait::PATIENCE;
-use std::time::Instant;
+use rustix::event::PollFlags;
+use std::time::{Duration, Instant};
 
 /// Frames.
 impl Peer {
@@ -52,6 +53,17 @@ impl Peer {
         if content != sent.payload {
             let same = content.iter().zip(&sent.payload).take_while(|(a, b)| a == b).count();
             self.fail(&expected, format!("{}, other from octet {same} on", excerpt(&content)));
+        }
+    }
+
+    /// Answers the Pings that have come. Nothing else may have.
+    #[track_caller]
+    pub fn answer_pings(&mut self) {
+        while !self.ready(PollFlags::IN, Duration::ZERO).is_empty() || !self.unheard().is_empty() {
+            match self.hear() {
+                Heard::Frame(Frame { opcode: PING, payload, .. }) => self.say(&Frame::new(PONG, payload)),
+                other => self.fail("a Ping, or nothing", other),
+            }
         }
     }
 

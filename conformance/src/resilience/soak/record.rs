@@ -1,0 +1,176 @@
+//! Samples of a server over time, the file they are written to, and what they say in the end.
+
+use super::Tally;
+use super::slope::Slope;
+use crate::metrics::Metrics;
+use crate::process;
+use crate::server::Binary;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A run that is shorter says nothing of an hour.
+const JUDGED_FROM: Duration = Duration::from_secs(600);
+/// In a shorter run memory may grow by as many times what it was after the first round.
+const MOST_GROWTH: f64 = 1.0;
+
+const HEADER: &str = "elapsed_s,quiet,resident_bytes,descriptors,open_fds,threads,active,accepted,closed,rejected,\
+                      messages_received,messages_sent";
+
+/// A look at a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    at: Instant,
+    /// Whether only the lasting peers were there.
+    quiet: bool,
+    resident_bytes: u64,
+    /// Added up over its threads.
+    descriptors: usize,
+    threads: usize,
+    /// What it says of itself: descriptors over its tables; connections; messages.
+    open_fds: f64,
+    connections: [f64; 3],
+    rejected: f64,
+    received: f64,
+    sent: f64,
+}
+
+impl Sample {
+    pub fn take(pid: u32, metrics: &Metrics, quiet: bool) -> Sample {
+        Sample {
+            at: Instant::now(),
+            quiet,
+            resident_bytes: process::resident_bytes(pid),
+            descriptors: process::descriptors(pid),
+            threads: process::threads(pid),
+            open_fds: metrics.sum("process_open_fds"),
+            connections: metrics.connections(),
+            rejected: metrics.sum("ws_connections_rejected_total"),
+            received: metrics.sum("ws_messages_received_total"),
+            sent: metrics.sum("ws_messages_sent_total"),
+        }
+    }
+
+    /// Whether descriptors and threads are no more than then.
+    pub fn holds_at_most(&self, then: Sample) -> bool {
+        self.descriptors <= then.descriptors && self.threads <= then.threads
+    }
+}
+
+/// All samples of a run.
+pub(super) struct Record {
+    start: Instant,
+    path: PathBuf,
+    samples: Mutex<(Vec<Sample>, File)>,
+}
+
+impl Record {
+    /// A file beside the server's binary, written to as samples come.
+    pub fn new(binary: &Binary) -> Record {
+        let path = PathBuf::from(binary.0).with_extension("soak.csv");
+        let mut file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        writeln!(file, "{HEADER}").expect("write a line");
+        Record { start: Instant::now(), path, samples: Mutex::new((vec![], file)) }
+    }
+
+    pub fn add(&self, sample: Sample) {
+        let (samples, file) = &mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let Sample { at, quiet, resident_bytes, descriptors, threads, open_fds, .. } = sample;
+        let (at, quiet) = ((at - self.start).as_secs_f64(), u8::from(quiet));
+        let [accepted, active, closed] = sample.connections;
+        let Sample { rejected, received, sent, .. } = sample;
+        writeln!(
+            file,
+            "{at:.3},{quiet},{resident_bytes},{descriptors},{open_fds},{threads},{active},{accepted},{closed},\
+             {rejected},{received},{sent}"
+        )
+        .expect("write a line");
+        samples.push(sample);
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn quiet(&self) -> Vec<Sample> {
+        self.samples().into_iter().filter(|sample| sample.quiet).collect()
+    }
+
+    /// What was held after the first round, which every later one has to come back to.
+    pub fn most_held(&self) -> Option<Sample> {
+        self.quiet().first().copied()
+    }
+
+    /// The growth of memory in octets an hour, over the second half: an allocator takes what it needs in the first.
+    fn growth(&self) -> Option<Slope> {
+        let samples = self.samples();
+        let middle = samples.last()?.at.duration_since(self.start) / 2;
+        let points = samples
+            .iter()
+            .filter(|sample| sample.at - self.start >= middle)
+            .map(|sample| ((sample.at - self.start).as_secs_f64() / 3600.0, sample.resident_bytes as f64));
+        Slope::of(&points.collect::<Vec<_>>())
+    }
+
+    /// # Panics
+    /// If memory grows beyond noise: by more than two standard errors, and by more than a hundredth in an hour.
+    pub fn judge_memory(&self, length: Duration) {
+        let quiet = self.quiet();
+        let [first, last] = [quiet.first(), quiet.last()]
+            .map(|sample| sample.expect("a sample after each round").resident_bytes as f64);
+        if length < JUDGED_FROM {
+            assert!(last - first <= first * MOST_GROWTH, "memory grew from {first} to {last} octets");
+        } else if let Some(growth) = self.growth() {
+            let noise = (2.0 * growth.standard_error).max(last / 100.0);
+            assert!(
+                growth.slope <= noise,
+                "memory grows by {} octets an hour; noise is {noise}",
+                growth.slope
+            );
+        }
+    }
+
+    /// One screen.
+    pub fn summary(&self, tally: &Tally) -> String {
+        let (samples, quiet) = (self.samples(), self.quiet());
+        let (first, last) = (quiet.first().expect("a round"), quiet.last().expect("a round"));
+        let [accepted, active, closed] = last.connections;
+        let [opened, messages, bytes, violations] =
+            [&tally.opened, &tally.messages, &tally.bytes, &tally.violations].map(|count| count.range());
+        let held = |value: fn(&Sample) -> usize| {
+            let values = quiet.iter().map(value);
+            format!("{} to {}", values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
+        };
+        let mb = |octets: u64| octets as f64 / 1e6;
+        let peak = samples.iter().map(|sample| sample.resident_bytes).max().unwrap_or(0);
+        let growth = self.growth().map_or("unknown".to_string(), |growth| {
+            format!(
+                "{:+.1} KB an hour, standard error {:.1}",
+                growth.slope / 1e3,
+                growth.standard_error / 1e3
+            )
+        });
+        let Sample { received, sent, rejected, .. } = last;
+        format!(
+            "  connections  accepted {accepted} = closed {closed} + active {active}; peers opened {opened:?}; \
+             rejected {rejected}\n  \
+               messages     received {received}, sent {sent}; peers had echoes of {messages:?}, {bytes:?} octets\n  \
+               violations   {violations:?}\n  \
+               descriptors  {}, as its threads see them, after each of {} rounds\n  \
+               threads      {}\n  \
+               memory       {:.2} MB after the first round, {:.2} MB after the last, {:.2} MB at most\n  \
+               growth       {growth}, over the second half\n  \
+               samples      {} in {}\n",
+            held(|sample| sample.descriptors),
+            quiet.len(),
+            held(|sample| sample.threads),
+            mb(first.resident_bytes),
+            mb(last.resident_bytes),
+            mb(peak),
+            samples.len(),
+            self.path.display(),
+        )
+    }
+}

@@ -1,0 +1,186 @@
+//! Peers that do nothing wrong, in every way there is.
+
+use super::Tally;
+use crate::cases::noise;
+use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING};
+use crate::server::Server;
+use crate::wire::{Heard, Peer};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lengths on both sides of each way to say them (RFC 6455, section 5.2), and everyday ones.
+const LENS: [usize; 8] = [0, 1, 32, 125, 126, 500, 2_000, 4_096];
+/// The longest, now and then.
+const LARGE_LEN: usize = 1 << 20;
+
+/// A round of traffic. All of it together is some 900 messages and 50 connections a second.
+#[derive(Clone, Copy)]
+pub(super) struct Round<'a> {
+    pub server: &'a Server,
+    pub tally: &'a Tally,
+    pub until: Instant,
+}
+
+impl Round<'_> {
+    /// All kinds of traffic at once, until the time is over and every peer has gone.
+    pub fn run(self) {
+        thread::scope(|scope| {
+            for traffic in [
+                Round::closed_loop,
+                Round::open_loop,
+                Round::churn,
+                Round::bursts,
+                Round::large_messages,
+                Round::scrapes,
+                Round::hostile,
+            ] {
+                scope.spawn(move || traffic(&self));
+            }
+        });
+    }
+
+    /// Does something so many times a second until the round is over. What is late is not made up for.
+    pub fn paced(&self, per_s: f64, mut work: impl FnMut(usize)) {
+        let period = Duration::from_secs_f64(1.0 / per_s);
+        let mut due = Instant::now();
+        for turn in 0.. {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if Instant::now() >= self.until {
+                return;
+            }
+            work(turn);
+            due = Instant::now().max(due + period);
+        }
+    }
+
+    pub fn connect(&self) -> Peer {
+        let peer = Peer::connect(self.server);
+        self.tally.opened.add(1);
+        peer
+    }
+
+    fn connect_many(&self, count: usize) -> Vec<Peer> {
+        (0..count).map(|_| self.connect()).collect()
+    }
+
+    /// Hears the echo of a message that was sent before.
+    fn hear_echo(&self, peer: &mut Peer, message: &Frame) {
+        peer.expect_echo_among_pings(message);
+        self.tally.messages.add(1);
+        self.tally.bytes.add(message.payload.len());
+    }
+
+    /// One message outstanding on each connection.
+    fn closed_loop(&self) {
+        let mut peers = self.connect_many(20);
+        let messages = messages();
+        self.paced(15.0, |turn| {
+            let of = |i: usize| &messages[(turn + i) % messages.len()];
+            peers.iter_mut().enumerate().for_each(|(i, peer)| peer.say(of(i)));
+            peers.iter_mut().enumerate().for_each(|(i, peer)| self.hear_echo(peer, of(i)));
+        });
+        peers.into_iter().for_each(leave);
+    }
+
+    /// Messages at a steady rate, whatever became of those before on other connections.
+    fn open_loop(&self) {
+        let mut peers = self.connect_many(100);
+        let messages = messages();
+        let mut outstanding = vec![None; peers.len()];
+        self.paced(300.0, |turn| {
+            let i = turn % peers.len();
+            if let Some(message) = outstanding[i].take() {
+                self.hear_echo(&mut peers[i], message);
+            }
+            let message = &messages[turn % messages.len()];
+            peers[i].say(message);
+            outstanding[i] = Some(message);
+        });
+        for (mut peer, message) in peers.into_iter().zip(outstanding) {
+            message.iter().for_each(|message| self.hear_echo(&mut peer, message));
+            leave(peer);
+        }
+    }
+
+    /// Connections that come, say something, and go in one way or another.
+    fn churn(&self) {
+        let message = Frame::text("here and gone");
+        self.paced(30.0, |turn| {
+            let mut peer = self.connect();
+            peer.say(&message);
+            self.hear_echo(&mut peer, &message);
+            match turn % 4 {
+                0 => leave(peer),
+                1 => {
+                    peer.finish();
+                    peer.expect_end_at_last();
+                }
+                2 => peer.reset(),
+                _ => drop(peer),
+            }
+        });
+    }
+
+    /// Everybody at once, several messages in a segment, and silence until the next time.
+    fn bursts(&self) {
+        let mut peers = self.connect_many(50);
+        let messages = messages();
+        let segment = messages.iter().collect::<Vec<_>>();
+        self.paced(0.6, |_| {
+            peers.iter_mut().for_each(|peer| peer.say_all(&segment));
+            for peer in &mut peers {
+                messages.iter().for_each(|message| self.hear_echo(peer, message));
+            }
+        });
+        peers.into_iter().for_each(leave);
+    }
+
+    /// Whole on a connection that stays, and in fragments on one that does not.
+    fn large_messages(&self) {
+        let mut lasting = self.connect();
+        let message = Frame::new(BINARY, noise(LARGE_LEN, 1));
+        self.paced(0.7, |turn| {
+            if turn % 2 == 0 {
+                lasting.say(&message);
+                return self.hear_echo(&mut lasting, &message);
+            }
+            let mut peer = self.connect();
+            let mut fragments: Vec<_> = message.payload.chunks(LARGE_LEN / 16).collect();
+            let last = fragments.pop().expect("sixteen");
+            for (i, fragment) in fragments.into_iter().enumerate() {
+                peer.say(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
+            }
+            peer.say(&Frame::new(CONTINUATION, last));
+            self.hear_echo(&mut peer, &message);
+            leave(peer);
+        });
+        leave(lasting);
+    }
+
+    /// Somebody looks at the figures.
+    fn scrapes(&self) {
+        self.paced(1.0, |_| {
+            self.server.metrics();
+            for addr in [self.server.addr, self.server.admin] {
+                assert_eq!(self.server.get(addr, "/health").status, 200, "status of /health");
+            }
+        });
+    }
+}
+
+fn messages() -> Vec<Frame> {
+    LENS.iter().map(|&len| Frame::new(BINARY, noise(len, len as u64))).collect()
+}
+
+/// Closes with the closing handshake, when all echoes have been heard: a Ping may still be on its way.
+pub(super) fn leave(mut peer: Peer) {
+    peer.say(&Frame::close(1000, ""));
+    loop {
+        match peer.hear() {
+            Heard::Frame(frame) if frame.opcode == PING => {}
+            Heard::Frame(frame) if frame.opcode == CLOSE => break,
+            other => peer.fail("a Close", other),
+        }
+    }
+    peer.expect_end();
+}
