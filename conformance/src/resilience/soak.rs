@@ -142,7 +142,7 @@ pub(crate) fn mixed_load(binary: &Binary) {
     });
     lasting.into_iter().for_each(traffic::leave);
     server.metrics_agree(&[("ws_connections_active", 0)]);
-    let summary = record.summary(&tally);
+    let summary = record.summary(&tally, length);
     println!("{} soaked for {:.1} minutes\n{summary}", server.ready_line, length.as_secs_f64() / 60.0);
     record.judge_memory(length);
 }

@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 
 /// Peers that stand still at the same time.
 const STUCK: usize = 20;
-/// Messages that are sent before a peer resets without having read one echo.
-const UNREAD: usize = 100;
-const UNREAD_LEN: usize = 10_000;
+/// Messages that are sent before a peer resets without having read one echo: few, for nobody knows which arrived.
+const UNREAD: usize = 8;
+const UNREAD_LEN: usize = 128 << 10;
 
 /// Something hostile to do.
 type Deed<'r> = fn(&Round<'r>) -> Option<Peer>;

@@ -133,7 +133,7 @@ impl Record {
     }
 
     /// One screen.
-    pub fn summary(&self, tally: &Tally) -> String {
+    pub fn summary(&self, tally: &Tally, length: Duration) -> String {
         let (samples, quiet) = (self.samples(), self.quiet());
         let (first, last) = (quiet.first().expect("a round"), quiet.last().expect("a round"));
         let [accepted, active, closed] = last.connections;
@@ -161,7 +161,7 @@ impl Record {
                descriptors  {}, as its threads see them, after each of {} rounds\n  \
                threads      {}\n  \
                memory       {:.2} MB after the first round, {:.2} MB after the last, {:.2} MB at most\n  \
-               growth       {growth}, over the second half\n  \
+               growth       {growth}\n  \
                samples      {} in {}\n",
             held(|sample| sample.descriptors),
             quiet.len(),
