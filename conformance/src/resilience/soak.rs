@@ -161,14 +161,16 @@ fn rounds(server: &Server, tally: &Tally, record: &Record, length: Duration, sto
     let round = (length / 4).min(Duration::from_secs(60));
     while Instant::now() < end && !stop.load(Relaxed) {
         Round { server, tally, until: Instant::now() + round }.run();
-        let limit = record.most_held();
+        let limit = record.least_held();
         let sample = wait::until("all figures agree while only the lasting peers are there", || {
             let metrics = server.metrics();
             tally.disagreement(&metrics)?;
             let sample = Sample::take(server.pid(), &metrics, true);
-            match limit.is_none_or(|limit| sample.holds_at_most(limit)) {
+            match sample.held().iter().zip(&limit).all(|(now, least)| now <= least) {
                 true => Ok(sample),
-                false => Err(format!("{sample:?}, and before no more than {limit:?}")),
+                false => {
+                    Err(format!("{sample:?}, and before no more than {limit:?} descriptors and threads"))
+                }
             }
         });
         record.add(sample);

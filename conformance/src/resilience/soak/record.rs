@@ -53,9 +53,9 @@ impl Sample {
         }
     }
 
-    /// Whether descriptors and threads are no more than then.
-    pub fn holds_at_most(&self, then: Sample) -> bool {
-        self.descriptors <= then.descriptors && self.threads <= then.threads
+    /// Descriptors and threads.
+    pub fn held(&self) -> [usize; 2] {
+        [self.descriptors, self.threads]
     }
 }
 
@@ -98,9 +98,10 @@ impl Record {
         self.samples().into_iter().filter(|sample| sample.quiet).collect()
     }
 
-    /// What was held after the first round, which every later one has to come back to.
-    pub fn most_held(&self) -> Option<Sample> {
-        self.quiet().first().copied()
+    /// The fewest descriptors and threads that were held after a round, which every later one has to come back to.
+    pub fn least_held(&self) -> [usize; 2] {
+        let least = |least: [usize; 2], now: [usize; 2]| [least[0].min(now[0]), least[1].min(now[1])];
+        self.quiet().iter().map(Sample::held).fold([usize::MAX; 2], least)
     }
 
     /// The growth of memory in octets an hour, over the second half: an allocator takes what it needs in the first.
@@ -134,25 +135,15 @@ impl Record {
 
     /// One screen.
     pub fn summary(&self, tally: &Tally, length: Duration) -> String {
-        let (samples, quiet) = (self.samples(), self.quiet());
-        let (first, last) = (quiet.first().expect("a round"), quiet.last().expect("a round"));
-        let [accepted, active, closed] = last.connections;
+        let quiet = self.quiet();
+        let Sample { connections: [accepted, active, closed], rejected, received, sent, .. } =
+            quiet.last().expect("a sample after each round");
         let [opened, messages, bytes, violations] =
             [&tally.opened, &tally.messages, &tally.bytes, &tally.violations].map(|count| count.range());
-        let held = |value: fn(&Sample) -> usize| {
-            let values = quiet.iter().map(value);
+        let range = |field: usize| {
+            let values = quiet.iter().map(|sample| sample.held()[field]);
             format!("{} to {}", values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
         };
-        let mb = |octets: u64| octets as f64 / 1e6;
-        let peak = samples.iter().map(|sample| sample.resident_bytes).max().unwrap_or(0);
-        let growth = self.growth().map_or("unknown".to_string(), |growth| {
-            format!(
-                "{:+.1} KB an hour, standard error {:.1}",
-                growth.slope / 1e3,
-                growth.standard_error / 1e3
-            )
-        });
-        let Sample { received, sent, rejected, .. } = last;
         format!(
             "  connections  accepted {accepted} = closed {closed} + active {active}; peers opened {opened:?}; \
              rejected {rejected}\n  \
@@ -160,17 +151,35 @@ impl Record {
                violations   {violations:?}\n  \
                descriptors  {}, as its threads see them, after each of {} rounds\n  \
                threads      {}\n  \
-               memory       {:.2} MB after the first round, {:.2} MB after the last, {:.2} MB at most\n  \
-               growth       {growth}\n  \
+               memory       {}\n  \
                samples      {} in {}\n",
-            held(|sample| sample.descriptors),
+            range(0),
             quiet.len(),
-            held(|sample| sample.threads),
-            mb(first.resident_bytes),
-            mb(last.resident_bytes),
-            mb(peak),
-            samples.len(),
+            range(1),
+            self.memory(length),
+            self.samples().len(),
             self.path.display(),
+        )
+    }
+
+    /// What memory was, and how it grew.
+    fn memory(&self, length: Duration) -> String {
+        let (samples, quiet) = (self.samples(), self.quiet());
+        let mb = |sample: Option<&Sample>| sample.map_or(0.0, |sample| sample.resident_bytes as f64 / 1e6);
+        let growth = match self.growth().filter(|_| length >= JUDGED_FROM) {
+            None => "too short a run to tell its growth".to_string(),
+            Some(Slope { slope, standard_error }) => {
+                let (slope, standard_error) = (slope / 1e3, standard_error / 1e3);
+                format!(
+                    "grows by {slope:+.1} KB an hour, standard error {standard_error:.1}, over the second half"
+                )
+            }
+        };
+        format!(
+            "{:.2} MB after the first round, {:.2} MB after the last, {:.2} MB at most; {growth}",
+            mb(quiet.first()),
+            mb(quiet.last()),
+            mb(samples.iter().max_by_key(|sample| sample.resident_bytes)),
         )
     }
 }
