@@ -14,6 +14,8 @@ mod connection;
 mod echo;
 mod partial;
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod reference;
 mod server;
 mod slot;

@@ -1,48 +1,30 @@
-//! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same.
+//! What tungstenite answers, for the property test and for the fuzzer (`fuzz/`).
+//!
+//! Stage 4 says the same but in three cases, all of them of a peer that broke the protocol:
+//!
+//! - It refuses a frame as soon as the octets show what is wrong. Tungstenite waits for the whole frame.
+//! - A header with two faults, one of them a length over the limit: 1002 for the other one. Tungstenite, which looks
+//!   at the length first, says 1009.
+//! - A control frame with its length in 16 or 64 bits: 1002, since no length that a control frame may have needs them
+//!   (RFC 6455, sections 5.2 and 5.5). Tungstenite takes it if the length is at most 125.
+//!
+//! The reason in a Close frame is for people, and not compared.
 
-use crate::echo::echo;
-use crate::partial::{End, Output, Partial};
-use common::frame::{Header, MAX_HEADER_LEN, Opcode};
-use common::mask;
-use proptest::prelude::*;
+use common::frame::{Header, Opcode};
 use std::io::{self, Cursor, Read, Write};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-/// Small, so that messages over it are tried often.
-const MAX_MESSAGE_LEN: usize = 70_000;
-
-/// The frame path, driven as the server drives it, with pieces of these lengths (in turn).
-fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
-    let (mut sent, mut partial, mut input) = (Vec::new(), Partial::default(), input.to_vec());
-    let (mut at, mut piece_lens) = (0, piece_lens.iter().cycle());
-    while at < input.len() {
-        let end = input.len().min(at + piece_lens.next().unwrap());
-        let mut piece = &mut input[at..end];
-        at = end;
-        if partial.is_at_rest() {
-            let done = echo(piece, MAX_MESSAGE_LEN);
-            sent.extend_from_slice(&piece[done.answers]);
-            piece = &mut piece[done.consumed..];
-        }
-        let mut output = Output::default();
-        let (_, result) = partial.feed(piece, MAX_MESSAGE_LEN, &mut output);
-        sent.extend_from_slice(output.unsent());
-        match result {
-            Ok(()) => {}
-            Err(End::Peer | End::Violation(_)) => break,
-        }
-    }
-    sent
-}
+/// A frame of a server: opcode and payload, and of a Close frame only the code.
+pub type Frame = (Opcode, Vec<u8>);
 
 /// A stream that has been received, and what is sent in answer.
-struct Wire {
-    received: Cursor<Vec<u8>>,
+struct Wire<'i> {
+    received: Cursor<&'i [u8]>,
     sent: Vec<u8>,
 }
 
-impl Read for Wire {
+impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.received.read(buffer)? {
             0 => Err(io::ErrorKind::WouldBlock.into()),
@@ -51,7 +33,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for Wire<'_> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.sent.write(octets)
     }
@@ -61,13 +43,14 @@ impl Write for Wire {
     }
 }
 
-/// What tungstenite answers.
-fn reference(input: &[u8]) -> Vec<u8> {
+/// What tungstenite answers to `input`.
+pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE_LEN))
-        .max_frame_size(Some(MAX_MESSAGE_LEN));
+        .read_buffer_size(4096)
+        .max_message_size(Some(max_message_len))
+        .max_frame_size(Some(max_message_len));
     let mut websocket = WebSocketContext::new(Role::Server, Some(config));
-    let mut wire = Wire { received: Cursor::new(input.to_vec()), sent: Vec::new() };
+    let mut wire = Wire { received: Cursor::new(input), sent: Vec::new() };
     let code = loop {
         match websocket.read(&mut wire) {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
@@ -85,119 +68,78 @@ fn reference(input: &[u8]) -> Vec<u8> {
         websocket.close(&mut wire, Some(frame)).unwrap();
     }
     let _ = websocket.flush(&mut wire);
-    wire.sent
+    frames(&wire.sent).0
 }
 
-/// The frames of a server: opcode and payload, and of a Close frame only the code.
-fn frames(mut octets: &[u8]) -> Vec<(Opcode, Vec<u8>)> {
+/// The frames of a server, and how many octets of one more that is not whole.
+pub fn frames(mut octets: &[u8]) -> (Vec<Frame>, usize) {
     let mut frames = Vec::new();
-    while !octets.is_empty() {
-        let (header, at) = Header::parse(octets).expect("valid").expect("whole");
+    while let Some((header, at)) = Header::parse(octets).expect("valid") {
         assert!(header.fin && header.mask.is_none());
-        let end = at + header.len as usize;
-        let payload = &octets[at..end];
+        let Some(payload) = octets.get(at..at + header.len as usize) else { break };
         let shown = if header.opcode == Opcode::Close { &payload[..payload.len().min(2)] } else { payload };
         frames.push((header.opcode, shown.to_vec()));
-        octets = &octets[end..];
+        octets = &octets[at + payload.len()..];
     }
-    frames
+    (frames, octets.len())
 }
 
-/// A frame as a client sends it, valid or not.
-#[derive(Clone, Debug)]
-struct Sent {
-    first: u8,
-    key: Option<[u8; 4]>,
-    payload: Vec<u8>,
-}
-
-impl Sent {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let header =
-            Header { fin: true, opcode: Opcode::Text, mask: self.key, len: self.payload.len() as u64 };
-        let mut octets = [0; MAX_HEADER_LEN];
-        let header_len = header.write(&mut octets);
-        octets[0] = self.first;
-        out.extend_from_slice(&octets[..header_len]);
-        let at = out.len();
-        out.extend_from_slice(&self.payload);
-        mask::apply(&mut out[at..], self.key.unwrap_or_default(), 0);
+/// What is to be answered to `input`, if `ours` was: what tungstenite answers, but for the cases named above.
+pub fn answer(input: &[u8], max_message_len: usize, ours: &[Frame]) -> Vec<Frame> {
+    if !has_closed(ours) {
+        return answers(input, max_message_len);
     }
-}
-
-fn payload() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        4 => "[a-zé€😀]{0,40}".prop_map(String::into_bytes),
-        2 => prop::collection::vec(any::<u8>(), 0..200),
-        1 => prop_oneof![Just(125), Just(126), Just(65_535), Just(65_536)].prop_map(|len| vec![b'x'; len]),
-    ]
-}
-
-fn control() -> impl Strategy<Value = Sent> {
-    let payload = prop::collection::vec(any::<u8>(), 0..126);
-    (prop_oneof![Just(0x89), Just(0x8a)], any::<[u8; 4]>(), payload).prop_map(|(first, key, payload)| Sent {
-        first,
-        key: Some(key),
-        payload,
-    })
-}
-
-/// A message in fragments cut anywhere, with a control frame behind some of them.
-fn message() -> impl Strategy<Value = Vec<Sent>> {
-    let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
-    (1..=2u8, payload(), cuts, any::<[u8; 4]>(), prop::option::of(control())).prop_map(
-        |(opcode, payload, cuts, key, control)| {
-            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
-            ends.push(payload.len());
-            ends.sort_unstable();
-            let (mut sent, mut start) = (Vec::new(), 0);
-            for (i, &end) in ends.iter().enumerate() {
-                let fin = if i + 1 == ends.len() { 0x80 } else { 0 };
-                let first = fin | if i == 0 { opcode } else { 0 };
-                sent.push(Sent { first, key: Some(key), payload: payload[start..end].to_vec() });
-                sent.extend(control.clone());
-                start = end;
+    match refused(input, max_message_len) {
+        Refused::Here(at) => {
+            let mut expected = answers(&input[..at], max_message_len);
+            if !has_closed(&expected) {
+                expected.push((Opcode::Close, 1002u16.to_be_bytes().to_vec()));
             }
-            sent
-        },
-    )
-}
-
-/// A frame with any first octet and mostly a key; or a Close frame.
-fn anything() -> impl Strategy<Value = Vec<Sent>> {
-    let frame = (any::<u8>(), prop::option::weighted(0.9, any::<[u8; 4]>()), payload());
-    let close = (any::<[u8; 4]>(), prop::option::of((900..5100u16, payload())));
-    prop_oneof![
-        frame.prop_map(|(first, key, payload)| vec![Sent { first, key, payload }]),
-        close.prop_map(|(key, body)| {
-            let body = body.map(|(code, reason)| [code.to_be_bytes().to_vec(), reason].concat());
-            vec![Sent { first: 0x88, key: Some(key), payload: body.unwrap_or_default() }]
-        }),
-    ]
-}
-
-fn conversation() -> impl Strategy<Value = Vec<u8>> {
-    let part = prop_oneof![6 => message(), 2 => control().prop_map(|frame| vec![frame]), 1 => anything()];
-    prop::collection::vec(part, 0..8).prop_map(|parts| {
-        let mut octets = Vec::new();
-        parts.iter().flatten().for_each(|frame| frame.encode(&mut octets));
-        octets
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn answers_as_tungstenite_does(
-        input in conversation(),
-        piece_lens in prop::collection::vec(prop_oneof![1..20usize, Just(65_536)], 1..5),
-    ) {
-        prop_assert_eq!(frames(&ours(&input, &piece_lens)), frames(&reference(&input)));
+            expected
+        }
+        Refused::WhenWhole(len) => {
+            let mut whole = input.to_vec();
+            whole.resize(len.max(input.len()), 0);
+            answers(&whole, max_message_len)
+        }
     }
+}
 
-    #[test]
-    fn pieces_make_no_difference(input in conversation(), len in 1..50usize) {
-        prop_assert_eq!(ours(&input, &[usize::MAX >> 1]), ours(&input, &[len]));
+/// Whether the last of these is a Close frame.
+pub fn has_closed(frames: &[Frame]) -> bool {
+    frames.last().is_some_and(|(opcode, _)| *opcode == Opcode::Close)
+}
+
+/// When tungstenite refuses the last frame of an input as we do.
+enum Refused {
+    /// Never, or with another code. It begins here.
+    Here(usize),
+    /// Once the input is so long.
+    WhenWhole(usize),
+}
+
+/// Reads frames in the plainest way. Octets that a header lacks count as 0.
+fn refused(input: &[u8], max_message_len: usize) -> Refused {
+    let (mut at, mut in_message) = (0, false);
+    loop {
+        let octet = |i: usize| input.get(at + i).copied().unwrap_or(0);
+        let (first, masked, short) = (octet(0), octet(1) & 0x80 != 0, octet(1) & 0x7f);
+        let len_octets = [0, 2, 8][usize::from(short.saturating_sub(125))];
+        let len = (2..2 + len_octets).fold(0, |len, i| len << 8 | u64::from(octet(i)));
+        let len = if len_octets == 0 { u64::from(short) } else { len };
+        let (control, continuation) = (first & 0x08 != 0, first & 0x0f == 0);
+        let faulty = first & 0x70 != 0 || !masked || (!control && continuation != in_message);
+        if (control && len_octets > 0) || (faulty && len > max_message_len as u64) {
+            return Refused::Here(at);
+        }
+        let header_len = 2 + len_octets + if masked { 4 } else { 0 };
+        let end = at + header_len + len.min(max_message_len as u64) as usize;
+        if end >= input.len() || len > max_message_len as u64 {
+            return Refused::WhenWhole(end);
+        }
+        if !control {
+            in_message = first & 0x80 == 0;
+        }
+        at = end;
     }
 }

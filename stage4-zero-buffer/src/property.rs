@@ -1,0 +1,141 @@
+//! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same.
+
+use crate::echo::echo;
+use crate::partial::{End, Output, Partial};
+use crate::reference::{answer, answers, frames};
+use common::frame::{Header, MAX_HEADER_LEN, Opcode};
+use common::mask;
+use proptest::prelude::*;
+
+/// Small, so that messages over it are tried often.
+const MAX_MESSAGE_LEN: usize = 70_000;
+
+/// The frame path, driven as the server drives it, with pieces of these lengths (in turn).
+fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
+    let (mut sent, mut partial, mut input) = (Vec::new(), Partial::default(), input.to_vec());
+    let (mut at, mut piece_lens) = (0, piece_lens.iter().cycle());
+    while at < input.len() {
+        let end = input.len().min(at + piece_lens.next().unwrap());
+        let mut piece = &mut input[at..end];
+        at = end;
+        if partial.is_at_rest() {
+            let done = echo(piece, MAX_MESSAGE_LEN);
+            sent.extend_from_slice(&piece[done.answers]);
+            piece = &mut piece[done.consumed..];
+        }
+        let mut output = Output::default();
+        let (_, result) = partial.feed(piece, MAX_MESSAGE_LEN, &mut output);
+        sent.extend_from_slice(output.unsent());
+        match result {
+            Ok(()) => {}
+            Err(End::Peer | End::Violation(_)) => break,
+        }
+    }
+    sent
+}
+
+/// A frame as a client sends it, valid or not.
+#[derive(Clone, Debug)]
+struct Sent {
+    first: u8,
+    key: Option<[u8; 4]>,
+    payload: Vec<u8>,
+}
+
+impl Sent {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let header =
+            Header { fin: true, opcode: Opcode::Text, mask: self.key, len: self.payload.len() as u64 };
+        let mut octets = [0; MAX_HEADER_LEN];
+        let header_len = header.write(&mut octets);
+        octets[0] = self.first;
+        out.extend_from_slice(&octets[..header_len]);
+        let at = out.len();
+        out.extend_from_slice(&self.payload);
+        mask::apply(&mut out[at..], self.key.unwrap_or_default(), 0);
+    }
+}
+
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => "[a-zé€😀]{0,40}".prop_map(String::into_bytes),
+        2 => prop::collection::vec(any::<u8>(), 0..200),
+        1 => prop_oneof![Just(125), Just(126), Just(65_535), Just(65_536)].prop_map(|len| vec![b'x'; len]),
+    ]
+}
+
+fn control() -> impl Strategy<Value = Sent> {
+    let payload = prop::collection::vec(any::<u8>(), 0..126);
+    (prop_oneof![Just(0x89), Just(0x8a)], any::<[u8; 4]>(), payload).prop_map(|(first, key, payload)| Sent {
+        first,
+        key: Some(key),
+        payload,
+    })
+}
+
+/// A message in fragments cut anywhere, with a control frame behind some of them.
+fn message() -> impl Strategy<Value = Vec<Sent>> {
+    let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
+    (1..=2u8, payload(), cuts, any::<[u8; 4]>(), prop::option::of(control())).prop_map(
+        |(opcode, payload, cuts, key, control)| {
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
+            ends.push(payload.len());
+            ends.sort_unstable();
+            let (mut sent, mut start) = (Vec::new(), 0);
+            for (i, &end) in ends.iter().enumerate() {
+                let fin = if i + 1 == ends.len() { 0x80 } else { 0 };
+                let first = fin | if i == 0 { opcode } else { 0 };
+                sent.push(Sent { first, key: Some(key), payload: payload[start..end].to_vec() });
+                sent.extend(control.clone());
+                start = end;
+            }
+            sent
+        },
+    )
+}
+
+/// A frame with any first octet and mostly a key; or a Close frame.
+fn anything() -> impl Strategy<Value = Vec<Sent>> {
+    let frame = (any::<u8>(), prop::option::weighted(0.9, any::<[u8; 4]>()), payload());
+    let close = (any::<[u8; 4]>(), prop::option::of((900..5100u16, payload())));
+    prop_oneof![
+        frame.prop_map(|(first, key, payload)| vec![Sent { first, key, payload }]),
+        close.prop_map(|(key, body)| {
+            let body = body.map(|(code, reason)| [code.to_be_bytes().to_vec(), reason].concat());
+            vec![Sent { first: 0x88, key: Some(key), payload: body.unwrap_or_default() }]
+        }),
+    ]
+}
+
+fn conversation() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![6 => message(), 2 => control().prop_map(|frame| vec![frame]), 1 => anything()];
+    prop::collection::vec(part, 0..8).prop_map(|parts| {
+        let mut octets = Vec::new();
+        parts.iter().flatten().for_each(|frame| frame.encode(&mut octets));
+        octets
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_as_tungstenite_does(
+        input in conversation(),
+        piece_lens in prop::collection::vec(prop_oneof![1..20usize, Just(65_536)], 1..5),
+    ) {
+        prop_assert_eq!(frames(&ours(&input, &piece_lens)).0, answers(&input, MAX_MESSAGE_LEN));
+    }
+
+    #[test]
+    fn pieces_make_no_difference(input in conversation(), len in 1..50usize) {
+        prop_assert_eq!(ours(&input, &[usize::MAX >> 1]), ours(&input, &[len]));
+    }
+
+    #[test]
+    fn answers_as_tungstenite_does_wherever_it_ends(input in conversation(), end in any::<prop::sample::Index>()) {
+        let input = &input[..end.index(input.len() + 1)];
+        let ours = frames(&ours(input, &[7])).0;
+        prop_assert_eq!(&ours, &answer(input, MAX_MESSAGE_LEN, &ours));
+    }
+}
