@@ -7,8 +7,8 @@ use crate::metrics::Metrics;
 use crate::shard::{ACCEPT_PAUSE, PROMETHEUS, health, warn_once_a_second};
 use crate::shutdown::Shutdown;
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,11 +22,16 @@ use std::time::Duration;
 use std::{io, thread};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// Connections held at a time, and so requests. One more takes the place of the oldest, so that nobody is locked out
-/// by those who hold theirs and say nothing, or read nothing.
+/// Connections held at a time, and so requests.
 const MAX_CONNECTIONS: usize = 64;
+
+/// How long a connection is sure of its place. After that the oldest must make way for one more, so that nobody is locked
+/// out by those who hold theirs and say nothing, or read nothing.
+const SURE: Duration = Duration::from_secs(1);
 
 /// Time for a request to arrive, and how long a connection may idle between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,30 +53,49 @@ pub(crate) fn start(listener: TcpListener, metrics: Arc<Metrics>, shutdown: Shut
 
 async fn serve(listener: TcpListener, metrics: Arc<Metrics>, shutdown: Shutdown) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut connections = VecDeque::<AbortHandle>::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = VecDeque::<(Instant, JoinHandle<()>)>::new();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 warn_once_a_second(|| tracing::warn!("admin: cannot accept: {error}"));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        connections.retain(|connection| !connection.is_finished());
-        if connections.len() == MAX_CONNECTIONS
-            && let Some(oldest) = connections.pop_front()
-        {
-            oldest.abort();
-        }
+        connections.retain(|(_, connection)| !connection.is_finished());
+        let place = loop {
+            let make_way = connections.front().map_or_else(Instant::now, |(since, _)| *since + SURE);
+            match timeout_at(make_way, places.clone().acquire_owned()).await {
+                Ok(place) => break place.expect("the semaphore is never closed"),
+                Err(_) => {
+                    if let Some((_, oldest)) = connections.pop_front() {
+                        oldest.abort();
+                        // Its place is free when it is gone, which an error here says as well.
+                        let _ = oldest.await;
+                    }
+                }
+            }
+        };
         let answering = answer(stream, metrics.clone(), shutdown.clone());
-        connections.push_back(tokio::spawn(answering).abort_handle());
+        let connection = tokio::spawn(async move {
+            answering.await;
+            drop(place);
+        });
+        connections.push_back((Instant::now(), connection));
     }
 }
 
 /// Answers the requests of a connection. Their content is never read: a connection ends behind a request that has some.
 async fn answer(stream: TcpStream, metrics: Arc<Metrics>, shutdown: Shutdown) {
-    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&request, &metrics, &shutdown))));
+    let service = service_fn(|request: Request<Incoming>| {
+        let mut response = respond(&request, &metrics, &shutdown);
+        if !request.body().is_end_stream() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        ready(Ok::<_, Infallible>(response))
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
     match http.serve_connection(TokioIo::new(stream), service).without_shutdown().await {
@@ -89,7 +113,7 @@ async fn linger(mut stream: TcpStream) {
     let mut piece = [0; 1024];
     let discard = async { while stream.read(&mut piece).await.is_ok_and(|len| len > 0) {} };
     // Whether the peer has closed or its time is over: the connection ends here.
-    let _ = tokio::time::timeout(LINGER, discard).await;
+    let _ = timeout(LINGER, discard).await;
 }
 
 fn respond(request: &Request<Incoming>, metrics: &Metrics, shutdown: &Shutdown) -> Response<Full<Bytes>> {

@@ -8,6 +8,7 @@ use crate::origin;
 use crate::shutdown::Shutdown;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
@@ -131,6 +132,13 @@ impl<F> Shard<F> {
         }
         warn_once_a_second(|| tracing::warn!("cannot accept: {error}; trying again every {ACCEPT_PAUSE:?}"));
         true
+    }
+
+    /// Counts a connection that was accepted and cannot be watched (epoll_ctl(2), `ENOMEM` and `ENOSPC`): it is to be
+    /// closed, and accept(2) to be left alone for [`ACCEPT_PAUSE`].
+    pub fn cannot_watch(&self, error: &io::Error) {
+        self.metrics().rejected(Rejected::Memory);
+        warn_once_a_second(|| tracing::warn!("cannot watch a connection: {error}"));
     }
 
     /// Answers the request at the start of `bytes`, on a connection accepted at `since`.

@@ -1,5 +1,6 @@
 //! The cases, by theme. Each starts a server of its own.
 
+pub(crate) mod admin;
 pub(crate) mod admission;
 pub(crate) mod budget;
 pub(crate) mod close;
@@ -13,8 +14,10 @@ pub(crate) mod fragments;
 pub(crate) mod handshake;
 pub(crate) mod leaks;
 pub(crate) mod metrics;
+pub(crate) mod origins;
 pub(crate) mod ping;
 pub(crate) mod refusals;
+pub(crate) mod requests;
 pub(crate) mod shards;
 pub(crate) mod size;
 pub(crate) mod timeouts;

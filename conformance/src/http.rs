@@ -40,6 +40,12 @@ impl Request {
         request
     }
 
+    /// The same with this field too, whether there is one of that name or not.
+    pub fn and(mut self, name: &str, value: impl Into<String>) -> Request {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
     /// The same without the field of this name.
     pub fn without(mut self, name: &str) -> Request {
         self.fields.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
@@ -104,6 +110,12 @@ impl Response {
     /// Whether a field is there with this value, in any case.
     pub fn says(&self, name: &str, value: &str) -> bool {
         self.field(name).is_some_and(|field| field.eq_ignore_ascii_case(value))
+    }
+
+    /// Whether a field is there that lists this token, in any case.
+    pub fn lists(&self, name: &str, token: &str) -> bool {
+        let mut members = self.field(name).unwrap_or_default().split(',');
+        members.any(|member| member.trim().eq_ignore_ascii_case(token))
     }
 }
 

@@ -19,9 +19,9 @@
 //!
 //! # What a server must be like
 //! - It takes `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
-//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout` and `--log`, and each of them as
-//!   `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2. An address that is
-//!   not to be had: one line, status 1.
+//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout`, `--allow-origin` and
+//!   `--log`, and each of them as `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2.
+//!   An address that is not to be had: one line, status 1.
 //! - When it is ready it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M
 //!   connections`, and nothing else on stdout.
 //! - `/echo` and `/` on the first address upgrade. `/health` and `/metrics` answer on both.
@@ -37,6 +37,7 @@ use std::sync::{Mutex, PoisonError};
 mod cases;
 mod frame;
 mod http;
+mod inject;
 mod list;
 mod metrics;
 mod process;

@@ -41,6 +41,21 @@ macro_rules! __cases {
                 unknown_path,
                 head_too_long,
                 endless_head;
+            requests:
+                framing,
+                fields_that_contradict,
+                lines_with_two_readings,
+                targets,
+                methods_and_versions,
+                heads_of_each_length,
+                upgrades_in_other_words,
+                pages_with_content,
+                pages_with_endless_content;
+            origins:
+                any_by_default,
+                those_allowed,
+                others,
+                from_the_environment;
             endpoints:
                 health_is_well,
                 metrics_are_well_formed,
@@ -123,6 +138,13 @@ macro_rules! __cases {
                 peer_with_a_large_message,
                 reset_in_the_middle,
                 stuck_peers_use_no_processor;
+            admin:
+                loopback_by_default,
+                other_methods,
+                requests_in_a_row,
+                content_is_not_read,
+                idle_connections_lock_nobody_out,
+                many_at_once;
             admission:
                 full_server_answers_503,
                 the_503_is_a_whole_answer,
@@ -193,6 +215,13 @@ macro_rules! __resilience_cases {
     ($then:path $(, $($with:tt)+)?) => {
         $then! {
             $($($with)+ =>)?
+            exhaustion:
+                accept_fails,
+                accept_fails_now_and_then,
+                connections_that_cannot_be_watched,
+                calls_that_are_interrupted,
+                descriptors_taken_away,
+                no_threads_left;
             faults:
                 peers_that_vanish;
             soak:

@@ -2,6 +2,7 @@
 //!
 //! They run one after the other, and in a reduced size unless `RESILIENCE_FULL` is set.
 
+pub(crate) mod exhaustion;
 pub(crate) mod faults;
 pub(crate) mod soak;
 

@@ -67,7 +67,7 @@ impl Server {
                 backlog = listener.readable() => backlog?,
                 _ = shutdown.readable() => break,
             };
-            match self.accept(&alive)? {
+            match self.accept(&alive) {
                 Batch::Over => tokio::task::yield_now().await,
                 Batch::Drained => backlog.clear_ready(),
                 Batch::Exhausted => sleep(ACCEPT_PAUSE).await,
@@ -79,12 +79,19 @@ impl Server {
     }
 
     /// Accepts a batch of those who wait.
-    fn accept(self: &Arc<Self>, alive: &mpsc::Sender<()>) -> io::Result<Batch> {
+    fn accept(self: &Arc<Self>, alive: &mpsc::Sender<()>) -> Batch {
         for _ in 0..ACCEPT_BATCH {
             let stream = match self.shard.accept() {
-                Accepted::Connection(stream) => TcpStream::from_std(stream)?,
-                Accepted::Nobody => return Ok(Batch::Drained),
-                Accepted::Exhausted => return Ok(Batch::Exhausted),
+                Accepted::Connection(stream) => stream,
+                Accepted::Nobody => return Batch::Drained,
+                Accepted::Exhausted => return Batch::Exhausted,
+            };
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    self.shard.cannot_watch(&error);
+                    return Batch::Exhausted;
+                }
             };
             let (server, alive) = (self.clone(), alive.clone());
             tokio::spawn(async move {
@@ -94,7 +101,7 @@ impl Server {
                 drop(alive);
             });
         }
-        Ok(Batch::Over)
+        Batch::Over
     }
 
     /// What `serving` comes to, or `None` if the drain begins first.

@@ -89,7 +89,7 @@ impl Server {
             for key in mem::take(&mut self.again) {
                 self.ready(key, true);
             }
-            self.accept(now)?;
+            self.accept(now);
             if self.now != before {
                 self.sweep(before);
             }
@@ -106,9 +106,9 @@ impl Server {
     }
 
     /// Accepts a batch of those who wait.
-    fn accept(&mut self, now: Instant) -> io::Result<()> {
+    fn accept(&mut self, now: Instant) {
         if self.accept_at.is_none_or(|at| at > now) {
-            return Ok(());
+            return;
         }
         for _ in 0..ACCEPT_BATCH {
             match self.shard.accept() {
@@ -116,19 +116,24 @@ impl Server {
                     let fd = stream.as_raw_fd();
                     let key = self.open(stream);
                     let interest = Interest::READABLE | Interest::WRITABLE;
-                    self.poll.registry().register(&mut SourceFd(&fd), Token(key), interest)?;
+                    let watched = self.poll.registry().register(&mut SourceFd(&fd), Token(key), interest);
+                    if let Err(error) = watched {
+                        self.shard.cannot_watch(&error);
+                        self.gone(key, Closed::Eof);
+                        self.accept_at = Some(now + ACCEPT_PAUSE);
+                        return;
+                    }
                 }
                 Accepted::Nobody => {
                     self.accept_at = None;
-                    return Ok(());
+                    return;
                 }
                 Accepted::Exhausted => {
                     self.accept_at = Some(now + ACCEPT_PAUSE);
-                    return Ok(());
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Looks through all connections for what fell due since tick `before`.

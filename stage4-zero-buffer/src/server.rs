@@ -99,7 +99,7 @@ impl Server {
             for fd in mem::take(&mut self.again) {
                 self.ready(fd, true);
             }
-            self.accept(now)?;
+            self.accept(now);
             if self.now != before {
                 self.sweep(before);
             }
@@ -116,29 +116,33 @@ impl Server {
     }
 
     /// Accepts a batch of those who wait.
-    fn accept(&mut self, now: Instant) -> io::Result<()> {
+    fn accept(&mut self, now: Instant) {
         if self.accept_at.is_none_or(|at| at > now) {
-            return Ok(());
+            return;
         }
         for _ in 0..ACCEPT_BATCH {
             match self.shard.accept() {
                 Accepted::Connection(stream) => {
                     let fd = stream.as_raw_fd();
                     let interest = Interest::READABLE | Interest::WRITABLE;
-                    self.poll.registry().register(&mut SourceFd(&fd), Token(fd as usize), interest)?;
+                    let token = Token(fd as usize);
+                    if let Err(error) = self.poll.registry().register(&mut SourceFd(&fd), token, interest) {
+                        self.shard.cannot_watch(&error);
+                        self.accept_at = Some(now + ACCEPT_PAUSE);
+                        return;
+                    }
                     self.open(fd, OwnedFd::from(stream));
                 }
                 Accepted::Nobody => {
                     self.accept_at = None;
-                    return Ok(());
+                    return;
                 }
                 Accepted::Exhausted => {
                     self.accept_at = Some(now + ACCEPT_PAUSE);
-                    return Ok(());
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Looks through all connections for what fell due since tick `before`.

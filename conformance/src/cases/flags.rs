@@ -51,6 +51,11 @@ pub(crate) fn bad_values(binary: &Binary) {
         &["--buffer-budget", "plenty"],
         &["--buffer-budget", "0"],
         &["--drain-timeout", "1h2"],
+        &["--allow-origin", ""],
+        &["--allow-origin", "example.com"],
+        &["--allow-origin", "https://example.com/"],
+        &["--allow-origin", "https://*.example.com"],
+        &["--allow-origin", "https://example.com,https://user@example.com"],
         &["--log", "shouting"],
         &["--no-such-flag"],
         &["--shards"],
@@ -66,6 +71,7 @@ pub(crate) fn bad_environment(binary: &Binary) {
         ("WS_SHARDS", "two"),
         ("WS_MAX_CONNECTIONS", "0"),
         ("WS_IDLE_TIMEOUT", "soon"),
+        ("WS_ALLOW_ORIGIN", "https://example.com/path"),
         ("WS_ADDR", "nowhere"),
     ];
     none_of(bad.into_iter().map(|variable| {
@@ -126,6 +132,7 @@ pub(crate) fn help_and_version(binary: &Binary) {
         "--max-message-size",
         "--buffer-budget",
         "--drain-timeout",
+        "--allow-origin",
         "--log",
         "WS_SHARDS",
     ] {

@@ -26,7 +26,11 @@ fn refused(binary: &Binary, request: impl AsRef<[u8]>, statuses: &[u16]) -> Resp
 fn upgrade_required(binary: &Binary, request: &Request) {
     let response = refused(binary, request.octets(), &[426]);
     let names_it = response.says("Upgrade", "websocket") && response.says("Sec-WebSocket-Version", "13");
-    assert!(names_it, "expected: Upgrade: websocket, Sec-WebSocket-Version: 13\ngot: {response}");
+    // RFC 9110, section 7.8: who sends Upgrade names it in Connection.
+    assert!(
+        names_it && response.lists("Connection", "Upgrade"),
+        "expected: Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Version: 13\ngot: {response}"
+    );
 }
 
 pub(crate) fn plain_get_of_echo(binary: &Binary) {
@@ -88,9 +92,9 @@ pub(crate) fn no_host(binary: &Binary) {
     refused(binary, Request::handshake("/echo").without("Host").octets(), &[400]);
 }
 
-/// Section 4.2.1, item 1: HTTP/1.1 or higher.
+/// Section 4.2.1, item 1: HTTP/1.1 or higher. In HTTP/1.0 Upgrade is ignored (RFC 9110, section 7.8).
 pub(crate) fn http_1_0(binary: &Binary) {
-    refused(binary, Request::handshake("/echo").line("GET /echo HTTP/1.0").octets(), &[400, 426, 505]);
+    upgrade_required(binary, &Request::handshake("/echo").line("GET /echo HTTP/1.0"));
 }
 
 pub(crate) fn malformed_requests(binary: &Binary) {
@@ -110,7 +114,7 @@ pub(crate) fn malformed_requests(binary: &Binary) {
 
 /// Any method but GET (section 4.2.1, item 1), and the answer says which there are (RFC 9110, section 15.5.6).
 pub(crate) fn other_methods(binary: &Binary) {
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "get"] {
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let request = Request::handshake("/echo").line(&format!("{method} /echo HTTP/1.1"));
         let response = refused(binary, request.octets(), &[405]);
         assert!(

@@ -107,6 +107,22 @@ impl Peer {
         }
     }
 
+    /// Hears a Close with this code and the end, and Pings before.
+    #[track_caller]
+    pub fn expect_close_among_pings(&mut self, code: u16) {
+        loop {
+            match self.hear() {
+                Heard::Frame(Frame { opcode: PING, .. }) => {}
+                Heard::Frame(frame)
+                    if frame.opcode == CLOSE && frame.payload.starts_with(&code.to_be_bytes()) =>
+                {
+                    return self.expect_end();
+                }
+                other => self.fail(&format!("a Close with code {code}"), other),
+            }
+        }
+    }
+
     /// Hears the end of the connection, and that it is no reset, which may destroy what was sent before it.
     #[track_caller]
     pub fn expect_end(&mut self) {
@@ -175,7 +191,7 @@ impl Peer {
         let mut response = self.response_head();
         self.expect_end_at_last();
         response.body = String::from_utf8_lossy(self.unheard()).into_owned();
-        if !response.says("Connection", "close") {
+        if !response.lists("Connection", "close") {
             self.fail("Connection: close", &response);
         }
         if !response.says("Content-Length", &self.unheard().len().to_string()) {

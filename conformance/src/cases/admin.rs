@@ -1,0 +1,81 @@
+//! The admin address: `/health` and `/metrics` for whoever may ask, and nothing else.
+
+use super::requests::endless;
+use crate::http::Request;
+use crate::server::{Binary, Setup};
+use crate::wait::AT_ONCE;
+use crate::wire::Peer;
+use std::time::Instant;
+
+/// Connections that it holds at a time, and more.
+const MANY: usize = 150;
+
+pub(crate) fn loopback_by_default(binary: &Binary) {
+    let help = binary.run(Setup { flags: &["--help"], ..Setup::default() });
+    let (_, of_it) = help.stdout.split_once("--admin-addr").expect("the flag in --help");
+    let default = of_it.split("[default: ").nth(1).unwrap_or_default();
+    assert!(default.starts_with("127.0.0.1:"), "the default of --admin-addr, got: {default}");
+}
+
+/// RFC 9110, section 15.5.6.
+pub(crate) fn other_methods(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW", "get"] {
+        let mut peer = Peer::open(server.admin);
+        peer.send(&Request::new(method, "/metrics").with("Connection", "close").octets());
+        let response = peer.plain_response();
+        assert_eq!(response.status, 405, "{method}, got: {response}");
+        assert!(
+            response.lists("Allow", "GET") && response.lists("Allow", "HEAD"),
+            "{method}, got: {response}"
+        );
+    }
+}
+
+/// Several requests on a connection, one after the other or in a segment (RFC 9112, section 9.3.2).
+pub(crate) fn requests_in_a_row(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let head = Request::new("HEAD", "/metrics");
+    let mut peer = Peer::open(server.admin);
+    peer.send(&head.octets());
+    assert_eq!(peer.response_head().status, 200);
+    peer.send(&[head.octets(), head.octets(), head.with("Connection", "close").octets()].concat());
+    assert_eq!(peer.response_head().status, 200);
+    assert_eq!(peer.response_head().status, 200);
+    assert_eq!(peer.response_to_head().status, 200);
+}
+
+pub(crate) fn content_is_not_read(binary: &Binary) {
+    let server = binary.serve(&[]);
+    endless(&server, server.admin, &Request::new("GET", "/metrics"), 200);
+    endless(&server, server.admin, &Request::new("POST", "/metrics"), 405);
+}
+
+/// Those who say nothing, stop in the middle, keep their connection, or never read what they ask for.
+pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let scrape = Request::new("GET", "/metrics").octets();
+    let mut idle: Vec<_> = (0..MANY).map(|_| Peer::open(server.admin)).collect();
+    for (i, peer) in idle.iter_mut().enumerate() {
+        // It fails only where the server has given the place to another already.
+        let _ = match i % 4 {
+            0 => Ok(()),
+            1 => peer.try_send(&scrape[..20]),
+            2 => peer.try_send(&scrape),
+            _ => peer.try_send(&scrape.repeat(200)),
+        };
+    }
+    let asked = Instant::now();
+    assert_eq!(server.get(server.admin, "/metrics").status, 200);
+    // Each of those before it is sure of its place for a second.
+    assert!(asked.elapsed() < 3 * AT_ONCE, "answered after {:?}", asked.elapsed());
+}
+
+/// More than have room wait for their turn; nobody who asks at once is turned away.
+pub(crate) fn many_at_once(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peers: Vec<_> = (0..MANY).map(|_| Peer::open(server.admin)).collect();
+    let request = Request::new("GET", "/metrics").with("Connection", "close").octets();
+    peers.iter_mut().for_each(|peer| peer.send(&request));
+    peers.iter_mut().for_each(|peer| assert_eq!(peer.plain_response().status, 200));
+}

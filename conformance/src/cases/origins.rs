@@ -1,0 +1,71 @@
+//! Whose pages may connect (RFC 6454; RFC 6455, sections 4.2.2 and 10.2).
+
+use crate::frame::Frame;
+use crate::http::Request;
+use crate::server::{Binary, Server, Setup};
+use crate::wire::Peer;
+
+/// Connects from a page of this origin; `None` is no page.
+#[track_caller]
+fn from(server: &Server, origin: Option<&str>, status: u16) {
+    let request = Request::handshake("/echo");
+    let mut peer = Peer::open(server.addr);
+    peer.send(&origin.map_or(request.clone(), |origin| request.with("Origin", origin)).octets());
+    if status == 101 {
+        peer.upgraded();
+        peer.expect_echoes(&Frame::text("let in"));
+        return peer.close();
+    }
+    let response = peer.plain_response();
+    if response.status != status {
+        peer.fail(&format!("the status {status} for the origin {origin:?}"), response);
+    }
+}
+
+pub(crate) fn any_by_default(binary: &Binary) {
+    let server = binary.serve(&[]);
+    for origin in [None, Some("https://example.com"), Some("null"), Some("whatever"), Some("")] {
+        from(&server, origin, 101);
+    }
+}
+
+/// Schemes and hosts in any case, and a port that goes without saying (RFC 6454, sections 4 and 5).
+pub(crate) fn those_allowed(binary: &Binary) {
+    let server =
+        binary.serve(&["--allow-origin", "HTTPS://Example.com,null", "--allow-origin=http://localhost:3000"]);
+    for origin in ["https://example.com", "https://EXAMPLE.com:443", "http://localhost:3000", "null"] {
+        from(&server, Some(origin), 101);
+    }
+    from(&server, None, 101);
+    server.metrics_agree(&[("ws_connections_rejected_total", 0)]);
+}
+
+pub(crate) fn others(binary: &Binary) {
+    let server = binary.serve(&["--allow-origin", "https://example.com"]);
+    let others = [
+        "http://example.com",
+        "https://example.com:8443",
+        "https://example.com.evil.example",
+        "https://evil.example/https://example.com",
+        "https://www.example.com",
+        "https://example.com https://evil.example",
+        "https://example.com/",
+        "null",
+        "",
+    ];
+    others.iter().for_each(|origin| from(&server, Some(origin), 403));
+    let metrics = server.metrics_agree(&[("ws_connections_accepted_total", 0)]);
+    let refused = metrics.sum_where("ws_connections_rejected_total", "reason", "origin");
+    assert_eq!(refused, others.len() as f64, "connections rejected by their origin");
+    // Pages are no secret, and what is no handshake is refused for that.
+    assert_eq!(server.get(server.addr, "/health").status, 200);
+    assert_eq!(server.get(server.addr, "/echo").status, 426);
+}
+
+pub(crate) fn from_the_environment(binary: &Binary) {
+    let env = &[("WS_ALLOW_ORIGIN", "https://a.example,https://b.example")];
+    let server = binary.serve_with(Setup { env, ..Setup::default() });
+    from(&server, Some("https://a.example"), 101);
+    from(&server, Some("https://b.example"), 101);
+    from(&server, Some("https://c.example"), 403);
+}

@@ -1,0 +1,246 @@
+//! The machine has no more of something, or a system call fails: it is counted and told, those who are in are served, and
+//! when the cause is gone so is the effect.
+
+use crate::frame::Frame;
+use crate::http::Request;
+use crate::inject::{Injection, Of, shard_thread, skip};
+use crate::process::cpu_s;
+use crate::server::{Binary, Server};
+use crate::wait;
+use crate::wire::Peer;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Connections that are open before, and must not notice.
+const HONEST: usize = 10;
+
+/// A server with one shard, and its thread.
+fn serve(binary: &Binary) -> (Server, u32) {
+    let server = binary.serve(&["--shards", "1"]);
+    let shard = shard_thread(&server);
+    (server, shard)
+}
+
+fn echo(peers: &mut [Peer]) {
+    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("as if nothing were")));
+}
+
+/// Asks to be let in, where the answer may take its time.
+fn knock(server: &Server) -> Peer {
+    let mut peer = Peer::open(server.addr);
+    peer.send(&Request::handshake("/echo").octets());
+    peer
+}
+
+/// Connections rejected for this reason, as the admin address tells.
+fn rejected(server: &Server, reason: &str) -> f64 {
+    server.metrics().sum_where("ws_connections_rejected_total", "reason", reason)
+}
+
+#[track_caller]
+fn await_rejected(server: &Server, reason: &str, before: f64) {
+    wait::until(&format!("connections are rejected: {reason}"), || match rejected(server, reason) {
+        count if count > before => Ok(()),
+        count => Err(format!("{count}, as before")),
+    });
+}
+
+/// Holds a server to next to no processor time while it waits for better times.
+#[track_caller]
+fn does_not_spin(server: &Server) {
+    let before = cpu_s(server.pid());
+    thread::sleep(Duration::from_millis(300));
+    let used = cpu_s(server.pid()) - before;
+    assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
+}
+
+/// Holds its log to a line a second.
+#[track_caller]
+fn logs_once_a_second(server: &Server, since: Instant) {
+    let [_, log] = server.output();
+    let (lines, most) = (log.matches(" WARN ").count(), since.elapsed().as_secs() as usize + 2);
+    assert!((1..=most).contains(&lines), "expected: 1 to {most} warnings; got {lines}");
+}
+
+/// accept(2) fails every time, for want of something, or with errors that should speak of one connection only.
+pub(crate) fn accept_fails(binary: &Binary) {
+    let start = Instant::now();
+    let (server, shard) = serve(binary);
+    let mut peers = Peer::connect_many(&server, HONEST);
+    for (error, reason) in [
+        ("EMFILE", Some("descriptors")),
+        ("ENFILE", Some("descriptors")),
+        ("ENOBUFS", Some("memory")),
+        ("ENOMEM", Some("memory")),
+        ("ECONNABORTED", Some("aborted")),
+        ("EPERM", Some("aborted")),
+        ("EINTR", None),
+    ] {
+        let before = reason.map(|reason| (reason, rejected(&server, reason)));
+        let what = format!("accept4:error={error}");
+        let Some(injection) = Injection::start(Of::Thread(shard), &what) else { return };
+        let mut waiting = knock(&server);
+        if let Some((reason, before)) = before {
+            await_rejected(&server, reason, before);
+        }
+        echo(&mut peers);
+        does_not_spin(&server);
+        echo(&mut peers);
+        drop(injection);
+        waiting.upgraded();
+        peers.push(waiting);
+    }
+    logs_once_a_second(&server, start);
+    echo(&mut peers);
+    server.metrics_agree(&[("ws_connections_active", peers.len())]);
+}
+
+/// accept(2) fails every other time with what speaks of one connection: the others need not wait for it.
+pub(crate) fn accept_fails_now_and_then(binary: &Binary) {
+    let start = Instant::now();
+    let (server, shard) = serve(binary);
+    let mut peers = vec![];
+    for error in ["ECONNABORTED", "EPERM", "EPROTO", "EHOSTUNREACH", "EINTR"] {
+        let what = format!("accept4:error={error}:when=1+2");
+        let Some(_injection) = Injection::start(Of::Thread(shard), &what) else { return };
+        peers.extend(Peer::connect_many(&server, HONEST));
+        echo(&mut peers);
+    }
+    assert!(rejected(&server, "aborted") > 0.0, "errors are counted");
+    logs_once_a_second(&server, start);
+}
+
+/// epoll_ctl(2) has no memory for one more, or this user watches enough: who was accepted is let go again.
+pub(crate) fn connections_that_cannot_be_watched(binary: &Binary) {
+    let (mut server, shard) = serve(binary);
+    if server.ready_line.starts_with("stage1") {
+        // Its threads wait in poll(2), which keeps nothing.
+        return;
+    }
+    let mut peers = Peer::connect_many(&server, HONEST);
+    for error in ["ENOMEM", "ENOSPC"] {
+        let before = rejected(&server, "memory");
+        let what = format!("epoll_ctl:error={error}");
+        let Some(injection) = Injection::start(Of::Thread(shard), &what) else { return };
+        let unlucky = knock(&server);
+        await_rejected(&server, "memory", before);
+        echo(&mut peers);
+        does_not_spin(&server);
+        drop(unlucky);
+        drop(injection);
+        peers.push(Peer::connect(&server));
+        echo(&mut peers);
+    }
+    assert!(server.runs(), "the server ended");
+    server.metrics_agree(&[("ws_connections_active", peers.len())]);
+}
+
+/// Every other call that may block is interrupted (signal(7)), from the first connection to the last. futex(2) is left
+/// out: with waiting it shares a number with waking, which is never interrupted.
+pub(crate) fn calls_that_are_interrupted(binary: &Binary) {
+    const BLOCKING: &str = "?epoll_wait,epoll_pwait,?poll,ppoll,accept4,rt_sigtimedwait";
+    let mut server = binary.serve(&["--ping-interval", "100ms"]);
+    let what = format!("{BLOCKING}:error=EINTR:when=1+2");
+    let Some(_injection) = Injection::start(Of::Process(server.pid()), &what) else { return };
+    let mut peers = Peer::connect_many(&server, HONEST);
+    for _ in 0..20 {
+        for peer in &mut peers {
+            peer.say(&Frame::text("interrupted"));
+            peer.expect_echo_among_pings(&Frame::text("interrupted"));
+        }
+    }
+    server.metrics_agree(&[("ws_connections_active", HONEST), ("ws_messages_received_total", 20 * HONEST)]);
+    server.signal(Signal::TERM);
+    for mut peer in peers {
+        peer.expect_close_among_pings(1001);
+    }
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+/// The limit on descriptors is lowered under a running server, and raised again.
+pub(crate) fn descriptors_taken_away(binary: &Binary) {
+    let (server, _) = serve(binary);
+    let mut peers = Peer::connect_many(&server, HONEST);
+    let pid = Pid::from_raw(server.pid().cast_signed());
+    let set =
+        |current, maximum| prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).expect("prlimit");
+    let before = rejected(&server, "descriptors");
+    let Rlimit { maximum, .. } = set(Some(5), Some(5));
+    let mut waiting = knock(&server);
+    wait::until("the log tells", || match &server.output()[1] {
+        log if log.contains("cannot accept") => Ok(()),
+        log => Err(log.clone()),
+    });
+    echo(&mut peers);
+    does_not_spin(&server);
+    set(maximum, maximum);
+    waiting.upgraded();
+    await_rejected(&server, "descriptors", before);
+    peers.push(waiting);
+    echo(&mut peers);
+}
+
+/// A cgroup that lets a server start no more threads.
+struct Threads(PathBuf);
+
+impl Threads {
+    /// Puts a server into a group of its own. `None`, and a line on stderr, where none can be made.
+    fn of(server: &Server) -> Option<Threads> {
+        let version_1 = Path::new("/sys/fs/cgroup/pids");
+        let root = if version_1.is_dir() { version_1 } else { Path::new("/sys/fs/cgroup") };
+        // Version 2 hands the controller down on request; version 1 has no such file.
+        let _ = fs::write(root.join("cgroup.subtree_control"), "+pids");
+        let group = Threads(root.join(format!("conformance-{}", server.pid())));
+        let made = fs::create_dir(&group.0)
+            .and_then(|()| fs::metadata(group.0.join("pids.max")))
+            .and_then(|_| fs::write(group.0.join("cgroup.procs"), server.pid().to_string()));
+        match made {
+            Ok(()) => Some(group),
+            Err(error) => skip(&format!("no cgroup for threads can be made: {error}")),
+        }
+    }
+
+    fn allow(&self, threads: &str) {
+        fs::write(self.0.join("pids.max"), threads).expect("pids.max");
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // What is still in it goes back first; it fails where the server has ended, and then there is no need.
+        let members = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        for member in members.lines() {
+            let _ = fs::write(self.0.with_file_name("cgroup.procs"), member);
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// No thread can be had: who needs one is told so, and nobody else notices.
+pub(crate) fn no_threads_left(binary: &Binary) {
+    let start = Instant::now();
+    let (server, _) = serve(binary);
+    let mut peers = Peer::connect_many(&server, HONEST);
+    let Some(threads) = Threads::of(&server) else { return };
+    threads.allow("1");
+    if server.ready_line.starts_with("stage1") {
+        for _ in 0..HONEST {
+            let response = knock(&server).plain_response();
+            assert_eq!(response.status, 503, "got: {response}");
+        }
+        assert_eq!(rejected(&server, "threads"), HONEST as f64, "connections rejected for want of a thread");
+        assert_eq!(server.get(server.addr, "/health").status, 200);
+        logs_once_a_second(&server, start);
+    } else {
+        peers.extend(Peer::connect_many(&server, HONEST));
+    }
+    echo(&mut peers);
+    does_not_spin(&server);
+    threads.allow("max");
+    peers.push(Peer::connect(&server));
+    echo(&mut peers);
+    server.metrics_agree(&[("ws_connections_active", peers.len())]);
+}
