@@ -125,10 +125,10 @@ impl Server {
     #[inline]
     fn echo(&mut self, fd: RawFd, len: usize) {
         let done = echo(&mut self.buffer[..len], self.max_message_len);
+        self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         if done.consumed < len {
             return self.feed(fd, done.answers, done.consumed..len);
         }
-        self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         let Some(slot) = self.slots.get_mut(fd) else { return };
         let answers = &self.buffer[done.answers];
         match send(slot.socket(), answers) {

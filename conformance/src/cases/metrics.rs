@@ -77,16 +77,20 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
         peer.expect_pong("ping");
         peer.say(&Frame::new(CONTINUATION, "ments"));
         peer.expect_echo(&Frame::text("fragments"));
+        let next = Frame::text("in pieces").masked();
+        peer.send_in_pieces([&[&Frame::text("whole").masked(), &next[..8]].concat()[..], &next[8..]]);
+        peer.expect_echo(&Frame::text("whole"));
+        peer.expect_echo(&Frame::text("in pieces"));
     }
-    let payload = 3 * (5 + 1000 + 9);
+    let payload = 3 * (5 + 1000 + 9 + 5 + 9);
     server.metrics_agree(&[
         ("ws_connections_accepted_total", 3),
         ("ws_connections_active", 3),
         ("ws_connections_rejected_total", 0),
         ("ws_connections_closed_total", 0),
         ("ws_handshake_seconds_count", 3),
-        ("ws_messages_received_total", 12),
-        ("ws_messages_sent_total", 12),
+        ("ws_messages_received_total", 18),
+        ("ws_messages_sent_total", 18),
         ("ws_received_bytes_total", payload),
         ("ws_sent_bytes_total", payload),
     ]);
@@ -95,7 +99,7 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
         ("ws_connections_accepted_total", 3),
         ("ws_connections_active", 0),
         ("ws_connections_closed_total", 3),
-        ("ws_messages_received_total", 12),
+        ("ws_messages_received_total", 18),
     ]);
 }
 
