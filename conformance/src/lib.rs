@@ -38,6 +38,7 @@ mod cases;
 mod frame;
 mod http;
 mod inject;
+pub mod link;
 mod list;
 mod metrics;
 mod process;

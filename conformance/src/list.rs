@@ -223,7 +223,10 @@ macro_rules! __resilience_cases {
                 descriptors_taken_away,
                 no_threads_left;
             faults:
-                peers_that_vanish;
+                peers_that_vanish,
+                drain_in_full_echo,
+                lossy_link,
+                peers_behind_a_dead_link;
             soak:
                 mixed_load;
         }

@@ -142,7 +142,7 @@ pub(crate) fn mixed_load(binary: &Binary) {
         });
         rounds(&server, &tally, &record, length, &stop);
     });
-    lasting.into_iter().for_each(traffic::leave);
+    lasting.into_iter().for_each(Peer::leave);
     server.metrics_agree(&[("ws_connections_active", 0)]);
     let summary = record.summary(&tally, length);
     println!("{} soaked for {:.1} minutes\n{summary}", server.ready_line, length.as_secs_f64() / 60.0);

@@ -67,6 +67,20 @@ impl Peer {
         }
     }
 
+    /// Closes with the closing handshake, as [`Peer::close`] does; a Ping may still be on its way.
+    #[track_caller]
+    pub fn leave(mut self) {
+        self.say(&Frame::close(1000, ""));
+        loop {
+            match self.hear() {
+                Heard::Frame(Frame { opcode: PING, .. }) => {}
+                Heard::Frame(Frame { opcode: CLOSE, .. }) => break,
+                other => self.fail("a Close", other),
+            }
+        }
+        self.expect_end();
+    }
+
     /// Sends a message and hears its echo.
     #[track_caller]
     pub fn expect_echoes(&mut self, message: &Frame) {

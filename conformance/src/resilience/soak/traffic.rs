@@ -2,9 +2,9 @@
 
 use super::Tally;
 use crate::cases::noise;
-use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING};
+use crate::frame::{BINARY, CONTINUATION, Frame};
 use crate::server::Server;
-use crate::wire::{Heard, Peer};
+use crate::wire::Peer;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Round<'_> {
             peers.iter_mut().enumerate().for_each(|(i, peer)| peer.say(of(i)));
             peers.iter_mut().enumerate().for_each(|(i, peer)| self.hear_echo(peer, of(i)));
         });
-        peers.into_iter().for_each(leave);
+        peers.into_iter().for_each(Peer::leave);
     }
 
     /// Messages at a steady rate, whatever became of those before on other connections.
@@ -98,7 +98,7 @@ impl Round<'_> {
         });
         for (mut peer, message) in peers.into_iter().zip(outstanding) {
             message.iter().for_each(|message| self.hear_echo(&mut peer, message));
-            leave(peer);
+            peer.leave();
         }
     }
 
@@ -110,7 +110,7 @@ impl Round<'_> {
             peer.say(&message);
             self.hear_echo(&mut peer, &message);
             match turn % 4 {
-                0 => leave(peer),
+                0 => peer.leave(),
                 1 => {
                     peer.finish();
                     peer.expect_end_at_last();
@@ -132,7 +132,7 @@ impl Round<'_> {
                 messages.iter().for_each(|message| self.hear_echo(peer, message));
             }
         });
-        peers.into_iter().for_each(leave);
+        peers.into_iter().for_each(Peer::leave);
     }
 
     /// Whole on a connection that stays, and in fragments on one that does not.
@@ -152,9 +152,9 @@ impl Round<'_> {
             }
             peer.say(&Frame::new(CONTINUATION, last));
             self.hear_echo(&mut peer, &message);
-            leave(peer);
+            peer.leave();
         });
-        leave(lasting);
+        lasting.leave();
     }
 
     /// Somebody looks at the figures.
@@ -170,17 +170,4 @@ impl Round<'_> {
 
 fn messages() -> Vec<Frame> {
     LENS.iter().map(|&len| Frame::new(BINARY, noise(len, len as u64))).collect()
-}
-
-/// Closes with the closing handshake, when all echoes have been heard: a Ping may still be on its way.
-pub(super) fn leave(mut peer: Peer) {
-    peer.say(&Frame::close(1000, ""));
-    loop {
-        match peer.hear() {
-            Heard::Frame(frame) if frame.opcode == PING => {}
-            Heard::Frame(frame) if frame.opcode == CLOSE => break,
-            other => peer.fail("a Close", other),
-        }
-    }
-    peer.expect_end();
 }
