@@ -4,6 +4,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
+/// Octets of output that the kernel takes for a connection beyond those on their way (tcp(7), `TCP_NOTSENT_LOWAT`).
+///
+/// Without it a peer that reads nothing makes the kernel hold what `net.ipv4.tcp_wmem` allows, 4 MiB as Linux comes,
+/// and a few hundred of them all that `net.ipv4.tcp_mem` does, for every socket of the machine.
+const UNSENT_LEN: u32 = 128 * 1024;
+
 /// A listener among others on the same address: the kernel spreads connections over them by a hash of addresses
 /// and ports (socket(7), `SO_REUSEPORT`).
 pub(crate) fn listener(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
@@ -11,6 +17,7 @@ pub(crate) fn listener(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener
     socket.set_reuse_port(true)?;
     // What it accepts inherits this.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_LEN)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(backlog)?;
@@ -46,4 +53,20 @@ pub(crate) fn explain(flag: &str, addr: SocketAddr, error: &io::Error) -> String
         _ => format!("see {flag}"),
     };
     format!("cannot listen on {addr}: {error}; {way_out}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+    use std::net::TcpStream;
+
+    #[test]
+    fn what_it_accepts_keeps_little_output_in_the_kernel() {
+        let listener = listener("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_LEN);
+    }
 }
