@@ -229,6 +229,8 @@ macro_rules! __resilience_cases {
                 peers_behind_a_dead_link;
             soak:
                 mixed_load;
+            stuck:
+                peers;
         }
     };
 }

@@ -84,6 +84,20 @@ impl Metrics {
         self.types.get(name).map(String::as_str)
     }
 
+    /// A series of a counter or a histogram that is lower than it was, or no longer there.
+    pub fn lost_since(&self, before: &Metrics) -> Option<String> {
+        let counts = |sample: &&Sample| {
+            let family = ["_bucket", "_count", "_sum"].iter().find_map(|part| sample.name.strip_suffix(part));
+            let kind = self.kind(&sample.name).or_else(|| self.kind(family?));
+            matches!(kind, Some("counter" | "histogram"))
+        };
+        before.samples.iter().filter(counts).find_map(|old| {
+            let new = self.samples.iter().find(|new| new.name == old.name && new.labels == old.labels);
+            let lost = new.is_none_or(|new| new.value < old.value);
+            lost.then(|| format!("{old:?}, then {new:?}"))
+        })
+    }
+
     /// What the server says of connections: accepted, active, closed.
     pub fn connections(&self) -> [f64; 3] {
         ["ws_connections_accepted_total", "ws_connections_active", "ws_connections_closed_total"]
@@ -136,6 +150,19 @@ mod tests {
         assert_eq!(metrics.sum_where("a", "reason", "z"), 0.0);
         assert_eq!(metrics.label_values("a", "reason"), ["x", "y"]);
         assert_eq!((metrics.kind("a"), metrics.kind("c")), (Some("counter"), None));
+    }
+
+    #[test]
+    fn a_counter_that_went_back_is_seen() {
+        let metrics = |text: &str| Metrics::parse(text).expect("well formed");
+        let before = metrics(TEXT);
+        assert_eq!(before.lost_since(&before), None);
+        assert_eq!(metrics(&TEXT.replace("b 7e3", "b 0")).lost_since(&before), None, "a gauge may");
+        for wrong in [TEXT.replace("2.5", "2.4"), TEXT.replace("reason=\"y\"", "reason=\"z\"")] {
+            assert!(metrics(&wrong).lost_since(&before).is_some(), "{wrong}");
+        }
+        let histogram = "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_sum 0.5\nh_count 2\n";
+        assert!(metrics(&histogram.replace("} 2", "} 1")).lost_since(&metrics(histogram)).is_some());
     }
 
     #[test]

@@ -2,9 +2,15 @@
 //!
 //! They run one after the other, and in a reduced size unless `RESILIENCE_FULL` is set.
 
+mod background;
+mod crowd;
 pub(crate) mod exhaustion;
 pub(crate) mod faults;
+mod honest;
+mod kernel;
+mod scrape;
 pub(crate) mod soak;
+pub(crate) mod stuck;
 
 use std::env;
 

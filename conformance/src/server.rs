@@ -102,17 +102,13 @@ impl Server {
     /// A plain request to an address, as a rule [`Server::addr`] or [`Server::admin`].
     #[track_caller]
     pub fn get(&self, addr: SocketAddr, path: &str) -> Response {
-        let mut peer = Peer::open(addr);
-        peer.send(&Request::new("GET", path).with("Connection", "close").octets());
-        peer.plain_response()
+        get(addr, path)
     }
 
     /// A scrape of the admin address.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
-        let response = self.get(self.admin, "/metrics");
-        assert_eq!(response.status, 200, "status of /metrics on the admin address");
-        Metrics::parse(&response.body).unwrap_or_else(|mistake| panic!("in the metrics: {mistake}"))
+        scrape(self.admin)
     }
 
     /// Scrapes until each of these sums is what it should be.
@@ -143,6 +139,21 @@ impl Server {
     pub fn runs(&mut self) -> bool {
         self.process.child.try_wait().expect("wait for a child").is_none()
     }
+}
+
+#[track_caller]
+fn get(addr: SocketAddr, path: &str) -> Response {
+    let mut peer = Peer::open(addr);
+    peer.send(&Request::new("GET", path).with("Connection", "close").octets());
+    peer.plain_response()
+}
+
+/// A scrape of an admin address.
+#[track_caller]
+pub(crate) fn scrape(admin: SocketAddr) -> Metrics {
+    let response = get(admin, "/metrics");
+    assert_eq!(response.status, 200, "status of /metrics on the admin address");
+    Metrics::parse(&response.body).unwrap_or_else(|mistake| panic!("in the metrics: {mistake}"))
 }
 
 /// A child process whose output is collected, and that does not outlive its test.

@@ -1,0 +1,61 @@
+//! Threads that go on beside a case.
+
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+
+/// A thread that goes on until it is told to stop, or dropped.
+pub(super) struct Background<T> {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<T>>,
+}
+
+impl<T: Send + 'static> Background<T> {
+    /// Starts it. `work` looks at the flag now and then, and ends once that is set.
+    pub fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Background<T> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        Background { stop, thread: Some(thread::spawn(move || work(&flag))) }
+    }
+
+    /// The same with a descriptor table of its own, so that no limit holds for its sockets and others' together.
+    ///
+    /// What the process has open then stays open in this table, too, until the thread ends.
+    pub fn start_apart(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Background<T> {
+        Background::start(|stop| {
+            // SAFETY: `work` makes its sockets after this and keeps them; those it gets from others it does not use.
+            unsafe { unshare_unsafe(UnshareFlags::FILES) }.expect("a descriptor table of its own");
+            work(stop)
+        })
+    }
+
+    /// Tells it to stop, and returns what it comes to.
+    ///
+    /// # Panics
+    /// If the thread did.
+    pub fn stop(self) -> T {
+        self.stop.store(true, Relaxed);
+        self.join()
+    }
+
+    /// Returns what it comes to when it ends by itself.
+    ///
+    /// # Panics
+    /// If the thread did.
+    pub fn join(mut self) -> T {
+        let thread = self.thread.take().expect("only taken here and in drop");
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<T> Drop for Background<T> {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // The case has failed already, and this thread has told of itself.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Peers that are slow or stuck in every way, by the thousand, while others want to be served.
+
+use super::background::Background;
+use super::crowd::{Crowd, Ends};
+use super::honest::Honest;
+use super::kernel::unsent_bytes;
+use super::scrape::scraper;
+use super::sized;
+use crate::cases::leaks::raise_nofile;
+use crate::frame::{BINARY, Frame};
+use crate::http::Request;
+use crate::process::{descriptors, resident_bytes};
+use crate::server::{Binary, Server};
+use crate::wait::{self, AT_ONCE};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// The message that is begun, and how much of it is sent.
+const MESSAGE_LEN: u64 = 1 << 20;
+const BEGUN_LEN: usize = 512 << 10;
+
+/// How a peer is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It sends an octet of its request a second.
+    Handshake,
+    /// It stopped within a frame's header.
+    Header,
+    /// It stopped in the middle of a message.
+    Message,
+    /// It never reads its echoes, and sent until its kernel took no more.
+    Reader,
+}
+
+const KINDS: [Kind; 4] = [Kind::Handshake, Kind::Header, Kind::Message, Kind::Reader];
+
+/// Peers that are stuck in the same way, on a thread of their own until the server has ended them all.
+struct Stuck {
+    thread: Background<Ends>,
+    established: mpsc::Receiver<()>,
+}
+
+impl Stuck {
+    fn start(kind: Kind, addr: SocketAddr, count: usize, limit: Duration) -> Stuck {
+        let (tell, established) = mpsc::channel();
+        let thread = Background::start_apart(move |stop| {
+            let mut crowd = Crowd::connect_lean(addr, count);
+            if kind != Kind::Handshake {
+                crowd = crowd.upgraded();
+            }
+            let mut drip = vec![];
+            match kind {
+                Kind::Handshake => drip = Request::handshake("/echo").octets(),
+                Kind::Header => crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN)[..5]),
+                Kind::Message => {
+                    crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN));
+                    crowd.send(&vec![0; BEGUN_LEN]);
+                }
+                Kind::Reader => {
+                    crowd.send_until_full(&Frame::new(BINARY, [0; 1024]).masked().repeat(64));
+                }
+            }
+            // Where nobody waits for it, the case has failed.
+            let _ = tell.send(());
+            crowd.await_ends(&drip, limit, stop)
+        });
+        Stuck { thread, established }
+    }
+}
+
+/// The sizes of a siege.
+#[derive(Clone, Copy)]
+struct Siege {
+    /// Peers of each kind.
+    each: usize,
+    honest: usize,
+    /// Messages a second of all honest clients together.
+    rate: u32,
+    /// For how long honest clients are watched, before and during.
+    window: Duration,
+    /// Time for a handshake, and for silence.
+    timeout: Duration,
+}
+
+impl Siege {
+    fn new() -> Siege {
+        Siege {
+            each: sized(200, 5_000),
+            honest: sized(50, 1_000),
+            rate: sized(1_000, 5_000) as u32,
+            window: Duration::from_secs(sized(1, 10) as u64),
+            timeout: Duration::from_secs(sized(4, 45) as u64),
+        }
+    }
+
+    /// A server with so much budget, and the siege that it is to stand: of each kind as many as it holds, since where it
+    /// needs a thread each, the machine may not have as many.
+    fn serve(mut self, binary: &Binary, budget: usize) -> (Server, Siege) {
+        let timeout = format!("{}s", self.timeout.as_secs());
+        let max = (self.each * KINDS.len() + self.honest) * 11 / 10;
+        let [max, budget] = [max, budget].map(|number| number.to_string());
+        let server = binary.serve(
+            &[
+                &["--handshake-timeout", &timeout, "--idle-timeout", &timeout][..],
+                &["--max-connections", &max, "--buffer-budget", &budget],
+            ]
+            .concat(),
+        );
+        let limit = server.metrics().sum("ws_connections_limit") as usize;
+        // A twentieth is for what else the machine does meanwhile.
+        self.each = self.each.min((limit - limit / 20 - self.honest) / KINDS.len());
+        (server, self)
+    }
+
+    /// What the server's memory may be: what it was, the budget, and so much a connection.
+    fn memory_bound(&self, server: &Server, before: u64) -> u64 {
+        let budget = server.metrics().sum("ws_buffer_budget_bytes") as u64;
+        before + budget + (self.each * KINDS.len()) as u64 * connection_bytes(server) + SLACK_BYTES
+    }
+
+    /// After a timeout is over: what a loop takes to look, and a server to give up telling a peer that does not read.
+    fn allowance(&self) -> Duration {
+        self.timeout / 8 + Duration::from_secs(2) + AT_ONCE
+    }
+}
+
+/// Memory that a connection may cost beside what the budget bounds, by the stage: a stack, and a read buffer of 4 KiB;
+/// a task, or an entry in a table, and the same buffer; nothing that is not charged, or free of charge up to 4 KiB.
+fn connection_bytes(server: &Server) -> u64 {
+    match &server.ready_line[..6] {
+        "stage1" => (64 + 16 + 4) << 10,
+        "stage2" | "stage3" => (4 + 4 + 4) << 10,
+        _ => (4 + 1) << 10,
+    }
+}
+
+/// Memory that no connection accounts for: the allocator's, and that of a scrape.
+const SLACK_BYTES: u64 = 16 << 20;
+
+/// Output that the kernel may hold for a connection whose peer takes none: 128 KiB, and what is on its way.
+const UNSENT_BYTES: u64 = 512 << 10;
+
+/// How much slower an honest client may be served while others are stuck.
+const SLOWER: u32 = 5;
+
+/// Peers stuck in every way, all at once: honest clients hardly notice, memory is bounded, and after their time the
+/// stuck ones are gone, and nobody else.
+pub(crate) fn peers(binary: &Binary) {
+    raise_nofile();
+    let siege = Siege::new();
+    let (server, siege) = siege.serve(binary, siege.each * MESSAGE_LEN as usize * 3 / 2);
+    let Siege { each, honest: honest_count, window, .. } = siege;
+    let scrapes = scraper(server.admin, |_| {});
+    let honest = Honest::start(server.addr, honest_count, siege.rate);
+    server.metrics_agree(&[("ws_connections_active", honest_count)]);
+    let quiet = honest.latencies(window);
+    let (rss_before, fds_before) = (resident_bytes(server.pid()), descriptors(server.pid()));
+
+    let start = Instant::now();
+    let stuck = KINDS.map(|kind| Stuck::start(kind, server.addr, each, siege.timeout + siege.allowance()));
+    for Stuck { established, .. } in &stuck {
+        established.recv().expect("stuck as it should be");
+    }
+    let (onset, onset_time) = (honest.latencies_since(start), start.elapsed());
+    let besieged = honest.latencies(window);
+    let rss_during = resident_bytes(server.pid());
+    let unsent = unsent_bytes(server.addr).into_iter().max().expect("a socket");
+    // All were stuck until here, or this was no siege.
+    server.metrics_agree(&[
+        ("ws_connections_active", honest_count + 3 * each),
+        ("ws_connections_rejected_total", 0),
+    ]);
+
+    let ends = stuck.map(|Stuck { thread, .. }| thread.join());
+    let gone_time = start.elapsed();
+    is_over(&server, siege, fds_before);
+    let after = honest.latencies(window);
+    let rss_after = resident_bytes(server.pid());
+    let (scrapes, _) = (scrapes.stop(), honest.stop());
+    println!(
+        "stuck::peers on {}: 4 x {each} stuck, {honest_count} honest; latency quiet {quiet}; onset of {onset_time:.1?} \
+         {onset}; besieged {besieged}; after {after}; RSS {} MB, {} MB, {} MB; at most {unsent} octets unsent in the kernel; \
+         all gone after {gone_time:.1?}; slowest of {} scrapes {:.1?}",
+        &server.ready_line[..6],
+        rss_before >> 20,
+        rss_during >> 20,
+        rss_after >> 20,
+        scrapes.count,
+        scrapes.slowest,
+    );
+    ends_are_right(&ends);
+    let bound = siege.memory_bound(&server, rss_before);
+    assert!(rss_during <= bound, "expected: at most {bound} octets of memory; got: {rss_during}");
+    assert!(unsent <= UNSENT_BYTES, "expected: at most {UNSENT_BYTES} octets unsent a socket; got: {unsent}");
+    // A thread or a task each is what stages 1 and 2 are about.
+    if server.ready_line.starts_with("stage3") || server.ready_line.starts_with("stage4") {
+        let (quiet, besieged) = (quiet.p99(), besieged.p99());
+        assert!(
+            besieged <= quiet * SLOWER,
+            "expected: a p99 of at most {SLOWER} times {quiet:?}; got: {besieged:?}"
+        );
+    }
+}
+
+/// The stuck ones are counted under their reasons, and nothing of them is left; the honest ones are all there.
+fn is_over(server: &Server, siege: Siege, fds_before: usize) {
+    let metrics = server.metrics_agree(&[("ws_connections_active", siege.honest)]);
+    let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
+    let late = metrics.sum_where("ws_connections_rejected_total", "reason", "handshake_timeout");
+    let expected = ((3 * siege.each) as f64, siege.each as f64);
+    assert_eq!((idle, late), expected, "closed as idle, and handshakes that were late; got:\n{metrics}");
+    wait::until("no descriptor is left over", || match descriptors(server.pid()) {
+        left if left > fds_before => Err(format!("{left}, {fds_before} before")),
+        _ => Ok(()),
+    });
+    wait::until("the kernel holds no output for those that are gone", || {
+        match unsent_bytes(server.addr).iter().sum() {
+            0..UNSENT_BYTES => Ok(()),
+            left => Err(format!("{left} octets")),
+        }
+    });
+}
+
+/// Whoever could hear it was told to go (1001).
+fn ends_are_right([handshake, header, message, _]: &[Ends; 4]) {
+    for (ends, code) in [(handshake, 0), (header, 1001), (message, 1001)] {
+        let expected = BTreeMap::from([(code, ends.count)]);
+        assert_eq!(ends.closes, expected, "codes of the Close frames that stuck peers hear (0: none)");
+    }
+}
