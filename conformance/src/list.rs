@@ -231,6 +231,9 @@ macro_rules! __resilience_cases {
                 mixed_load;
             stuck:
                 peers;
+            storms:
+                connects,
+                bursts;
         }
     };
 }

@@ -10,6 +10,7 @@ mod honest;
 mod kernel;
 mod scrape;
 pub(crate) mod soak;
+pub(crate) mod storms;
 pub(crate) mod stuck;
 
 use std::env;

@@ -17,7 +17,7 @@ fn connections_a_round() -> usize {
 }
 
 /// What a connection that was not let go would show in.
-type Held = [(&'static str, usize); 6];
+pub(crate) type Held = [(&'static str, usize); 6];
 
 fn held(server: &Server) -> Held {
     let metrics = server.metrics();
@@ -91,7 +91,7 @@ pub(crate) fn refused_connections(binary: &Binary) {
 }
 
 /// What is held once it no longer changes: threads may still be on their way out.
-fn settled(server: &Server) -> Held {
+pub(crate) fn settled(server: &Server) -> Held {
     let mut last = held(server);
     wait::until("what is held stays the same", || {
         let now = held(server);
@@ -104,7 +104,7 @@ fn settled(server: &Server) -> Held {
 
 /// Waits until no more is held than before. Less may be: another scrape may have been on its way out then.
 #[track_caller]
-fn is_back(server: &Server, before: &Held) {
+pub(crate) fn is_back(server: &Server, before: &Held) {
     wait::until(&format!("no more than {before:?}"), || {
         let now = held(server);
         let back = now.iter().zip(before).all(|((_, now), (_, before))| now <= before);
