@@ -22,12 +22,14 @@ pub mod table;
 pub mod websocket;
 
 mod admin;
+mod leave;
 mod listen;
 mod process;
 mod server;
 mod shard;
 mod signals;
 
+pub use leave::leave;
 pub use process::return_freed_memory;
 pub use server::{Bound, Stage};
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};

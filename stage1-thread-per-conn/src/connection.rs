@@ -7,7 +7,7 @@ use common::frame::CloseCode;
 use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
-use common::{Answer, websocket};
+use common::{Answer, leave, websocket};
 use std::io::{ErrorKind, Read, Write};
 use std::mem;
 use std::net::{Shutdown, TcpStream};
@@ -141,9 +141,11 @@ fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End)
         None => reason == Closed::Normal,
     };
     server.shard.closed(reason);
+    // What tungstenite holds goes first.
+    let mut socket = websocket.into_inner();
+    leave(socket.stream(), if told { Closed::Normal } else { reason });
     if told {
-        // What tungstenite holds goes first.
-        linger(server, &mut websocket.into_inner());
+        linger(server, &mut socket);
     }
 }
 

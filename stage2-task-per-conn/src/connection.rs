@@ -8,7 +8,7 @@ use common::frame::CloseCode;
 use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
-use common::{Answer, websocket};
+use common::{Answer, leave, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
@@ -231,8 +231,10 @@ async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason,
         None => reason == Closed::Normal,
     };
     server.shard.closed(reason);
+    let stream = websocket.into_inner().into_stream();
+    leave(&stream, if told { Closed::Normal } else { reason });
     if told {
-        linger(server, websocket.into_inner().into_stream()).await;
+        linger(server, stream).await;
     }
 }
 

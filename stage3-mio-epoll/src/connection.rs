@@ -6,7 +6,7 @@ use common::frame::CloseCode;
 use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
-use common::{Answer, websocket};
+use common::{Answer, leave, websocket};
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
@@ -222,6 +222,7 @@ impl Server {
     /// The connection is gone, in whichever phase it was.
     pub fn gone(&mut self, key: usize, reason: Closed) {
         let connection = self.connections.remove(key);
+        leave(connection.socket.stream(), reason);
         if let State::Open { last, .. } = connection.state {
             self.shard.closed(last.unwrap_or(reason));
         }

@@ -4,11 +4,11 @@ use crate::echo::echo;
 use crate::partial::{End, Output, Partial};
 use crate::server::Server;
 use crate::slot::{Phase, Slot};
-use common::Answer;
 use common::budget::Hold;
 use common::frame::{CloseCode, Opcode};
 use common::heartbeat::Beat;
 use common::metrics::Closed;
+use common::{Answer, leave};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use std::ops::Range;
@@ -276,6 +276,9 @@ impl Server {
             (Some(Phase::Busy), Some(Last::Close(reason))) => self.shard.closed(reason),
             (Some(Phase::Open | Phase::Busy), _) => self.shard.closed(reason),
             _ => {}
+        }
+        if let Some(slot) = self.slots.get_mut(fd) {
+            leave(slot.socket(), reason);
         }
         self.slots.remove(fd);
     }

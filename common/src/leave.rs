@@ -1,0 +1,47 @@
+//! What becomes of output that a peer has not taken when its connection is closed.
+//!
+//! close(2) leaves it to the kernel, which keeps it, and the socket, until the peer makes room; and a peer that answers
+//! the kernel's probes without making any can draw that out for ever (RFC 9293, section 3.8.6.1).
+
+use crate::metrics::Closed;
+use rustix::net::sockopt;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// How long a peer may take nothing of what was left to the kernel.
+const UNTAKEN: Duration = Duration::from_secs(30);
+
+/// To be called before a socket is closed, with the reason for which a peer was given up untold, if it was: for its silence
+/// or for what it made the server hold, it is reset (socket(7), `SO_LINGER`). Any other gets what was sent, as long as it
+/// takes some of it now and then (tcp(7), `TCP_USER_TIMEOUT`).
+pub fn leave(socket: impl AsFd, reason: Closed) {
+    // These fail where the connection is no more, which is as good.
+    let _ = match reason {
+        Closed::Idle | Closed::Overload => sockopt::set_socket_linger(socket, Some(Duration::ZERO)),
+        _ => sockopt::set_tcp_user_timeout(socket, UNTAKEN.as_millis() as u32),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    /// Closes a connection with output that the peer has not taken; returns how it ends for the peer.
+    fn end(reason: Closed) -> std::io::Result<usize> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b"taken late").unwrap();
+        leave(&server, reason);
+        drop(server);
+        peer.read_to_end(&mut vec![])
+    }
+
+    #[test]
+    fn who_is_given_up_is_reset_and_others_get_what_was_sent() {
+        assert_eq!(end(Closed::Idle).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(end(Closed::Eof).unwrap(), b"taken late".len());
+    }
+}
