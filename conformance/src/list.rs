@@ -230,7 +230,8 @@ macro_rules! __resilience_cases {
             soak:
                 mixed_load;
             stuck:
-                peers;
+                peers,
+                small_budget;
             storms:
                 connects,
                 bursts;

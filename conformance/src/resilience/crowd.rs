@@ -136,12 +136,16 @@ impl Crowd {
         self
     }
 
-    /// Sends the same octets on all.
+    /// Sends the same octets on all. A connection that has ended takes none; the end will tell.
     pub fn send(&mut self, octets: &[u8]) {
         let mut sent = vec![0; self.members.len()];
         self.each("takes octets", |number, member| {
             while sent[number] < octets.len() {
-                sent[number] += member.write(&octets[sent[number]..])?;
+                match member.write(&octets[sent[number]..]) {
+                    Ok(len) => sent[number] += len,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
+                    Err(_) => break,
+                }
             }
             Ok(())
         });
@@ -152,7 +156,6 @@ impl Crowd {
         let mut sent = vec![(0, Instant::now()); self.members.len()];
         self.each("is full at last", |number, member| {
             let (at, last) = &mut sent[number];
-            // A connection that has ended takes nothing more, either; the end will tell.
             while let Ok(len @ 1..) = member.write(&octets[*at..]) {
                 (*at, *last) = ((*at + len) % octets.len(), Instant::now());
             }

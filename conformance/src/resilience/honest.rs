@@ -62,10 +62,10 @@ impl Honest {
             if log.settled < end {
                 return Err(format!("none for {:?}", log.settled.elapsed()));
             }
-            let window = log.echoes.iter().filter(|(due, _)| (start..end).contains(due));
-            let mut latencies: Vec<Duration> = window.map(|&(_, latency)| latency).collect();
-            latencies.sort_unstable();
-            Ok(Latencies(latencies))
+            let mut window = log.echoes.clone();
+            window.retain(|(due, _)| (start..end).contains(due));
+            window.sort_unstable();
+            Ok(Latencies::of(window.into_iter().map(|(_, latency)| latency).collect()))
         })
     }
 
@@ -75,25 +75,40 @@ impl Honest {
     }
 }
 
-/// Latencies in order.
-pub(super) struct Latencies(Vec<Duration>);
+/// Latencies of one time or another.
+pub(super) struct Latencies {
+    sorted: Vec<Duration>,
+    /// The median of the p99s of ten parts of that time: it tells of what goes on all the time, and not of what else
+    /// the machine does for a moment.
+    pub lasting_p99: Duration,
+}
 
 impl Latencies {
-    /// What one in a hundred exceeds.
-    pub fn p99(&self) -> Duration {
-        self.quantile(0.99)
+    /// Of these, in the order of time.
+    fn of(mut latencies: Vec<Duration>) -> Latencies {
+        let part_len = latencies.len().div_ceil(10).max(1);
+        let parts = latencies.chunks_mut(part_len);
+        let p99s = parts.map(|part| {
+            part.sort_unstable();
+            quantile(part, 0.99)
+        });
+        let mut p99s: Vec<Duration> = p99s.collect();
+        p99s.sort_unstable();
+        latencies.sort_unstable();
+        Latencies { sorted: latencies, lasting_p99: quantile(&p99s, 0.5) }
     }
+}
 
-    fn quantile(&self, quantile: f64) -> Duration {
-        let rank = (self.0.len() as f64 * quantile) as usize;
-        self.0[rank.min(self.0.len() - 1)]
-    }
+fn quantile(sorted: &[Duration], quantile: f64) -> Duration {
+    let rank = (sorted.len() as f64 * quantile) as usize;
+    *sorted.get(rank).or(sorted.last()).expect("some messages")
 }
 
 impl fmt::Display for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|q| self.quantile(q).as_secs_f64() * 1e3);
-        write!(f, "p50 {p50:.2} p99 {p99:.2} max {max:.2} ms of {}", self.0.len())
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|q| quantile(&self.sorted, q).as_secs_f64() * 1e3);
+        let lasting = self.lasting_p99.as_secs_f64() * 1e3;
+        write!(f, "p50 {p50:.1} p99 {p99:.1} (lasting {lasting:.1}) max {max:.1} ms of {}", self.sorted.len())
     }
 }
 
