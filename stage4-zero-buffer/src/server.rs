@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const BUFFER_LEN: usize = 64 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
+/// Connections in the middle of something at once, after which the heap is worth being looked through for what is free.
+const MANY_BUSY: usize = 256;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
@@ -171,7 +173,11 @@ impl Server {
         }
         // What a storm needed is not kept for the calm after it.
         if self.busy.is_empty() {
+            let many = self.busy.capacity() >= MANY_BUSY;
             self.busy.shrink_to_fit();
+            if many {
+                common::return_freed_memory();
+            }
         }
         if self.handshakes.is_empty() {
             self.handshakes.shrink_to_fit();
