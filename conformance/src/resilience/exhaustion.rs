@@ -8,7 +8,7 @@ use crate::process::cpu_s;
 use crate::server::{Binary, Server};
 use crate::wait;
 use crate::wire::Peer;
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -165,10 +165,11 @@ pub(crate) fn descriptors_taken_away(binary: &Binary) {
     let (server, _) = serve(binary);
     let mut peers = Peer::connect_many(&server, HONEST);
     let pid = Pid::from_raw(server.pid().cast_signed());
-    let set =
-        |current, maximum| prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).expect("prlimit");
+    // The hard limit stays, as not everybody may raise it again.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let set = |current| prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).expect("prlimit");
     let before = rejected(&server, "descriptors");
-    let Rlimit { maximum, .. } = set(Some(5), Some(5));
+    set(Some(5));
     let mut waiting = knock(&server);
     wait::until("the log tells", || match &server.output()[1] {
         log if log.contains("cannot accept") => Ok(()),
@@ -176,7 +177,7 @@ pub(crate) fn descriptors_taken_away(binary: &Binary) {
     });
     echo(&mut peers);
     does_not_spin(&server);
-    set(maximum, maximum);
+    set(maximum);
     waiting.upgraded();
     await_rejected(&server, "descriptors", before);
     peers.push(waiting);
