@@ -1,14 +1,13 @@
 //! `/health` and `/metrics` on an address of their own, from a thread of their own, so that they answer in the
 //! middle of a connection storm.
 
-use crate::config::LINGER;
 use crate::http::{Page, Status};
 use crate::metrics::Metrics;
 use crate::shard::{ACCEPT_PAUSE, PROMETHEUS, health, warn_once_a_second};
 use crate::shutdown::Shutdown;
 use http_body_util::Full;
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,11 +19,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Connections held at a time, and so requests.
 const MAX_CONNECTIONS: usize = 64;
@@ -87,33 +85,14 @@ async fn serve(listener: TcpListener, metrics: Arc<Metrics>, shutdown: Shutdown)
     }
 }
 
-/// Answers the requests of a connection. Their content is never read: a connection ends behind a request that has some.
+/// Answers the requests of a connection. It ends behind one with content, which is not waited for.
 async fn answer(stream: TcpStream, metrics: Arc<Metrics>, shutdown: Shutdown) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let mut response = respond(&request, &metrics, &shutdown);
-        if !request.body().is_end_stream() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        ready(Ok::<_, Infallible>(response))
-    });
+    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&request, &metrics, &shutdown))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);
-    match http.serve_connection(TokioIo::new(stream), service).without_shutdown().await {
-        Ok(parts) => linger(parts.io.into_inner()).await,
-        Err(error) => tracing::debug!("admin: {error}"),
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!("admin: {error}");
     }
-}
-
-/// Closes TCP when the peer has read all: a close(2) with input unread sends a reset, which may overtake what was sent
-/// before it (RFC 9293, section 3.6.1).
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let mut piece = [0; 1024];
-    let discard = async { while stream.read(&mut piece).await.is_ok_and(|len| len > 0) {} };
-    // Whether the peer has closed or its time is over: the connection ends here.
-    let _ = timeout(LINGER, discard).await;
 }
 
 fn respond(request: &Request<Incoming>, metrics: &Metrics, shutdown: &Shutdown) -> Response<Full<Bytes>> {

@@ -226,10 +226,10 @@ pub(crate) fn pages_with_content(binary: &Binary) {
 pub(super) fn endless(server: &Server, addr: SocketAddr, request: &Request, status: u16) {
     let before = resident_bytes(server.pid());
     let mut peer = Peer::open(addr);
-    peer.send(&request.clone().with("Content-Length", "1000000000000").octets());
-    let (asked, content) = (Instant::now(), vec![b'x'; 64 << 10]);
+    let head = request.clone().with("Content-Length", "1000000000000").octets();
+    let (asked, content) = (Instant::now(), vec![b'x'; 256 << 10]);
     // It fails only where the server has closed already.
-    let _ = peer.try_send(&content);
+    let _ = peer.try_send(&[head, content.clone()].concat());
     let response = peer.plain_response();
     assert_eq!(response.status, status, "got: {response}");
     assert!(asked.elapsed() < AT_ONCE, "answered after {:?}", asked.elapsed());
