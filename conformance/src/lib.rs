@@ -35,6 +35,7 @@
 use std::sync::{Mutex, PoisonError};
 
 mod cases;
+mod cgroup;
 mod frame;
 mod http;
 mod inject;

@@ -221,7 +221,8 @@ macro_rules! __resilience_cases {
                 connections_that_cannot_be_watched,
                 calls_that_are_interrupted,
                 descriptors_taken_away,
-                no_threads_left;
+                no_threads_left,
+                no_memory_left;
             faults:
                 peers_that_vanish,
                 drain_in_full_echo,

@@ -1,5 +1,6 @@
 //! A server's process: started on ports of its own, watched, stopped, and killed if a test fails.
 
+use crate::cgroup::Group;
 use crate::http::{Request, Response};
 use crate::metrics::Metrics;
 use crate::wait;
@@ -24,13 +25,15 @@ pub(crate) struct Setup<'a> {
     pub env: &'a [(&'a str, &'a str)],
     /// The limit on descriptors, soft and hard.
     pub nofile: Option<u32>,
+    /// The control group that it is in.
+    pub group: Option<&'a Group>,
     /// Whether it chooses its ports itself, where the flags do not.
     pub own_ports: bool,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { flags: &[], env: &[], nofile: None, own_ports: true }
+        Setup { flags: &[], env: &[], nofile: None, group: None, own_ports: true }
     }
 }
 
@@ -166,11 +169,14 @@ struct Process {
 
 impl Process {
     fn start(binary: &Binary, setup: Setup<'_>) -> Process {
-        let mut command = match setup.nofile {
-            None => Command::new(binary.0),
-            Some(limit) => {
+        let mut command = match (setup.nofile, setup.group) {
+            (None, None) => Command::new(binary.0),
+            (limit, group) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string(), binary.0]);
+                let script = r#"[ -z "$0" ] || ulimit -n "$0"; echo $$ >"$1"; shift; exec "$@""#;
+                shell.args(["-ec", script]).arg(limit.map_or(String::new(), |limit| limit.to_string()));
+                shell.arg(group.map_or("/dev/null".into(), |group| group.path().join("cgroup.procs")));
+                shell.arg(binary.0);
                 shell
             }
         };

@@ -1,16 +1,16 @@
 //! The machine has no more of something, or a system call fails: it is counted and told, those who are in are served, and
 //! when the cause is gone so is the effect.
 
-use crate::frame::Frame;
+use super::sized;
+use crate::cgroup::Group;
+use crate::frame::{BINARY, Frame};
 use crate::http::Request;
-use crate::inject::{Injection, Of, shard_thread, skip};
+use crate::inject::{Injection, Of, shard_thread};
 use crate::process::cpu_s;
-use crate::server::{Binary, Server};
+use crate::server::{Binary, Server, Setup};
 use crate::wait;
 use crate::wire::Peer;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -184,49 +184,14 @@ pub(crate) fn descriptors_taken_away(binary: &Binary) {
     echo(&mut peers);
 }
 
-/// A cgroup that lets a server start no more threads.
-struct Threads(PathBuf);
-
-impl Threads {
-    /// Puts a server into a group of its own. `None`, and a line on stderr, where none can be made.
-    fn of(server: &Server) -> Option<Threads> {
-        let version_1 = Path::new("/sys/fs/cgroup/pids");
-        let root = if version_1.is_dir() { version_1 } else { Path::new("/sys/fs/cgroup") };
-        // Version 2 hands the controller down on request; version 1 has no such file.
-        let _ = fs::write(root.join("cgroup.subtree_control"), "+pids");
-        let group = Threads(root.join(format!("conformance-{}", server.pid())));
-        let made = fs::create_dir(&group.0)
-            .and_then(|()| fs::metadata(group.0.join("pids.max")))
-            .and_then(|_| fs::write(group.0.join("cgroup.procs"), server.pid().to_string()));
-        match made {
-            Ok(()) => Some(group),
-            Err(error) => skip(&format!("no cgroup for threads can be made: {error}")),
-        }
-    }
-
-    fn allow(&self, threads: &str) {
-        fs::write(self.0.join("pids.max"), threads).expect("pids.max");
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        // What is still in it goes back first; it fails where the server has ended, and then there is no need.
-        let members = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        for member in members.lines() {
-            let _ = fs::write(self.0.with_file_name("cgroup.procs"), member);
-        }
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 /// No thread can be had: who needs one is told so, and nobody else notices.
 pub(crate) fn no_threads_left(binary: &Binary) {
     let start = Instant::now();
-    let (server, _) = serve(binary);
+    let Some(group) = Group::new("pids") else { return };
+    let server =
+        binary.serve_with(Setup { flags: &["--shards", "1"], group: Some(&group), ..Setup::default() });
     let mut peers = Peer::connect_many(&server, HONEST);
-    let Some(threads) = Threads::of(&server) else { return };
-    threads.allow("1");
+    group.limit(&["pids.max"], "1");
     if server.ready_line.starts_with("stage1") {
         for _ in 0..HONEST {
             let response = knock(&server).plain_response();
@@ -240,8 +205,35 @@ pub(crate) fn no_threads_left(binary: &Binary) {
     }
     echo(&mut peers);
     does_not_spin(&server);
-    threads.allow("max");
+    group.limit(&["pids.max"], "max");
     peers.push(Peer::connect(&server));
     echo(&mut peers);
     server.metrics_agree(&[("ws_connections_active", peers.len())]);
+}
+
+/// Peers send more than there is memory for. Where a process wants more than it may have, the kernel kills it; what keeps
+/// a server away from there is `--buffer-budget`, by default a share of what its group may have.
+pub(crate) fn no_memory_left(binary: &Binary) {
+    const LIMIT: usize = 256 << 20;
+    const UNFINISHED: usize = 8 << 20;
+    let Some(group) = Group::new("memory") else { return };
+    group.limit(&["memory.max", "memory.limit_in_bytes"], &LIMIT.to_string());
+    let mut server = binary.serve_with(Setup { group: Some(&group), ..Setup::default() });
+    let mut honest = Peer::connect_many(&server, HONEST);
+    let unfinished = Frame::new(BINARY, vec![7; UNFINISHED]).more().masked();
+    let mut greedy = Peer::connect_many(&server, sized(2, 8) * LIMIT / UNFINISHED);
+    for peer in &mut greedy {
+        // It fails where the server has hung up already.
+        let _ = peer.try_send(&unfinished);
+    }
+    assert!(server.runs(), "the server was killed");
+    echo(&mut honest);
+    let metrics = server.metrics();
+    let overload = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+    assert!(overload > 0.0, "connections closed as overload; got:\n{metrics}");
+    greedy.into_iter().for_each(Peer::reset);
+    server.metrics_agree(&[("ws_connections_active", HONEST), ("ws_buffered_bytes", 0)]);
+    let mut next = Peer::connect(&server);
+    next.expect_echoes(&Frame::new(BINARY, vec![7; UNFINISHED]));
+    echo(&mut honest);
 }
