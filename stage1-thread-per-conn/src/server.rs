@@ -94,7 +94,13 @@ impl Server {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(REFUSAL_PATIENCE))?;
         let mut head = [0; common::config::MAX_HEAD_LEN];
-        let len = stream.read(&mut head)?;
+        let len = loop {
+            match stream.read(&mut head) {
+                // With a timeout set it is not restarted (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         stream.write_all(&self.shard.turn_away(&head[..len], Rejected::Threads))
     }
 

@@ -190,9 +190,12 @@ pub(crate) fn no_threads_left(binary: &Binary) {
     let Some(group) = Group::new("pids") else { return };
     let server =
         binary.serve_with(Setup { flags: &["--shards", "1"], group: Some(&group), ..Setup::default() });
+    let shard = shard_thread(&server);
     let mut peers = Peer::connect_many(&server, HONEST);
     group.limit(&["pids.max"], "1");
     if server.ready_line.starts_with("stage1") {
+        // The only reads that block: they are interrupted as well, where that can be had.
+        let _interrupted = Injection::start(Of::Thread(shard), "recvfrom:error=EINTR:when=1+2");
         for _ in 0..HONEST {
             let response = knock(&server).plain_response();
             assert_eq!(response.status, 503, "got: {response}");
