@@ -305,8 +305,8 @@ fn send(socket: BorrowedFd<'_>, octets: &[u8]) -> Result<usize, Errno> {
     if octets.is_empty() {
         return Ok(0);
     }
-    match rustix::net::send(socket, octets, SendFlags::NOSIGNAL) {
-        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+    match rustix::io::retry_on_intr(|| rustix::net::send(socket, octets, SendFlags::NOSIGNAL)) {
+        Err(Errno::AGAIN) => Ok(0),
         result => result,
     }
 }
