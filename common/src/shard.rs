@@ -223,6 +223,37 @@ impl<F> Shard<F> {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl<F> Shard<F> {
+    /// The only shard of a server with the default flags, on a free port of loopback.
+    ///
+    /// # Errors
+    /// The kernel's, where it has no eventfd or no port.
+    pub fn alone(flags: F) -> std::io::Result<Shard<F>> {
+        use crate::budget::Budget;
+        use clap::{Args, Command, FromArgMatches};
+
+        let defaults = Config::augment_args(Command::new("alone")).get_matches_from(["alone"]);
+        let limit = usize::MAX;
+        Ok(Shard {
+            listener: TcpListener::bind("127.0.0.1:0")?,
+            config: Arc::new(Config::from_arg_matches(&defaults).expect("every flag has a default")),
+            flags: Arc::new(flags),
+            shutdown: Shutdown::new()?,
+            index: 0,
+            capacity: limit,
+            limited_by: Rejected::Full,
+            all: Arc::new(Metrics {
+                stage: "alone",
+                limit,
+                budget: Budget::new(None),
+                admitted: Default::default(),
+                shards: vec![ShardMetrics::default()],
+            }),
+        })
+    }
+}
+
 /// The answer that says no more than its status.
 fn refusal(status: Status, method: Method) -> Vec<u8> {
     http::response(status, TEXT, format!("{}\n", status.line()).as_bytes(), method)

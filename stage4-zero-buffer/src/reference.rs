@@ -10,7 +10,7 @@
 //!
 //! The reason in a Close frame is for people, and not compared.
 
-use common::frame::{Header, Opcode};
+use common::frame::{Header, MAX_CONTROL_LEN, Opcode};
 use std::io::{self, Cursor, Read, Write};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -43,12 +43,17 @@ impl Write for Wire<'_> {
     }
 }
 
+/// A limit on messages, however small, is none on control frames.
+fn max_frame_len(max_message_len: usize) -> usize {
+    max_message_len.max(MAX_CONTROL_LEN)
+}
+
 /// What tungstenite answers to `input`.
 pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
         .max_message_size(Some(max_message_len))
-        .max_frame_size(Some(max_message_len));
+        .max_frame_size(Some(max_frame_len(max_message_len)));
     let mut websocket = WebSocketContext::new(Role::Server, Some(config));
     let mut wire = Wire { received: Cursor::new(input), sent: Vec::new() };
     let code = loop {
@@ -120,6 +125,7 @@ enum Refused {
 
 /// Reads frames in the plainest way. Octets that a header lacks count as 0.
 fn refused(input: &[u8], max_message_len: usize) -> Refused {
+    let max_frame_len = max_frame_len(max_message_len) as u64;
     let (mut at, mut in_message) = (0, false);
     loop {
         let octet = |i: usize| input.get(at + i).copied().unwrap_or(0);
@@ -129,12 +135,12 @@ fn refused(input: &[u8], max_message_len: usize) -> Refused {
         let len = if len_octets == 0 { u64::from(short) } else { len };
         let (control, continuation) = (first & 0x08 != 0, first & 0x0f == 0);
         let faulty = first & 0x70 != 0 || !masked || (!control && continuation != in_message);
-        if (control && len_octets > 0) || (faulty && len > max_message_len as u64) {
+        if (control && len_octets > 0) || (faulty && len > max_frame_len) {
             return Refused::Here(at);
         }
         let header_len = 2 + len_octets + if masked { 4 } else { 0 };
-        let end = at + header_len + len.min(max_message_len as u64) as usize;
-        if end >= input.len() || len > max_message_len as u64 {
+        let end = at + header_len + len.min(max_frame_len) as usize;
+        if end >= input.len() || len > max_frame_len {
             return Refused::WhenWhole(end);
         }
         if !control {
