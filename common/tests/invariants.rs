@@ -1,5 +1,6 @@
 //! The invariants of ARCHITECTURE.md that can be read off the sources.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,11 @@ const STAGES: [&str; 4] =
 /// What a connection goes through, in this order in every stage's connection.rs.
 const FUNCTIONS: [&str; 4] = ["fn open(", "fn handshake(", "fn echo(", "fn close("];
 const MAX_LINES: usize = 350;
+
+/// All packages of the workspace.
+fn packages() -> impl Iterator<Item = &'static str> {
+    STAGES.into_iter().chain(["common", "client", "conformance"])
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -62,7 +68,7 @@ fn stages_have_the_same_files_and_order() {
 
 #[test]
 fn files_are_short_and_finished() {
-    for package in STAGES.iter().chain(&["common", "client", "conformance"]) {
+    for package in packages() {
         for file in sources(package) {
             let text = fs::read_to_string(&file).unwrap();
             let lines = text.lines().count();
@@ -77,4 +83,29 @@ fn files_are_short_and_finished() {
             }
         }
     }
+}
+
+#[test]
+fn unsafe_code_is_listed_with_its_reason() {
+    let mut written = BTreeMap::new();
+    for package in packages() {
+        for file in sources(package) {
+            let text = fs::read_to_string(&file).unwrap();
+            let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+            // Blocks and implementations; an `unsafe fn` asks for a block wherever it is called.
+            let blocks =
+                code.filter(|code| code.contains("unsafe {") || code.contains("unsafe impl")).count();
+            if blocks > 0 {
+                let file = file.strip_prefix(root()).unwrap();
+                written.insert(file.to_str().unwrap().to_owned(), blocks);
+            }
+        }
+    }
+    let security = read("SECURITY.md");
+    let listed: BTreeMap<String, usize> = security
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter_map(|(file, row)| Some((file.to_owned(), row.split(" | ").next()?.parse().ok()?)))
+        .collect();
+    assert_eq!(listed, written, "the table of SECURITY.md (left), and the sources (right)");
 }
