@@ -1,20 +1,21 @@
 //! How stages 1 to 3 set up tungstenite, and what they do about its errors.
 
 use crate::config::Config;
-use crate::frame::CloseCode;
+use crate::frame::{CloseCode, MAX_CONTROL_LEN};
 use crate::metrics::Closed;
 use std::io::ErrorKind;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
 /// A connection's limits: messages of `--max-message-size`, read in pieces of `read_buffer` octets.
+/// However small that is, control frames of any length that they may have are taken.
 /// What is written goes out at once; tungstenite's default is to keep up to 128 KiB until it is flushed.
 pub fn config(config: &Config, read_buffer: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(read_buffer)
         .write_buffer_size(0)
         .max_message_size(Some(config.max_message_size))
-        .max_frame_size(Some(config.max_message_size))
+        .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL_LEN)))
 }
 
 /// A Close frame with this code.

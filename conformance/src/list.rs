@@ -87,6 +87,7 @@ macro_rules! __cases {
                 fragments_of_two_peers;
             ping:
                 pong_has_the_payload,
+                long_ping_under_a_small_limit,
                 unsolicited_pong_is_ignored,
                 pings_among_messages,
                 ten_pings_in_a_segment;

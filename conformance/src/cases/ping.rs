@@ -17,6 +17,17 @@ pub(crate) fn pong_has_the_payload(binary: &Binary) {
     peer.close();
 }
 
+/// A small limit on messages is none on control frames, which have one of their own (section 5.5).
+pub(crate) fn long_ping_under_a_small_limit(binary: &Binary) {
+    let server = binary.serve(&["--max-message-size", "16"]);
+    let mut peer = Peer::connect(&server);
+    let payload = noise(MAX_CONTROL_LEN, 6);
+    peer.say(&Frame::new(PING, &payload));
+    peer.expect_pong(&payload);
+    peer.say(&Frame::new(BINARY, noise(17, 6)));
+    peer.expect_close(1009);
+}
+
 /// An unsolicited Pong is not answered: what is heard next is the echo.
 pub(crate) fn unsolicited_pong_is_ignored(binary: &Binary) {
     let server = binary.serve(&[]);
