@@ -1,0 +1,219 @@
+//! Stage 4's whole connection, from accept to close, against tungstenite: `connection.rs` and all below it, with the
+//! fuzzer for a kernel and a peer.
+//!
+//! An input is three octets of choices, a script of so many steps as the third says, and what the peer sends. The
+//! script says in which pieces it arrives, when the peer reads how much, and what befalls the server meanwhile.
+
+#![no_main]
+
+#[path = "../../stage4-zero-buffer/src/connection.rs"]
+mod connection;
+#[path = "../../stage4-zero-buffer/src/echo.rs"]
+mod echo;
+#[path = "../../stage4-zero-buffer/src/partial.rs"]
+mod partial;
+#[path = "../../stage4-zero-buffer/src/reference.rs"]
+mod reference;
+#[allow(dead_code, reason = "the target takes the place of the event loop")]
+#[path = "../../stage4-zero-buffer/src/server.rs"]
+mod server;
+#[path = "../../stage4-zero-buffer/src/slot.rs"]
+mod slot;
+
+use common::Shard;
+use common::frame::{CloseCode, Opcode};
+use common::heartbeat::Beat;
+use common::http::switching_protocols;
+use common::metrics::Closed;
+use libfuzzer_sys::fuzz_target;
+use reference::{answer, answers, frames, has_closed};
+use rustix::Wire;
+use server::Server;
+use slot::Phase;
+use std::cell::RefCell;
+use std::fs::File;
+use std::mem;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Stage 4 has no flag of its own.
+pub struct Flags;
+
+/// Requests, and how the answers begin.
+const REQUESTS: [(&str, &str); 4] = [
+    (
+        "GET /echo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        "HTTP/1.1 101 ",
+    ),
+    ("GET /health HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 200 "),
+    ("POST /echo HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 405 "),
+    ("\0", "HTTP/1.1 400 "),
+];
+const ACCEPT_KEY: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Of the server's one buffer.
+const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 512, 1024, 4096];
+const MAX_MESSAGE_LENS: [usize; 4] = [16, 126, 1000, 66_000];
+
+thread_local!(static SERVER: RefCell<Server> = {
+    let shard = Shard::alone(Flags).expect("an eventfd and a port");
+    RefCell::new(Server::new(shard).expect("an epoll instance"))
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&[buffer, limits, steps], rest)) = data.split_first_chunk() else { return };
+    let (script, stream) = rest.split_at(rest.len().min(usize::from(steps)));
+    // Mostly a valid handshake.
+    let request = REQUESTS[usize::from(limits >> 2).saturating_sub(60)];
+    SERVER.with_borrow_mut(|server| {
+        // What an earlier connection left in it would be seen.
+        server.buffer = vec![0xa5; BUFFER_LENS[usize::from(buffer % 8)]].into();
+        server.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
+        let input = [request.0.as_bytes(), stream].concat();
+        let socket = File::open("/dev/null").expect("a descriptor");
+        let fd = socket.as_raw_fd();
+        rustix::with(|wire| *wire = Wire::new(input));
+        server.open(fd, socket.into());
+        let mut run = Run { server, fd, told: None, cut_off: false };
+        script.iter().for_each(|&step| run.step(step));
+        run.finish(request);
+    });
+});
+
+/// A connection under way.
+struct Run<'s> {
+    server: &'s mut Server,
+    fd: RawFd,
+    /// Octets that had been received when the server was told to close.
+    told: Option<usize>,
+    /// Whether the connection ended before all was sent.
+    cut_off: bool,
+}
+
+impl Run<'_> {
+    /// Something happens, and the loop has a turn.
+    fn step(&mut self, step: u8) {
+        let n = usize::from(step >> 3);
+        match step & 7 {
+            0 => rustix::with(|wire| wire.arrive(n + 1)),
+            1 => rustix::with(|wire| wire.arrive(32 * (n + 1))),
+            2 => rustix::with(|wire| wire.read(n + 1)),
+            3 => rustix::with(|wire| wire.read(64 * (n + 1))),
+            4 => rustix::with(|wire| wire.interrupt = true),
+            // Something else will have happened by the loop's next turn.
+            5 => return rustix::with(|wire| wire.arrive(n + 1)),
+            6 => self.befall(n),
+            _ => rustix::with(|wire| {
+                wire.arrive(usize::MAX);
+                wire.read(1 << 20);
+            }),
+        }
+        self.turn();
+    }
+
+    /// What happens seldom.
+    fn befall(&mut self, n: usize) {
+        let open = matches!(self.server.phase(self.fd), Some(Phase::Open | Phase::Busy));
+        match n {
+            0..8 if open => self.server.beat(self.fd, Beat::Ping),
+            8..12 => self.server.now += 1,
+            12..16 if open => {
+                self.server.now += 1;
+                self.server.beat(self.fd, Beat::Dead);
+                // Unless there was something to be read, after all.
+                if !matches!(self.server.phase(self.fd), Some(Phase::Open | Phase::Busy)) {
+                    self.was_told();
+                }
+                self.cut_off |= self.server.phase(self.fd).is_none();
+            }
+            16..20 => {
+                self.server.ready(self.fd, true);
+                self.server.close(self.fd, CloseCode::GoingAway, Closed::Shutdown);
+                if self.server.phase(self.fd) != Some(Phase::Handshake) {
+                    self.was_told();
+                }
+            }
+            20..24 => {
+                rustix::with(Wire::end);
+                self.cut_off = true;
+            }
+            24..28 => {
+                rustix::with(Wire::reset);
+                self.cut_off = true;
+            }
+            // An event that was due already is no news.
+            _ => self.server.ready(self.fd, n % 2 == 0),
+        }
+    }
+
+    /// What comes from now on is not answered.
+    fn was_told(&mut self) {
+        self.told.get_or_insert(rustix::with(|wire| wire.received));
+    }
+
+    /// One turn of the event loop. Returns whether it had something to do.
+    fn turn(&mut self) -> bool {
+        let event = rustix::with(Wire::event);
+        if let Some(eof) = event {
+            self.server.ready(self.fd, eof);
+        }
+        let again = mem::take(&mut self.server.again);
+        again.iter().for_each(|&fd| self.server.ready(fd, true));
+        event.is_some() || !again.is_empty()
+    }
+
+    fn settle(&mut self) {
+        let most = rustix::with(|wire| 100 + wire.input.len());
+        assert!((0..most).any(|_| !self.turn()), "it never comes to rest");
+    }
+
+    /// All arrives, the peer reads all, and goes.
+    fn finish(mut self, request: (&str, &str)) {
+        rustix::with(|wire| {
+            wire.arrive(usize::MAX);
+            wire.read(usize::MAX);
+        });
+        self.settle();
+        if self.server.phase(self.fd) == Some(Phase::Open) {
+            assert!(self.server.busy.is_empty(), "an idle connection keeps nothing");
+        }
+        rustix::with(|wire| self.check(wire, request));
+        rustix::with(Wire::end);
+        self.settle();
+        assert!(self.server.slots.count() == 0 && self.server.busy.is_empty());
+        assert!(self.server.handshakes.is_empty());
+        assert_eq!(self.server.shard.metrics().active(), 0, "accepted = active + closed");
+    }
+
+    /// Compares what was sent with what tungstenite sends.
+    fn check(&self, wire: &Wire, (head, status): (&str, &str)) {
+        assert!(self.cut_off || wire.received == wire.input.len(), "a stall: there is more to be read");
+        let begun = wire.sent.len().min(status.len());
+        assert_eq!(&wire.sent[..begun], &status.as_bytes()[..begun]);
+        let response = switching_protocols(ACCEPT_KEY);
+        if status != REQUESTS[0].1 || wire.sent.len() < response.len() {
+            return assert!(self.cut_off || wire.shut);
+        }
+        assert_eq!(wire.sent[..response.len()], response);
+        let (mut ours, rest) = frames(&wire.sent[response.len()..]);
+        assert!(self.cut_off || rest == 0, "half a frame");
+        ours.retain(|(opcode, _)| *opcode != Opcode::Ping);
+
+        let answered = self.told.unwrap_or(wire.received).max(head.len());
+        let stream = &wire.input[head.len()..answered];
+        let going_away = (Opcode::Close, 1001u16.to_be_bytes().to_vec());
+        let mut expected = if self.told.is_some() && ours.last() == Some(&going_away) {
+            answers(stream, self.server.max_message_len)
+        } else {
+            answer(stream, self.server.max_message_len, &ours)
+        };
+        if self.told.is_some() && !has_closed(&expected) {
+            expected.push(going_away);
+        }
+        if self.cut_off {
+            expected.truncate(ours.len());
+        }
+        assert_eq!(ours, expected);
+        assert!(self.cut_off || wire.shut == has_closed(&ours), "shut down once all is sent");
+    }
+}

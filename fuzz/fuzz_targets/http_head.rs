@@ -1,0 +1,151 @@
+//! The request head: what is accepted is a handshake by the plainest reading of it, and by tungstenite's.
+
+#![no_main]
+
+use common::config::MAX_HEAD_LEN;
+use common::http::{Request, Status, parse};
+use libfuzzer_sys::fuzz_target;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::handshake::server;
+use tungstenite::http::HeaderMap;
+use tungstenite::http::header::{CONNECTION, HeaderName, UPGRADE};
+
+fuzz_target!(|data: &[u8]| {
+    let verdict = parse(data);
+    match &verdict {
+        Request::Upgrade { accept_key, head_len } => {
+            accepted(&data[..*head_len], accept_key);
+            prefixes(data, *head_len);
+        }
+        Request::Page(..) => prefixes(data, end_of_head(data).expect("a page has a whole head")),
+        Request::Partial => assert!(data.len() < MAX_HEAD_LEN),
+        Request::Refused(..) => {}
+    }
+    if verdict != Request::Partial {
+        tail(data, &verdict);
+    }
+    if let Some(end) = end_of_head(data)
+        && is_canonical(&data[..end])
+    {
+        assert!(matches!(verdict, Request::Upgrade { head_len, .. } if head_len == end), "{verdict:?}");
+    }
+});
+
+/// Behind the first empty line.
+fn end_of_head(data: &[u8]) -> Option<usize> {
+    // Empty lines before the request line are skipped (RFC 9112, section 2.2).
+    let start = data.iter().position(|octet| !b"\r\n".contains(octet))?;
+    let ends = (start..data.len()).filter(|&at| data[at] == b'\n');
+    ends.map(|at| at + 1).find(|&at| data[..at].ends_with(b"\n\n") || data[..at].ends_with(b"\n\r\n"))
+}
+
+/// Whoever is let in before the head is whole could say something else with the rest of it.
+fn prefixes(data: &[u8], head_len: usize) {
+    assert!(head_len <= MAX_HEAD_LEN);
+    // Of a long head some prefixes will do: each is parsed from its start.
+    for cut in (0..head_len).step_by(1 + head_len / 64).chain([head_len - 1]) {
+        assert_eq!(parse(&data[..cut]), Request::Partial, "{cut} octets of {head_len}");
+    }
+}
+
+/// What comes behind a request does not change it.
+fn tail(data: &[u8], verdict: &Request) {
+    for tail in [&b"\x82\x80\0\0\0\0"[..], b"\r\n", b"A: b\r\n\r\n", b"GET /echo HTTP/1.1\r\n\r\n", b"\0"] {
+        match (verdict, &parse(&[data, tail].concat())) {
+            // Too long, though more of it shows another fault: refused all the same.
+            (Request::Refused(Status::HeadTooLong, _), Request::Refused(..)) => {}
+            (before, after) => assert_eq!(before, after),
+        }
+    }
+}
+
+/// The handshake by RFC 6455, section 4.2.1, and RFC 9112, section 3.2.
+fn accepted(head: &[u8], accept_key: &str) {
+    let lines: Vec<&[u8]> = head.split(|&octet| octet == b'\n').map(<[u8]>::trim_ascii).collect();
+    let mut lines = lines.into_iter().skip_while(|line| line.is_empty());
+    let request_line = lines.next().expect("a request line");
+    assert!(request_line.starts_with(b"GET ") && request_line.ends_with(b" HTTP/1.1"));
+    let fields: Vec<(Vec<u8>, &[u8])> = lines
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            let colon = line.iter().position(|&octet| octet == b':').expect("a field has a colon");
+            (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii())
+        })
+        .collect();
+    let values = |name: &str| -> Vec<&[u8]> {
+        fields.iter().filter(|(field, _)| field == name.as_bytes()).map(|(_, value)| *value).collect()
+    };
+    let lists = |name: &str, token: &str| {
+        values(name)
+            .join(&b","[..])
+            .split(|&octet| octet == b',')
+            .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    };
+    assert_eq!(values("host").len(), 1);
+    assert!(lists("upgrade", "websocket") && lists("connection", "upgrade"));
+    assert_eq!(values("sec-websocket-version"), [b"13"]);
+    let [key] = values("sec-websocket-key")[..] else { panic!("not one key") };
+    assert!(key.len() == 24 && key.ends_with(b"=="));
+    assert_eq!(accept_key, tungstenite::handshake::derive_accept_key(key));
+    tungstenite_accepts(head, accept_key);
+}
+
+/// Tungstenite lets in whom we let in, but for what it does not understand: a list of protocols in `Upgrade`, a list
+/// of options in more lines than one (RFC 9110, section 5.3), and a target that is no URI, of which we read the path.
+fn tungstenite_accepts(head: &[u8], accept_key: &str) {
+    let (len, mut request) = match server::Request::try_parse(head) {
+        Ok(parsed) => parsed.expect("whole"),
+        Err(tungstenite::Error::HttpFormat(error)) if error.is::<tungstenite::http::uri::InvalidUri>() => {
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(len, head.len());
+    keep_token(request.headers_mut(), UPGRADE, "websocket");
+    keep_token(request.headers_mut(), CONNECTION, "upgrade");
+    let response = server::create_response(&request).expect("tungstenite accepts it");
+    assert_eq!(response.headers()["Sec-WebSocket-Accept"], accept_key);
+}
+
+/// Leaves one token of a list, if it is listed.
+fn keep_token(headers: &mut HeaderMap, name: HeaderName, token: &'static str) {
+    let listed = headers.get_all(&name).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|&octet| octet == b',')
+            .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    });
+    if listed {
+        headers.insert(name, token.parse().expect("a token"));
+    }
+}
+
+/// Whether nobody could refuse this: the handshake of RFC 6455, section 1.3, with any harmless fields between.
+fn is_canonical(head: &[u8]) -> bool {
+    let required = [
+        "Host: example.com",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let Ok(text) = str::from_utf8(head) else { return false };
+    let Some(fields) =
+        text.strip_suffix("\r\n\r\n").and_then(|text| text.strip_prefix("GET /echo HTTP/1.1\r\n"))
+    else {
+        return false;
+    };
+    let fields: Vec<&str> = fields.split("\r\n").collect();
+    let harmless = |field: &&str| {
+        let Some((name, value)) = field.strip_prefix("X-").and_then(|field| field.split_once(": ")) else {
+            return false;
+        };
+        let mut octets = name.bytes();
+        octets.all(|octet| octet.is_ascii_alphanumeric())
+            && value.bytes().all(|octet| (0x20..0x7f).contains(&octet))
+    };
+    head.len() <= MAX_HEAD_LEN
+        && fields.len() <= 64
+        && required.iter().all(|required| fields.iter().filter(|field| field == &required).count() == 1)
+        && fields.iter().filter(|field| !required.contains(field)).all(harmless)
+}
