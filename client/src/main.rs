@@ -15,6 +15,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(run::RunArgs),
+    Merge(run::MergeArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Million(million::MillionArgs),
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Run(args) => run::run(&args),
+            Command::Merge(args) => run::merge(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Million(args) => million::run(&args),

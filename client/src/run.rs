@@ -5,11 +5,13 @@ mod check;
 mod hdr;
 mod latency;
 mod load;
+mod merge;
 mod report;
 pub(crate) mod server;
 mod summary;
 
 pub use latency::{Latency, LatencyReport};
+pub use merge::{MergeArgs, merge};
 pub use report::{RunReport, SCHEMA};
 
 use crate::cli;
@@ -22,6 +24,8 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// The largest payload, which is the largest message that the servers take as they come.
@@ -45,6 +49,10 @@ pub struct RunArgs {
     /// Connections to open in a second [default: as fast as they are accepted]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub connect_rate: Option<f64>,
+
+    /// Begin at this time, such as 2026-01-31T12:00:00Z, so that many clients begin together; a late one begins at once
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub start_at: Option<SystemTime>,
 
     /// What to do with them
     #[arg(long, value_enum, default_value_t = Scenario::Echo)]
@@ -160,17 +168,33 @@ fn try_run(args: &RunArgs) -> Result<u8> {
         server.read().context("the server cannot be watched")?;
     }
     let mut fleet = Fleet::start(fleet_config(args))?;
+    if let Some(time) = args.start_at {
+        wait_until(time, cli::stop_on_ctrl_c());
+    }
     let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
     let mut bar = Bar::new(args.quiet, server);
     load::run(args, &mut fleet, &mut bar, &mut report)?;
     drop(fleet);
     bar.finish();
     report.conclude();
-    write(args, &report)?;
+    write(args.json.as_deref(), args.hdr.as_deref(), &report)?;
     if let Some(line) = summary::complaint(&report) {
         eprintln!("client: {line}");
     }
     Ok(report.exit_status)
+}
+
+/// Sleeps until `time`, or until it is told to stop.
+fn wait_until(time: SystemTime, stop: &AtomicBool) {
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    if let Ok(late) = SystemTime::now().duration_since(time) {
+        eprintln!("client: {late:.1?} late for --start-at; begins at once");
+    }
+    while let Ok(left) = time.duration_since(SystemTime::now())
+        && !stop.load(Relaxed)
+    {
+        thread::sleep(left.min(LOOK_EVERY));
+    }
 }
 
 fn fleet_config(args: &RunArgs) -> FleetConfig {
@@ -186,12 +210,12 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
 }
 
 /// The summary to standard output, or to standard error where the JSON goes to standard output; and the files.
-fn write(args: &RunArgs, report: &RunReport) -> Result<()> {
+fn write(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> Result<()> {
     let summary = summary::render(report);
     let mut json = serde_json::to_string_pretty(report)?;
     json.push('\n');
-    match &args.json {
-        Some(file) if file.as_path() == Path::new("-") => {
+    match to_json {
+        Some(file) if file == Path::new("-") => {
             eprint!("{summary}");
             print!("{json}");
         }
@@ -201,7 +225,7 @@ fn write(args: &RunArgs, report: &RunReport) -> Result<()> {
         }
         None => print!("{summary}"),
     }
-    if let Some(file) = &args.hdr {
+    if let Some(file) = to_hdr {
         let text = report.latency().map(hdr::percentiles).unwrap_or_default();
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }

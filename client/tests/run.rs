@@ -4,11 +4,12 @@ use client::run::RunReport;
 use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::{Duration, SystemTime};
 use tungstenite::Message;
 
 /// An echo server; what comes from the receiver says that a message was echoed.
@@ -224,4 +225,34 @@ fn more_connections_than_open_files_are_allowed() {
     assert_eq!(report.connect.expect("connected").connected, 300);
     let echo = report.echo.expect("echoes");
     assert_eq!(echo.echoes, 300 * echo.rounds);
+}
+
+#[test]
+fn clients_that_begin_together_are_merged() {
+    let (address, _messages) = echo_server();
+    let time = SystemTime::now() + Duration::from_millis(700);
+    let start_at = humantime::format_rfc3339_millis(time);
+    let files = ["a.json", "b.json"].map(scratch);
+    let load = "--connections 3 --rate 50 --duration 200ms --warmup 0s --quiet";
+    let clients = files.each_ref().map(|file| {
+        let arguments =
+            format!("--url ws://{address}/echo {load} --start-at {start_at} --json {}", file.display());
+        client(&arguments).stdout(Stdio::null()).spawn().expect("the client starts")
+    });
+    clients.into_iter().for_each(|mut client| assert!(client.wait().expect("it ends").success()));
+    assert!(SystemTime::now() > time, "both have waited");
+    let merged = scratch("merged.json");
+    let merge = |json: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        command.arg("merge").args(&files).arg("--json").arg(json).output().expect("the client runs")
+    };
+    let output = merge(&merged);
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("6 of 6"), "{output:?}");
+    let report: RunReport = serde_json::from_slice(&fs::read(&merged).expect("a file")).expect("JSON");
+    assert_eq!((report.clients, report.connections), (2, 6));
+    assert_eq!(report.echo.expect("echoes").echoes, 20);
+    fs::write(&files[1], "{}").expect("a file");
+    let line = one_line(&merge(&merged), 1);
+    assert!(line.contains("b.json is no result of `client run --json`"), "{line}");
 }

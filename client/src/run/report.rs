@@ -24,8 +24,11 @@ pub struct RunReport {
     pub command: Vec<String>,
     /// When it was started (RFC 3339, UTC).
     pub started: String,
-    /// The server.
+    /// The server; of merged results all of them, with commas.
     pub url: String,
+    /// Clients whose results these are: more than one where they are merged.
+    #[serde(default = "one")]
+    pub clients: u64,
     /// The name of the scenario.
     pub scenario: String,
     /// Connections asked for.
@@ -76,7 +79,7 @@ pub struct ConnectReport {
 }
 
 /// Holding connections.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HoldReport {
     /// For how long.
     pub elapsed_s: f64,
@@ -114,7 +117,7 @@ pub struct EchoReport {
 }
 
 /// Replacing connections.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ChurnReport {
     /// Connections closed.
     pub closed: u64,
@@ -169,6 +172,7 @@ impl RunReport {
             command: std::env::args().collect(),
             started: started.to_string(),
             url: args.url.to_string(),
+            clients: one(),
             scenario: scenario.get_name().to_owned(),
             connections: args.connections,
             shards: fleet.shards() as u64,
@@ -193,7 +197,7 @@ impl RunReport {
         echo.or(self.connect.as_ref().map(|connect| &connect.handshake.0))
     }
 
-    fn failed(&mut self, failures: &Failures, ended_early: &Option<String>) {
+    pub(super) fn failed(&mut self, failures: &Failures, ended_early: &Option<String>) {
         self.failures.merge(failures);
         self.ended_early = self.ended_early.take().or(ended_early.clone());
     }
@@ -262,10 +266,14 @@ impl RunReport {
     }
 }
 
+fn one() -> u64 {
+    1
+}
+
 fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-fn per_s(count: f64, elapsed_s: f64) -> f64 {
+pub(super) fn per_s(count: f64, elapsed_s: f64) -> f64 {
     if elapsed_s > 0.0 { count / elapsed_s } else { 0.0 }
 }

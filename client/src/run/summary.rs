@@ -55,6 +55,9 @@ pub(super) fn render(report: &RunReport) -> String {
     rows.push(("failures", failures(report)));
     let mut text =
         format!("{}, {}, payload {}", report.url, report.scenario, bytes(report.payload_bytes as f64));
+    if report.clients > 1 {
+        text += &format!(", {} clients", whole(report.clients));
+    }
     text += if report.interrupted { ", interrupted\n" } else { "\n" };
     for (name, value) in rows {
         // Writing to a string does not fail.

@@ -1,0 +1,224 @@
+//! `client merge`: one result from many clients that loaded the same servers at the same time.
+
+use super::report::{RunReport, SCHEMA, per_s};
+use super::{summary, write};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Merges the results of clients that ran at the same time, as `client run --json` wrote them
+///
+/// Counts and rates are added up, times are those of the client that took longest, distributions are merged whole.
+/// Exit status: 0 if all went well for every client, 1 if anything failed for one of them, 2 if a flag is wrong.
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = true)]
+pub struct MergeArgs {
+    /// Results of clients
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Write the merged result as JSON to this file, or to standard output if it is '-'
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write the merged latencies to this file, as `client run --hdr` does
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+}
+
+/// Merges, reports, and says in one line on standard error what failed.
+pub fn merge(args: &MergeArgs) -> ExitCode {
+    let merged = read_all(&args.files).and_then(|merged| {
+        write(args.json.as_deref(), args.hdr.as_deref(), &merged)?;
+        Ok(merged)
+    });
+    match merged {
+        Ok(merged) => {
+            if let Some(line) = summary::complaint(&merged) {
+                eprintln!("client: {line}");
+            }
+            ExitCode::from(merged.exit_status)
+        }
+        Err(error) => {
+            eprintln!("client: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_all(files: &[PathBuf]) -> Result<RunReport> {
+    let mut files = files.iter();
+    let first = files.next().context("nothing to merge")?;
+    let mut merged = read(first)?;
+    for file in files {
+        let more = read(file)?;
+        merged.merge(&more).with_context(|| format!("cannot merge {}", file.display()))?;
+    }
+    merged.command = std::env::args().collect();
+    Ok(merged)
+}
+
+fn read(file: &Path) -> Result<RunReport> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let report: RunReport = serde_json::from_str(&text).with_context(|| {
+        format!("{} is no result of `client run --json`, or not all of one", file.display())
+    })?;
+    ensure!(
+        report.schema == SCHEMA,
+        "{} has schema {}, and this program reads {SCHEMA}",
+        file.display(),
+        report.schema
+    );
+    Ok(report)
+}
+
+impl RunReport {
+    /// Adds what another client did at the same time.
+    ///
+    /// # Errors
+    /// Where the two did different things, of which the sum would say nothing.
+    fn merge(&mut self, more: &RunReport) -> Result<()> {
+        let did = |report: &RunReport| (report.scenario.clone(), report.payload_bytes);
+        ensure!(
+            did(self) == did(more) && self.rate_per_s.is_some() == more.rate_per_s.is_some(),
+            "it did something else: {}, payload {}, and the first {}, payload {}",
+            more.description(),
+            more.payload_bytes,
+            self.description(),
+            self.payload_bytes
+        );
+        if !self.url.split(", ").any(|url| url == more.url) {
+            self.url = format!("{}, {}", self.url, more.url);
+        }
+        if more.started < self.started {
+            self.started.clone_from(&more.started);
+        }
+        self.clients += more.clients;
+        self.connections += more.connections;
+        self.shards += more.shards;
+        self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
+        self.merge_phases(more);
+        // One server, watched by several at different moments, has no sum; watched by one it has its figures.
+        self.server = match (self.server.take(), &more.server) {
+            (Some(server), None) => Some(server),
+            (None, server) => server.clone(),
+            (Some(_), Some(_)) => None,
+        };
+        self.failed(&more.failures, &more.ended_early);
+        self.interrupted |= more.interrupted;
+        self.exit_status = self.exit_status.max(more.exit_status);
+        Ok(())
+    }
+
+    fn merge_phases(&mut self, more: &RunReport) {
+        if let Some(more) = &more.connect {
+            let connect = self.connect.get_or_insert_default();
+            connect.rounds = connect.rounds.max(more.rounds);
+            connect.opened += more.opened;
+            connect.connected += more.connected;
+            connect.elapsed_s = connect.elapsed_s.max(more.elapsed_s);
+            connect.connects_per_s = per_s(connect.opened as f64, connect.elapsed_s);
+            connect.handshake.add(&more.handshake.0);
+        }
+        if let Some(more) = &more.hold {
+            let hold = self.hold.get_or_insert_default();
+            hold.elapsed_s = hold.elapsed_s.max(more.elapsed_s);
+            hold.held += more.held;
+            hold.lost += more.lost;
+            hold.pings += more.pings;
+        }
+        if let Some(more) = &more.echo {
+            let echo = self.echo.get_or_insert_default();
+            echo.rounds = echo.rounds.max(more.rounds);
+            echo.active += more.active;
+            echo.sent += more.sent;
+            echo.echoes += more.echoes;
+            echo.bytes += more.bytes;
+            echo.elapsed_s = echo.elapsed_s.max(more.elapsed_s);
+            echo.echoes_per_s += more.echoes_per_s;
+            echo.late += more.late;
+            echo.missing += more.missing;
+            echo.latency.add(&more.latency.0);
+        }
+        if let Some(more) = &more.churn {
+            let churn = self.churn.get_or_insert_default();
+            churn.closed += more.closed;
+            churn.opened += more.opened;
+            churn.echoes += more.echoes;
+            churn.elapsed_s = churn.elapsed_s.max(more.elapsed_s);
+            churn.connected += more.connected;
+            churn.handshake.add(&more.handshake.0);
+        }
+        if let Some(more) = &more.close {
+            let close = self.close.get_or_insert_default();
+            close.closed += more.closed;
+            close.forced += more.forced;
+            close.elapsed_s = close.elapsed_s.max(more.elapsed_s);
+        }
+    }
+
+    /// What was done, in a few words.
+    fn description(&self) -> String {
+        let loop_kind = if self.rate_per_s.is_some() { "at a rate" } else { "in closed loop" };
+        format!("{} {loop_kind}", self.scenario)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::{EchoReport, ServerReport};
+    use super::*;
+    use crate::fleet::Class;
+
+    /// A client's result: `n` connections, and as many echoes of a millisecond.
+    fn report(n: u64, elapsed_s: f64) -> RunReport {
+        let mut echo =
+            EchoReport { echoes: n, echoes_per_s: n as f64 / elapsed_s, elapsed_s, ..Default::default() };
+        echo.latency.0.record_n(1_000_000, n).expect("a millisecond");
+        let text = serde_json::json!({
+            "schema": SCHEMA, "version": "1", "command": [], "started": format!("2026-01-01T00:00:0{n}Z"),
+            "url": "ws://127.0.0.1:8000/echo", "scenario": "echo", "connections": n, "shards": 2,
+            "payload_bytes": 32, "rate_per_s": n as f64, "connect": null, "hold": null, "echo": echo,
+            "churn": null, "close": null, "server": null, "failures": crate::fleet::Failures::default(),
+            "ended_early": null, "interrupted": false, "exit_status": 0
+        });
+        serde_json::from_value(text)
+            .expect("a result of an earlier version too, which does not count clients")
+    }
+
+    #[test]
+    fn counts_add_up_and_distributions_merge() {
+        let mut merged = report(3, 2.0);
+        merged.merge(&report(1, 4.0)).expect("the same load");
+        let mut third = report(5, 1.0);
+        third.url = "ws://127.0.0.2:8000/echo".into();
+        third.failures.add(Class::Reset, 2);
+        third.exit_status = 1;
+        third.server = Some(ServerReport::default());
+        merged.merge(&third).expect("the same load");
+        let echo = merged.echo.as_ref().expect("echoes");
+        assert_eq!((merged.clients, merged.connections, merged.shards), (3, 9, 6));
+        assert_eq!((echo.echoes, echo.elapsed_s, echo.latency.0.len()), (9, 4.0, 9));
+        assert_eq!((echo.echoes_per_s, merged.rate_per_s), (1.5 + 0.25 + 5.0, Some(9.0)));
+        assert_eq!(merged.url, "ws://127.0.0.1:8000/echo, ws://127.0.0.2:8000/echo");
+        assert_eq!(merged.started, "2026-01-01T00:00:01Z");
+        assert_eq!((merged.failures.total(), merged.exit_status), (2, 1));
+        assert!(merged.server.is_some(), "one watched it");
+    }
+
+    #[test]
+    fn what_is_not_alike_is_not_added() {
+        let mut other = report(1, 1.0);
+        other.payload_bytes = 64;
+        let error = report(1, 1.0).merge(&other).expect_err("another payload").to_string();
+        assert_eq!(
+            error,
+            "it did something else: echo at a rate, payload 64, and the first echo at a rate, payload 32"
+        );
+        let mut other = report(1, 1.0);
+        other.rate_per_s = None;
+        assert!(report(1, 1.0).merge(&other).is_err(), "closed loop and open loop");
+    }
+}
