@@ -60,9 +60,8 @@ pub struct Config {
     #[arg(long, env = "WS_BUFFER_BUDGET", value_name = "SIZE", value_parser = size)]
     pub buffer_budget: Option<usize>,
 
-    /// An origin whose pages may connect, such as https://example.com, or several with commas or as several flags; others
-    /// get 403, clients that send no Origin (no browser) are let in [default: any]
-    #[arg(long, env = "WS_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    /// Web pages that may connect, by origin, with commas; others get 403, clients that send none are let in [default: any]
+    #[arg(long, env = "WS_ALLOW_ORIGIN", value_name = "SCHEME://HOST", value_delimiter = ',')]
     pub allow_origin: Vec<Origin>,
 
     /// On SIGTERM or SIGINT: time for all peers to go

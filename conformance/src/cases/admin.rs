@@ -51,7 +51,7 @@ pub(crate) fn content_is_not_read(binary: &Binary) {
     endless(&server, server.admin, &Request::new("POST", "/metrics"), 405);
 }
 
-/// Those who say nothing, stop in the middle, keep their connection, or never read what they ask for.
+/// Those who say nothing, stop in the middle, keep their connection, or ask for much and read nothing.
 pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
     let server = binary.serve(&[]);
     let scrape = Request::new("GET", "/metrics").octets();
@@ -62,7 +62,7 @@ pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
             0 => Ok(()),
             1 => peer.try_send(&scrape[..20]),
             2 => peer.try_send(&scrape),
-            _ => peer.try_send(&scrape.repeat(200)),
+            _ => peer.try_send(&scrape.repeat(10)),
         };
     }
     let asked = Instant::now();
