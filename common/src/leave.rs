@@ -11,9 +11,9 @@ use std::time::Duration;
 /// How long a peer may take nothing of what was left to the kernel.
 const UNTAKEN: Duration = Duration::from_secs(30);
 
-/// To be called before a socket is closed, with the reason for which a peer was given up untold, if it was: for its silence
-/// or for what it made the server hold, it is reset (socket(7), `SO_LINGER`). Any other gets what was sent, as long as it
-/// takes some of it now and then (tcp(7), `TCP_USER_TIMEOUT`).
+/// To be called when a connection ends, before its socket is closed. A peer that was given up, for its silence or for what
+/// it made the server hold, is reset by the close (socket(7), `SO_LINGER`), if it has not closed as well. Any other gets
+/// what was sent, as long as it takes some of it now and then (tcp(7), `TCP_USER_TIMEOUT`).
 pub fn leave(socket: impl AsFd, reason: Closed) {
     // These fail where the connection is no more, which is as good.
     let _ = match reason {

@@ -143,7 +143,7 @@ fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End)
     server.shard.closed(reason);
     // What tungstenite holds goes first.
     let mut socket = websocket.into_inner();
-    leave(socket.stream(), if told { Closed::Normal } else { reason });
+    leave(socket.stream(), reason);
     if told {
         linger(server, &mut socket);
     }

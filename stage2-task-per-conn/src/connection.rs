@@ -232,7 +232,7 @@ async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason,
     };
     server.shard.closed(reason);
     let stream = websocket.into_inner().into_stream();
-    leave(&stream, if told { Closed::Normal } else { reason });
+    leave(&stream, reason);
     if told {
         linger(server, stream).await;
     }

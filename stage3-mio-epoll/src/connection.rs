@@ -187,6 +187,9 @@ impl Server {
     /// The last octet is sent.
     fn finish(&mut self, key: usize, reason: Closed) {
         self.shard.closed(reason);
+        if let Some(connection) = self.connections.get(key) {
+            leave(connection.socket.stream(), reason);
+        }
         self.linger(key);
     }
 
@@ -222,9 +225,10 @@ impl Server {
     /// The connection is gone, in whichever phase it was.
     pub fn gone(&mut self, key: usize, reason: Closed) {
         let connection = self.connections.remove(key);
-        leave(connection.socket.stream(), reason);
         if let State::Open { last, .. } = connection.state {
-            self.shard.closed(last.unwrap_or(reason));
+            let reason = last.unwrap_or(reason);
+            leave(connection.socket.stream(), reason);
+            self.shard.closed(reason);
         }
     }
 }

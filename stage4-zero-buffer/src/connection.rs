@@ -256,7 +256,7 @@ impl Server {
     /// reset, which may overtake what was sent before it (RFC 9293, section 3.6.1).
     fn finish(&mut self, fd: RawFd, last: Last) {
         if let Last::Close(reason) = last {
-            self.shard.closed(reason);
+            self.closed(fd, reason);
         }
         self.busy.remove(&fd);
         self.enter(fd, Phase::Lingering);
@@ -267,18 +267,23 @@ impl Server {
         }
     }
 
+    /// A WebSocket connection ends.
+    fn closed(&mut self, fd: RawFd, reason: Closed) {
+        self.shard.closed(reason);
+        if let Some(slot) = self.slots.get_mut(fd) {
+            leave(slot.socket(), reason);
+        }
+    }
+
     /// The connection is gone, in whichever phase it was.
     pub fn gone(&mut self, fd: RawFd, reason: Closed) {
         let busy = self.busy.remove(&fd);
         self.handshakes.remove(&fd);
         match (self.phase(fd), busy.and_then(|busy| busy.last)) {
             (Some(Phase::Busy), Some(Last::Response)) => {}
-            (Some(Phase::Busy), Some(Last::Close(reason))) => self.shard.closed(reason),
-            (Some(Phase::Open | Phase::Busy), _) => self.shard.closed(reason),
+            (Some(Phase::Busy), Some(Last::Close(reason))) => self.closed(fd, reason),
+            (Some(Phase::Open | Phase::Busy), _) => self.closed(fd, reason),
             _ => {}
-        }
-        if let Some(slot) = self.slots.get_mut(fd) {
-            leave(slot.socket(), reason);
         }
         self.slots.remove(fd);
     }
