@@ -97,7 +97,7 @@ impl Siege {
             honest: sized(50, 1_000),
             rate: sized(1_000, 5_000) as u32,
             window: Duration::from_secs(sized(1, 10) as u64),
-            timeout: Duration::from_secs(sized(4, 45) as u64),
+            timeout: Duration::from_secs(sized(6, 60) as u64),
         }
     }
 
