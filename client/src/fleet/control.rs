@@ -283,7 +283,7 @@ impl Fleet {
             // What was under way when the fleet was told to stop is not missing.
             missing: if self.is_stopped() { 0 } else { outcome.sent.saturating_sub(outcome.echoes) },
             late: outcome.late,
-            ended_early: (outcome.stuck && active > 0).then(|| match outcome.live {
+            ended_early: (active > 0 && (outcome.stuck || outcome.live == 0)).then(|| match outcome.live {
                 0 => all_lost(active, &outcome),
                 _ => format!("no echo came for {:?}", self.config.message_timeout),
             }),

@@ -46,7 +46,7 @@ impl Shard {
     fn send_first(&mut self, now_ns: u64) {
         let index = self.next as u32;
         self.next += 1;
-        if self.slots[index].state != State::Open {
+        if !self.slots.is_open(index) {
             return;
         }
         let since_ns = now_ns.max(self.now_ns());
@@ -97,7 +97,7 @@ impl Shard {
             if due_ns >= span.record_ns {
                 self.outcome.due += 1;
             }
-            if self.slots[index].state == State::Open && !self.owe(index) {
+            if self.slots.is_open(index) && !self.owe(index) {
                 self.send_due(index, active, pace, span);
             }
         }

@@ -88,6 +88,13 @@ impl Slots {
         self.slots.len()
     }
 
+    /// Whether there is an open connection. There may be fewer slots than whoever asks has counted connections: some
+    /// were lost between the count and the phase that it is for.
+    #[inline]
+    pub(super) fn is_open(&self, index: u32) -> bool {
+        (index as usize) < self.len() && self[index].state == State::Open
+    }
+
     /// Takes a slot for a connection attempt that began at `since_ns`.
     pub(super) fn insert(&mut self, fd: OwnedFd, since_ns: u64) -> u32 {
         let slot = Slot { fd: Some(fd), state: State::Connecting, flags: 0, sent: 0, echoed: 0, since_ns };

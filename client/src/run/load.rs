@@ -101,6 +101,10 @@ impl Load<'_> {
             self.bar.begin("bursting", Goal::Until(end));
             let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
             self.report.add_echo(&phase);
+            // They may have been lost between two bursts, and a burst of none is over at once.
+            if self.fleet.progress().connected == 0 {
+                self.end_early("all connections were lost");
+            }
             if self.is_over(end) {
                 return Ok(());
             }
@@ -123,11 +127,20 @@ impl Load<'_> {
                 self.bar.begin("sending", Goal::Until(end));
                 let phase = self.fleet.echo_once(&mut |progress| self.bar.tick(progress))?;
                 self.report.add_echo(&phase);
+            } else {
+                self.end_early("no connection could be opened");
             }
             self.close()?;
             if self.is_over(end) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Notes why there is to be no further round, unless a phase has said so, or it was told to end.
+    fn end_early(&mut self, why: &str) {
+        if !self.fleet.is_stopped() {
+            self.report.ended_early.get_or_insert_with(|| why.to_owned());
         }
     }
 
