@@ -122,6 +122,9 @@ pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
     with_link(Faults { delay: Duration::ZERO, loss: 0.0, overtaking: 0.0 }, |link: &Link| {
         let flags = ["--ping-interval", "500ms", "--idle-timeout", "2s", "--max-connections", "4000"];
         let mut server = serve_on_link(binary, &flags);
+        // Its shards have all their descriptors only once they have served somebody.
+        Peer::connect_many(&server, 20).into_iter().for_each(Peer::leave);
+        server.metrics_agree(&[("ws_connections_active", 0)]);
         let held_before = process::descriptors(server.pid());
         let mut peers = Peer::connect_many(&server, count);
         server.addr.set_ip(link::NEAR.into());
