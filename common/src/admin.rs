@@ -21,7 +21,7 @@ use std::time::Duration;
 use std::{io, thread};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Connections held at a time, and so requests.
@@ -68,7 +68,11 @@ async fn serve(listener: TcpListener, metrics: Arc<Metrics>, shutdown: Shutdown)
             match timeout_at(make_way, places.clone().acquire_owned()).await {
                 Ok(place) => break place.expect("the semaphore is never closed"),
                 Err(_) => {
-                    if let Some((_, oldest)) = connections.pop_front() {
+                    // If it was this thread that was held up, what came meanwhile is answered first.
+                    yield_now().await;
+                    if places.available_permits() == 0
+                        && let Some((_, oldest)) = connections.pop_front()
+                    {
                         oldest.abort();
                         // Its place is free when it is gone, which an error here says as well.
                         let _ = oldest.await;
