@@ -223,8 +223,8 @@ fn is_told(report: &RunReport, said: &str) {
 fn a_lossy_link_changes_nothing() {
     let faults = Faults { delay: Duration::from_millis(50), loss: 0.02, overtaking: 0.25 };
     let (connections, times) =
-        if full_size() { (200, "--hold 5s --duration 20s") } else { (10, "--duration 500ms") };
-    let flags = ["--addr", "0.0.0.0:0", "--ping-interval", "300ms", "--idle-timeout", "20s"];
+        if full_size() { (50, "--hold 5s --duration 10s") } else { (10, "--duration 500ms") };
+    let flags = ["--addr", "0.0.0.0:0", "--ping-interval", "300ms", "--idle-timeout", "60s"];
     each_stage(|name| {
         with_link(faults, |link| {
             let Some(stage) = Stage::start(name, &flags) else { return };

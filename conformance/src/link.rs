@@ -106,7 +106,8 @@ fn open() -> io::Result<OwnedFd> {
     attach(&tun)?;
     ip(&["link", "set", "lo", "up"])?;
     ip(&["address", "add", &format!("{NEAR}/24"), "dev", DEVICE])?;
-    ip(&["link", "set", DEVICE, "up", "mtu", &MTU.to_string()])?;
+    // A queue so long that packets are lost on the link alone.
+    ip(&["link", "set", DEVICE, "up", "mtu", &MTU.to_string(), "txqueuelen", "20000"])?;
     Ok(tun)
 }
 

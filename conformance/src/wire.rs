@@ -30,6 +30,8 @@ pub(crate) struct Peer {
     heard: usize,
     end: Option<End>,
     story: VecDeque<String>,
+    /// How long it waits for what a sound server does at once.
+    pub patience: Duration,
 }
 
 /// How a connection ended.
@@ -71,7 +73,7 @@ impl Peer {
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Peer { stream, inbox: vec![], heard: 0, end: None, story: VecDeque::new() })
+        Ok(Peer { stream, inbox: vec![], heard: 0, end: None, story: VecDeque::new(), patience: PATIENCE })
     }
 
     /// A WebSocket.
@@ -221,7 +223,7 @@ impl Peer {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let both =
                         PollFlags::OUT | if self.end.is_none() { PollFlags::IN } else { PollFlags::OUT };
-                    let ready = self.ready(both, PATIENCE);
+                    let ready = self.ready(both, self.patience);
                     if ready.is_empty() {
                         self.fail("the server takes what is sent", format!("{} octets left", rest.len()));
                     }
@@ -287,7 +289,7 @@ impl Peer {
     /// The next frame, or the end.
     #[track_caller]
     pub fn hear(&mut self) -> Heard {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             match Frame::take(self.unheard()) {
                 Err(mistake) => self.fail("a frame of a sound server", mistake),

@@ -16,6 +16,9 @@ use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long to wait where much is under way, or where TCP sends again what was lost more than once.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Every peer is gone at once, without a word: the gauges are back at zero.
 pub(crate) fn peers_that_vanish(binary: &Binary) {
     let count = sized(1_000, 9_000);
@@ -45,10 +48,11 @@ pub(crate) fn drain_in_full_echo(binary: &Binary) {
             .chunks_mut(count / THREADS)
             .map(|crowd| scope.spawn(|| busy::echo_until_close(crowd)))
             .collect();
-        wait::until("all are in full echo", || {
+        let in_full_echo = wait::within(LONG, || {
             let sent = server.metrics().sum("ws_messages_sent_total");
-            if sent >= 20.0 * count as f64 { Ok(()) } else { Err(format!("{sent} messages")) }
+            if sent >= 10.0 * count as f64 { Ok(()) } else { Err(format!("{sent} messages")) }
         });
+        in_full_echo.unwrap_or_else(|instead| panic!("expected: full echo; got: {instead}"));
         server.signal(Signal::TERM);
         crowds.into_iter().map(|crowd| crowd.join().expect("no panic")).sum::<usize>()
     });
@@ -78,11 +82,12 @@ fn serve_on_link(binary: &Binary, flags: &[&str]) -> Server {
 pub(crate) fn lossy_link(binary: &Binary) {
     const LENS: [usize; 8] = [0, 1, 125, 126, 4_096, 65_535, 65_536, 150_000];
     let faults = Faults { delay: Duration::from_millis(50), loss: 0.02, overtaking: 0.25 };
-    let (count, turns) = (sized(8, 100), sized(1, 10));
+    let (count, turns) = (sized(8, 40), sized(1, 5));
     let converse = |server: &Server| {
         let messages = LENS.map(|len| Frame::new(BINARY, noise(len, len as u64)));
         let segment = messages.each_ref();
         let mut peer = Peer::connect(server);
+        peer.patience = LONG;
         for _ in 0..turns {
             peer.say_all(&segment);
             messages.iter().for_each(|message| peer.expect_echo_among_pings(message));
@@ -96,7 +101,7 @@ pub(crate) fn lossy_link(binary: &Binary) {
         peer.leave();
     };
     with_link(faults, |link: &Link| {
-        let server = serve_on_link(binary, &["--ping-interval", "200ms", "--idle-timeout", "10s"]);
+        let server = serve_on_link(binary, &["--ping-interval", "200ms", "--idle-timeout", "60s"]);
         thread::scope(|scope| (0..count).for_each(|_| drop(scope.spawn(|| converse(&server)))));
         let echoes = count * turns * LENS.len();
         let metrics = server.metrics_agree(&[

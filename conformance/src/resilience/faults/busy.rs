@@ -19,7 +19,9 @@ pub(super) struct BusyPeer {
 
 impl BusyPeer {
     pub fn connect(server: &Server, number: usize) -> BusyPeer {
-        BusyPeer { peer: Some(Peer::connect(server)), number, sent: 0, echoes: 0 }
+        let mut peer = Peer::connect(server);
+        peer.patience = super::LONG;
+        BusyPeer { peer: Some(peer), number, sent: 0, echoes: 0 }
     }
 
     /// Sends a message of each length in one segment, without waiting for anything.
