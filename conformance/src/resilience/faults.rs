@@ -52,10 +52,12 @@ pub(crate) fn drain_in_full_echo(binary: &Binary) {
             let sent = server.metrics().sum("ws_messages_sent_total");
             if sent >= 10.0 * count as f64 { Ok(()) } else { Err(format!("{sent} messages")) }
         });
-        in_full_echo.unwrap_or_else(|instead| panic!("expected: full echo; got: {instead}"));
         server.signal(Signal::TERM);
-        crowds.into_iter().map(|crowd| crowd.join().expect("no panic")).sum::<usize>()
+        let echoes = crowds.into_iter().map(|crowd| crowd.join().expect("no panic")).sum::<usize>();
+        // Not before: the peers go on until the server sends them away.
+        in_full_echo.map(|()| echoes)
     });
+    let echoes = echoes.unwrap_or_else(|instead| panic!("expected: full echo; got: {instead}"));
     // One peer keeps the server from ending before it has told its figures.
     keeper.expect_close_frame(&[1001]);
     let metrics =
