@@ -124,7 +124,7 @@ pub(crate) fn lossy_link(binary: &Binary) {
 /// when they have been so for long enough, whatever they were in the middle of; a peer elsewhere stays.
 pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
     const LIMIT: Duration = Duration::from_secs(3);
-    let count = sized(60, 3_000);
+    let count = sized(60, 1_000);
     raise_nofile();
     with_link(Faults { delay: Duration::ZERO, loss: 0.0, overtaking: 0.0 }, |link: &Link| {
         let flags = ["--ping-interval", "500ms", "--idle-timeout", "3s", "--max-connections", "4000"];
