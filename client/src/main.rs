@@ -14,7 +14,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Merge(run::MergeArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
