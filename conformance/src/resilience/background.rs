@@ -31,6 +31,11 @@ impl<T: Send + 'static> Background<T> {
         })
     }
 
+    /// Whether it has come to its end.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Tells it to stop, and returns what it comes to.
     ///
     /// # Panics

@@ -44,12 +44,13 @@ const KINDS: [Kind; 4] = [Kind::Handshake, Kind::Header, Kind::Message, Kind::Re
 
 /// Peers that are stuck in the same way, on a thread of their own until the server has ended them all.
 struct Stuck {
+    kind: Kind,
     thread: Background<Ends>,
     established: mpsc::Receiver<()>,
 }
 
 impl Stuck {
-    fn start(kind: Kind, addr: SocketAddr, count: usize, limit: Duration) -> Stuck {
+    fn start(kind: Kind, addr: SocketAddr, count: usize) -> Stuck {
         let (tell, established) = mpsc::channel();
         let thread = Background::start_apart(move |stop| {
             let mut crowd = Crowd::connect_lean(addr, count);
@@ -70,9 +71,31 @@ impl Stuck {
             }
             // Where nobody waits for it, the case has failed.
             let _ = tell.send(());
-            crowd.await_ends(&drip, limit, stop)
+            crowd.await_ends(&drip, stop)
         });
-        Stuck { thread, established }
+        Stuck { kind, thread, established }
+    }
+
+    /// Waits until they are what they are to be.
+    fn establish(&self) {
+        self.established.recv().expect("stuck as it should be");
+    }
+
+    /// Waits until the server has ended all of them.
+    ///
+    /// # Panics
+    /// When that takes longer than `limit`.
+    #[track_caller]
+    fn await_ends<const N: usize>(all: [Stuck; N], limit: Duration) -> [Ends; N] {
+        let left = || {
+            let left = all.iter().filter(|stuck| !stuck.thread.is_over());
+            let kinds: Vec<Kind> = left.map(|stuck| stuck.kind).collect();
+            if kinds.is_empty() { Ok(()) } else { Err(format!("some are left of {kinds:?}")) }
+        };
+        if let Err(left) = wait::within(limit, left) {
+            panic!("expected: all are ended within {limit:?}; got: {left}");
+        }
+        all.map(|stuck| stuck.thread.join())
     }
 }
 
@@ -126,9 +149,10 @@ impl Siege {
         before + budget + (self.each * KINDS.len()) as u64 * connection_bytes(server) + SLACK_BYTES
     }
 
-    /// After a timeout is over: what a loop takes to look, and a server to give up telling a peer that does not read.
-    fn allowance(&self) -> Duration {
-        self.timeout / 8 + Duration::from_secs(2) + AT_ONCE
+    /// From when all are stuck until all are gone: the timeout, what a loop takes to look, and a server to give up telling
+    /// a peer that does not read.
+    fn limit(&self) -> Duration {
+        self.timeout + self.timeout / 8 + Duration::from_secs(2) + AT_ONCE
     }
 }
 
@@ -168,10 +192,8 @@ pub(crate) fn peers(binary: &Binary) {
     let (rss_before, fds_before) = (resident_bytes(server.pid()), descriptors(server.pid()));
 
     let start = Instant::now();
-    let stuck = KINDS.map(|kind| Stuck::start(kind, server.addr, each, siege.timeout + siege.allowance()));
-    for Stuck { established, .. } in &stuck {
-        established.recv().expect("stuck as it should be");
-    }
+    let stuck = KINDS.map(|kind| Stuck::start(kind, server.addr, each));
+    stuck.iter().for_each(Stuck::establish);
     let (onset, onset_time) = (honest.latencies_since(start), start.elapsed());
     let besieged = honest.latencies(window);
     let rss_during = resident_bytes(server.pid());
@@ -182,7 +204,7 @@ pub(crate) fn peers(binary: &Binary) {
         ("ws_connections_rejected_total", 0),
     ]);
 
-    let ends = stuck.map(|Stuck { thread, .. }| thread.join());
+    let ends = Stuck::await_ends(stuck, siege.limit());
     let gone_time = start.elapsed();
     is_over(&server, siege, fds_before);
     let after = honest.latencies(window);
@@ -231,14 +253,10 @@ pub(crate) fn small_budget(binary: &Binary) {
     server.metrics_agree(&[("ws_connections_active", siege.honest)]);
     let rss_before = resident_bytes(server.pid());
     let start = Instant::now();
-    let stuck = [Kind::Message, Kind::Reader]
-        .map(|kind| Stuck::start(kind, server.addr, siege.each, siege.timeout + siege.allowance()));
-    let [messages, readers] = stuck.map(|Stuck { thread, established }| {
-        established.recv().expect("stuck as it should be");
-        thread
-    });
+    let stuck = [Kind::Message, Kind::Reader].map(|kind| Stuck::start(kind, server.addr, siege.each));
+    stuck.iter().for_each(Stuck::establish);
     let rss_during = resident_bytes(server.pid());
-    let [messages, _] = [messages.join(), readers.join()];
+    let [messages, _] = Stuck::await_ends(stuck, siege.limit());
     let metrics = server.metrics_agree(&[("ws_connections_active", siege.honest), ("ws_buffered_bytes", 0)]);
     let latencies = honest.latencies_since(start);
     let (scrapes, _) = (scrapes.stop(), honest.stop());
