@@ -47,27 +47,31 @@ pub struct Server {
 /// Serves a shard until its drain is over.
 pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
     shard.metrics().tasks.store(1, Relaxed);
-    let poll = Poll::new()?;
-    let registry = poll.registry();
-    registry.register(&mut SourceFd(&shard.listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
-    registry.register(&mut SourceFd(&shard.shutdown.as_raw_fd()), SHUTDOWN, Interest::READABLE)?;
-    let heartbeat = Heartbeat::new(&shard.config);
-    let mut server = Server {
-        websocket: websocket::config(&shard.config, shard.flags.read_buffer),
-        tick: heartbeat.tick(&shard.config),
-        shard,
-        connections: Slab::new(),
-        again: Vec::new(),
-        now: 0,
-        poll,
-        heartbeat,
-        accept_at: None,
-        drained_by: None,
-    };
-    server.run()
+    Server::new(shard)?.run()
 }
 
 impl Server {
+    /// A server that has accepted nobody yet.
+    pub fn new(shard: Shard<Flags>) -> io::Result<Server> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        registry.register(&mut SourceFd(&shard.listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&shard.shutdown.as_raw_fd()), SHUTDOWN, Interest::READABLE)?;
+        let heartbeat = Heartbeat::new(&shard.config);
+        Ok(Server {
+            websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+            tick: heartbeat.tick(&shard.config),
+            shard,
+            connections: Slab::new(),
+            again: Vec::new(),
+            now: 0,
+            poll,
+            heartbeat,
+            accept_at: None,
+            drained_by: None,
+        })
+    }
+
     fn run(&mut self) -> io::Result<()> {
         let start = Instant::now();
         let mut events = Events::with_capacity(EVENTS);
