@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::{admin, limits, listen, signals, table};
+use crate::{admin, limits, listen, process, signals, table};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use std::io::Write;
@@ -60,6 +60,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
     }
 
     fn run(&self, config: Config, flags: F) -> anyhow::Result<()> {
+        process::map_large_buffers();
         // Before any thread is started, which would otherwise take the signals itself.
         let signals = signals::block();
         // Before any other descriptor is opened: a shard's table keeps what lies below, and this.
