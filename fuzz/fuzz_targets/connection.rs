@@ -142,7 +142,7 @@ impl Run<'_> {
                 self.cut_off = true;
             }
             // An event that was due already is no news.
-            _ => self.server.ready(self.fd, n % 2 == 0),
+            _ => self.server.ready(self.fd, n.is_multiple_of(2)),
         }
     }
 
