@@ -104,9 +104,10 @@ impl Record {
         self.quiet().iter().map(Sample::held).fold([usize::MAX; 2], least)
     }
 
-    /// The growth of memory in octets an hour, over the second half: an allocator takes what it needs in the first.
+    /// The growth of memory in octets an hour, from round to round of the second half: an allocator takes what it needs in
+    /// the first.
     fn growth(&self) -> Option<Slope> {
-        let samples = self.samples();
+        let samples = self.quiet();
         let middle = samples.last()?.at.duration_since(self.start) / 2;
         let points = samples
             .iter()
