@@ -52,10 +52,14 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
     let mut files = files.iter();
     let first = files.next().context("nothing to merge")?;
     let mut merged = read(first)?;
+    let mut watched = usize::from(merged.server.is_some());
     for file in files {
         let more = read(file)?;
+        watched += usize::from(more.server.is_some());
         merged.merge(&more).with_context(|| format!("cannot merge {}", file.display()))?;
     }
+    // One server, watched by several at different moments, has no sum; watched by one it has its figures.
+    merged.server = merged.server.filter(|_| watched == 1);
     merged.command = std::env::args().collect();
     Ok(merged)
 }
@@ -100,12 +104,7 @@ impl RunReport {
         self.shards += more.shards;
         self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
         self.merge_phases(more);
-        // One server, watched by several at different moments, has no sum; watched by one it has its figures.
-        self.server = match (self.server.take(), &more.server) {
-            (Some(server), None) => Some(server),
-            (None, server) => server.clone(),
-            (Some(_), Some(_)) => None,
-        };
+        self.server = self.server.take().or_else(|| more.server.clone());
         self.failed(&more.failures, &more.ended_early);
         self.interrupted |= more.interrupted;
         self.exit_status = self.exit_status.max(more.exit_status);

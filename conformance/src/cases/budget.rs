@@ -7,7 +7,7 @@ use crate::wait;
 use crate::wire::Peer;
 
 /// What of a connection is not charged, in octets.
-const FREE_LEN: usize = 4096;
+pub(crate) const FREE_LEN: usize = 4096;
 
 /// Waits until so many octets are charged, and so many connections were closed for want of more.
 #[track_caller]

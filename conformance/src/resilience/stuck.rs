@@ -6,6 +6,7 @@ use super::honest::Honest;
 use super::kernel::unsent_bytes;
 use super::scrape::scraper;
 use super::sized;
+use crate::cases::budget::FREE_LEN;
 use crate::cases::leaks::raise_nofile;
 use crate::frame::{BINARY, Frame};
 use crate::http::Request;
@@ -20,9 +21,6 @@ use std::time::{Duration, Instant};
 /// The message that is begun, and how much of it is sent.
 const MESSAGE_LEN: u64 = 1 << 20;
 const BEGUN_LEN: usize = 512 << 10;
-
-/// What of a connection is not charged to the budget, in octets.
-const FREE_LEN: usize = 4096;
 
 /// The messages of a peer that does not read.
 const READER_LEN: usize = 64 << 10;
