@@ -68,6 +68,10 @@ pub struct Config {
     #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub drain_timeout: Duration,
 
+    /// Serve nothing: ask the server at --admin-addr whether it is well, and exit with 0 if so, with 1 if not
+    #[arg(long)]
+    pub healthcheck: bool,
+
     /// off, error, warn, info, debug or trace
     #[arg(long, env = "WS_LOG", default_value = "info", value_name = "LEVEL")]
     pub log: LevelFilter,

@@ -22,6 +22,7 @@ pub mod table;
 pub mod websocket;
 
 mod admin;
+mod healthcheck;
 mod leave;
 mod listen;
 mod process;

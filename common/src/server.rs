@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::{admin, limits, listen, process, signals, table};
+use crate::{admin, healthcheck, limits, listen, process, signals, table};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use std::io::Write;
@@ -39,7 +39,7 @@ pub struct Bound {
 }
 
 impl<F: Args + Send + Sync + 'static> Stage<F> {
-    /// The program: parses the flags, serves, and drains on SIGTERM or SIGINT.
+    /// The program: parses the flags, serves, and drains on SIGTERM or SIGINT. With `--healthcheck` it asks another one.
     ///
     /// Exit status: 0 after a drain, 1 after an error (one line on standard error), 2 for a bad flag.
     pub fn main(self) -> ExitCode {
@@ -50,7 +50,11 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         let log =
             tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(config.log).with_target(false);
         log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
-        match self.run(config, flags) {
+        let done = match config.healthcheck {
+            true => healthcheck::ask(config.admin_addr).map(|url| println!("{}: {url} is well", self.name)),
+            false => self.run(config, flags),
+        };
+        match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{}: {error:#}", self.name);

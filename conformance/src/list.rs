@@ -145,7 +145,8 @@ macro_rules! __cases {
                 requests_in_a_row,
                 content_is_not_read,
                 idle_connections_lock_nobody_out,
-                many_at_once;
+                many_at_once,
+                healthcheck;
             admission:
                 full_server_answers_503,
                 the_503_is_a_whole_answer,

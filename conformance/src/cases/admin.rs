@@ -1,10 +1,12 @@
 //! The admin address: `/health` and `/metrics` for whoever may ask, and nothing else.
 
 use super::requests::endless;
+use crate::frame::Frame;
 use crate::http::Request;
-use crate::server::{Binary, Setup};
-use crate::wait::AT_ONCE;
+use crate::server::{Binary, Finished, Setup};
+use crate::wait::{self, AT_ONCE};
 use crate::wire::Peer;
+use rustix::process::Signal;
 use std::time::Instant;
 
 /// Connections that it holds at a time, and more.
@@ -82,4 +84,39 @@ pub(crate) fn many_at_once(binary: &Binary) {
     };
     let mut peers: Vec<_> = (0..MANY).map(ask).collect();
     peers.iter_mut().for_each(|peer| assert_eq!(peer.plain_response().status, 200));
+}
+
+/// The server's own program asks it: well, also when it is full; not well when it drains; and gone.
+pub(crate) fn healthcheck(binary: &Binary) {
+    let mut server = binary.serve(&["--max-connections", "1", "--drain-timeout", "60s"]);
+    let (admin, mut peer) = (server.admin.to_string(), Peer::connect(&server));
+    let by_flag =
+        || binary.run(Setup { flags: &["--healthcheck", "--admin-addr", &admin], ..Setup::default() });
+    let env = &[("WS_ADMIN_ADDR", admin.as_str())];
+    let by_env = binary.run(Setup { flags: &["--healthcheck"], env, own_ports: false, ..Setup::default() });
+    for well in [by_flag(), by_env] {
+        assert_eq!(
+            (well.code, well.stderr.as_str(), well.stdout.lines().count()),
+            (Some(0), "", 1),
+            "{well:?}"
+        );
+        assert!(well.stdout.contains(&admin), "where it asked, got: {well:?}");
+    }
+    server.signal(Signal::TERM);
+    wait::until("503 while it drains", || match server.get(server.admin, "/health").status {
+        503 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    is_unwell(by_flag(), "503");
+    peer.expect_close_frame(&[1001]);
+    peer.say(&Frame::close(1001, ""));
+    server.exit();
+    is_unwell(by_flag(), "refused");
+}
+
+/// Status 1, and why in one line.
+#[track_caller]
+fn is_unwell(check: Finished, why: &str) {
+    let line = check.stderr.contains(why) && check.stderr.lines().count() == 1;
+    assert!(check.code == Some(1) && check.stdout.is_empty() && line, "expected: {why}; got: {check:?}");
 }

@@ -133,6 +133,7 @@ pub(crate) fn help_and_version(binary: &Binary) {
         "--buffer-budget",
         "--drain-timeout",
         "--allow-origin",
+        "--healthcheck",
         "--log",
         "WS_SHARDS",
     ] {
