@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Builds images of the stages and of the client: see usage.
+set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+Builds static binaries, and an image from scratch of each: million-websockets/PACKAGE.
+
+Usage: deploy/docker/build.sh [--binaries] PACKAGE...
+
+  PACKAGE      client, stage1-thread-per-conn, stage2-task-per-conn, stage3-mio-epoll or stage4-zero-buffer
+  --binaries   no images: only target/image/PACKAGE/PACKAGE
+
+Needs Rust, a C library to link statically (libc6-dev, or a musl host), and a Docker engine for the images.
+USAGE
+}
+
+fail() {
+    echo "build.sh: $2" >&2
+    exit "$1"
+}
+
+images=true packages=()
+for word; do
+    case $word in
+        -h | --help) usage && exit ;;
+        --binaries) images=false ;;
+        client | stage1-thread-per-conn | stage2-task-per-conn | stage3-mio-epoll | stage4-zero-buffer)
+            packages+=("$word") ;;
+        *) fail 2 "'$word' is neither the client nor a stage; see build.sh --help" ;;
+    esac
+done
+((${#packages[@]})) || fail 2 "no package given; see build.sh --help"
+
+cd "$(dirname "$0")/../.."
+target=${CARGO_TARGET_DIR:-target}
+command -v cargo >/dev/null || fail 1 "no cargo here: install Rust (https://rustup.rs)"
+# With a target of its own the flags do not reach build scripts and macros, which cannot be static.
+host=$(rustc -vV | sed -n 's/^host: //p')
+RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols \
+    cargo build --release --locked --target "$host" "${packages[@]/#/--package=}"
+
+for package in "${packages[@]}"; do
+    context=$target/image/$package
+    mkdir -p "$context"
+    cp "$target/$host/release/$package" "$context/"
+    $images || continue
+    stage=server
+    [[ $package == client ]] && stage=client
+    # Without BuildKit's plug-in the engine builds it itself, as well, and says that this is going to end.
+    docker build --quiet --target "$stage" --build-arg "BINARY=$package" --tag "million-websockets/$package" \
+        --file deploy/Dockerfile "$context" >"$context.log" 2>&1 ||
+        fail 1 "no image of $package: $(tail -n 1 "$context.log")"
+    echo "million-websockets/$package"
+done
