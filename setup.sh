@@ -13,7 +13,7 @@ Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER_IP[:PORT]] [-- CLIENT F
   CONNECTIONS    of each replica
   REPLICAS       containers, each with an address of its own; with --local, processes
   SERVER_IP      the server; port 8000 if none is given
-                 [default: the bridge's gateway, 172.17.0.1 as Docker comes, which is this machine; with --local 127.0.0.1]
+                 [default: this machine: the bridge's gateway, as a rule 172.17.0.1; with --local 127.0.0.1]
   CLIENT FLAGS   what `client run --help` has, for each replica: with 10 of them, --rate 100 is 1,000 messages a second;
                  --json FILE and --hdr FILE are for the one result
   --local        no containers: where there is no Docker
@@ -22,8 +22,8 @@ Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER_IP[:PORT]] [-- CLIENT F
   ./setup.sh 10000 10 -- --scenario idle --duration 10m       held for ten minutes, or until ./destroy.sh
   ./setup.sh --local 5000 4 127.0.0.1:9000 -- --rate 500 --json all.json
 
-The first run builds the client and its image. Ctrl-C ends the load, and what was measured until then is reported; so does
-./destroy.sh from elsewhere. A second Ctrl-C reports nothing. Neither leaves anything behind.
+The first run builds the client and its image. Ctrl-C, or ./destroy.sh from elsewhere, ends the load, and what was
+measured until then is reported; a second Ctrl-C reports nothing. Neither leaves anything behind.
 In the environment, CLIENT=FILE is the client to use with --local, if it is not to be built.
 Exit status: 0 if all went well for every replica, 1 if anything failed, 2 if an argument is wrong.
 USAGE
@@ -58,8 +58,11 @@ parse() {
     # A bridge has no more than 1,023 ports.
     replicas=$(whole REPLICAS "${words[1]}" 1000) || exit
     total=$((connections * replicas))
+    $is_local || ((connections <= PORTS_MOST)) ||
+        refuse "CONNECTIONS $connections: a container has one address, and that has $PORTS_MOST ports; ask for more REPLICAS"
     server=${words[2]-}
-    [[ -z $server ]] || is_address "$server" || refuse "SERVER_IP '$server' is not an IPv4 address such as 192.0.2.1 or 192.0.2.1:8000"
+    [[ -z $server ]] || is_address "$server" ||
+        refuse "SERVER_IP '$server' is not an IPv4 address such as 192.0.2.1 or 192.0.2.1:8000"
 }
 
 # Checks that $2, which is called $1, is a whole number from 1 to $3, and prints it without what may stand between digits.
@@ -88,7 +91,7 @@ parse_client_flags() {
             --url | --url=* | --connections | --connections=* | --start-at | --start-at=* | --quiet)
                 refuse "'$1' is set for each replica by this script" ;;
             --pid | --pid=* | --metrics-url | --metrics-url=*)
-                refuse "'$1' is for a client that loads its server alone: each replica would count what all of them cost" ;;
+                refuse "'$1' is for a client that loads its server alone: here each would count what all cost" ;;
             *) client_flags+=("$1") ;;
         esac
         shift
@@ -103,7 +106,8 @@ build() {
         [[ -x $client ]] || fail 1 "CLIENT '$client' is no program"
     elif $is_local; then
         command -v cargo >/dev/null || fail 1 "no cargo here: install Rust (https://rustup.rs), or give CLIENT=FILE"
-        cargo build --manifest-path "$root/Cargo.toml" --quiet --release --locked --package client || fail 1 "the client was not built: see above"
+        cargo build --manifest-path "$root/Cargo.toml" --quiet --release --locked --package client ||
+            fail 1 "the client was not built: see above"
         client=$target/release/client
     else
         docker version >/dev/null 2>&1 ||
@@ -116,7 +120,7 @@ build() {
 }
 
 find_server() {
-    local host gateway
+    local host gateway route
     if [[ -z $server ]] && $is_local; then
         server=127.0.0.1
     elif [[ -z $server ]]; then
@@ -136,12 +140,10 @@ check_ports() {
     local first last ports
     read -r first last </proc/sys/net/ipv4/ip_local_port_range
     ports=$((last - first + 1))
-    if ! $is_local && ((connections > PORTS_MOST)); then
-        refuse "CONNECTIONS $connections: a container has one address, and that has $PORTS_MOST ports; ask for more REPLICAS"
-    elif ! $is_local && ! $is_here && ((total > PORTS_MOST)); then
-        refuse "$total connections leave this machine through one address, which has $PORTS_MOST ports; share them among machines, with \`client run --start-at\` and \`client merge\`"
+    if ! $is_local && ! $is_here && ((total > PORTS_MOST)); then
+        refuse "$total connections leave this machine through one address, of $PORTS_MOST ports: use more machines"
     elif $is_local && [[ $server != 127.* && " ${client_flags[*]-}" != *" --source-ip"* ]] && ((total > ports)); then
-        refuse "$total connections from one address, which has $ports ports (net.ipv4.ip_local_port_range): give more with -- --source-ip A,B"
+        refuse "$total connections from one address, of $ports ports (ip_local_port_range): give more, -- --source-ip A,B"
     fi
 }
 
@@ -152,7 +154,7 @@ examine() {
     wanting=$(awk '/ (SHORT|note)$/ { show = 1 } / ok$/ || /^$/ || /ip_local_port_range/ { show = 0 } show' <<<"$report")
     [[ -z $wanting ]] || printf 'client doctor, of %s connections:\n%s\n' "$total" "$wanting" >&2
     $fits || ! $is_here ||
-        fail 1 "this machine does not hold $total connections: mend what is SHORT above, or ask for fewer (\`client doctor --connections $total\` says all)"
+        fail 1 "this machine does not hold $total connections: mend what is SHORT above, or ask for fewer"
 }
 
 start_replica() {
@@ -171,11 +173,11 @@ start() {
     local lead_s=$((1 + replicas / 20)) number
     # A container takes its time.
     $is_local || lead_s=$((3 + replicas))
-    start_s=$(($(date +%s) + lead_s))
+    start_s=$((EPOCHSECONDS + lead_s))
     load=("${client_flags[@]}" --url "ws://$server/echo" --connections "$connections" --json -
         --start-at "$(date -u -d "@$start_s" +%Y-%m-%dT%H:%M:%SZ)")
     echo "run $run: $replicas replicas, $connections connections each, to ws://$server/echo; './destroy.sh $run' ends it" >&2
-    for ((number = 1; number <= replicas; number++)); do start_replica "$number"; done
+    for ((number = 1; number <= replicas; number++)); do $stopping || start_replica "$number"; done
 }
 
 # Prints how many replicas have left the first phase, the connections and failures of all, and the phase of the last to
@@ -183,19 +185,22 @@ start() {
 # and, of those that are done, from their results.
 look() {
     awk '
-        { replica = FILENAME; sub(/\.[a-z]*$/, "", replica); names[replica] }
+        BEGIN { for (i = 1; i < ARGC; i++) names[name(ARGV[i])] }
+        { replica = name(FILENAME) }
         FILENAME ~ /\.log$/ && match($0, /^[a-z]+: [0-9,]+ (of [0-9,]+ )?connections/) {
             phase[replica] = $1; held[replica] = number($2)
             failed[replica] = match($0, /[0-9,]+ failed/) ? number(substr($0, RSTART)) : 0
         }
         FILENAME ~ /\.json$/ && /^ *"connected": [0-9]+/ && !(replica in done) { done[replica]; held[replica] = number($2) }
+        function name(file) { sub(/\.[a-z]*$/, "", file); return file }
         function number(text) { gsub(/,/, "", text); return text + 0 }
         END {
             slowest = "done:"
             for (replica in names) {
                 connections += held[replica]; failures += failed[replica]
                 if (replica in done || (replica in phase && phase[replica] != "connecting:")) ready++
-                if (!(replica in done) && slowest != "connecting:") slowest = replica in phase ? phase[replica] : "connecting:"
+                if (replica in done || slowest == "connecting:") continue
+                slowest = replica in phase ? phase[replica] : "connecting:"
             }
             print ready + 0, connections + 0, failures + 0, slowest
         }' "$results"/*.log "$results"/*.json
@@ -222,27 +227,36 @@ dead_replica() {
     done
 }
 
+# Sets `running`, to how many replicas run. No process is started for it, which Ctrl-C would end as well.
+count_running() {
+    local pid
+    running=0
+    for pid in "${pids[@]}"; do
+        if kill -0 "$pid" 2>/dev/null; then running=$((running + 1)); fi
+    done
+}
+
 # Waits until all have ended. Where one dies before all are connected, all are ended.
 watch() {
-    local ready held failed phase running all_connected=false dead text next_line_s=0 after_s
-    while running=$(jobs -rp | wc -l) && ((running > 0)); do
-        read -r ready held failed phase < <(look)
-        after_s=$(($(date +%s) - start_s))
-        text="$phase $held"
-        ((ready == replicas)) || text+=" of $total"
-        text+=" connections, $running of $replicas replicas run"
-        ((after_s < 0)) && text+=", begin in $((-after_s)) s" || text+=", after $after_s s"
+    local seen ready held failed phase running all_connected=false dead text after_s next_line_s=0
+    while count_running && ((running > 0)); do
+        # What Ctrl-C ends here is not to end this script; nor is what it ends below.
+        seen=$(look) || seen="0 0 0 stopping:"
+        read -r ready held failed phase <<<"$seen"
+        after_s=$((EPOCHSECONDS - start_s))
+        ((ready == replicas)) && text="$phase $held connections" || text="$phase $held of $total connections"
         ((failed)) && text+=", $failed failed"
         if ((ready == replicas)) && ! $all_connected; then
             all_connected=true
-            say "connected: $held of $total connections, by all $replicas replicas$( ((failed)) && echo ", $failed failed")"
+            say "connected: $held of $total connections, by all $replicas replicas${text##* connections}"
         fi
+        text+=", $running of $replicas replicas run"
+        ((after_s < 0)) && text+=", begin in $((-after_s)) s" || text+=", after $after_s s"
         show "$text"
         if ! $all_connected && ! $stopping && dead=$(dead_replica) && [[ -n $dead ]]; then
             say "replica $dead has ended without a result: so the others are ended too"
             stop
         fi
-        # Ended by a signal, it is not to end this script.
         sleep 0.5 || true
     done
     [[ ! -t 2 ]] || printf '\r\e[K' >&2
@@ -271,12 +285,13 @@ clean_up() {
 
 # Merges what there is, and says which replicas have left nothing.
 report() {
-    local number status=0 late found=() lost=0
+    local number ended status=0 late found=() lost=0
     for number in "${!pids[@]}"; do
         if [[ -s $results/$number.json ]]; then
             found+=("$results/$number.json")
         elif ((++lost == 1)); then
-            echo "setup.sh: replica $number: $(tail -n 1 "$results/$number.log" | sed 's/^client: //')" >&2
+            wait "${pids[$number]}" && ended=0 || ended=$?
+            echo "setup.sh: replica $number has ended with status $ended: $(tail -n 1 "$results/$number.log")" >&2
         fi
     done
     late=$({ grep -l 'late for --start-at' "$results"/*.log || true; } | wc -l)

@@ -1,0 +1,200 @@
+//! `setup.sh` and `destroy.sh` with processes in place of containers, which differ only in what starts them. The stage
+//! has to be built.
+
+#[expect(dead_code, reason = "of what starts and watches a stage, less is needed here")]
+mod stage;
+
+use client::run::RunReport;
+use rustix::process::{Pid, Signal, kill_process};
+use stage::{Stage, until};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn script(name: &str) -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name));
+    command.env("CLIENT", env!("CARGO_BIN_EXE_client")).stdin(Stdio::null());
+    command
+}
+
+fn output(name: &str, arguments: &str) -> Output {
+    script(name).args(arguments.split_whitespace()).output().expect("the script runs")
+}
+
+/// A run of `setup.sh --local`, with a directory for temporary files that is its own.
+struct Run {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// By which destroy.sh knows it.
+    number: String,
+    temporary: PathBuf,
+}
+
+impl Run {
+    fn start(name: &str, stage: &Stage, sizes: &str, flags: &str) -> Run {
+        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("setup-{name}"));
+        fs::create_dir_all(&temporary).expect("a directory");
+        let addr = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
+        let mut command = script("setup.sh");
+        command.arg("--local").args(sizes.split_whitespace()).args([addr, "--"]);
+        command.args(flags.split_whitespace()).args(["--json", "-"]).env("TMPDIR", &temporary);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("setup.sh runs");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        // Before this line there may be what `client doctor` says of this machine.
+        let mut line = String::new();
+        let number = loop {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it ended before it started");
+            if let Some((number, _)) = line.strip_prefix("run ").and_then(|rest| rest.split_once(':')) {
+                break number.to_owned();
+            }
+        };
+        Run { child, stderr, number, temporary }
+    }
+
+    /// Its replicas that are alive.
+    fn replicas(&self) -> Vec<i32> {
+        let label = format!("MILLION_WEBSOCKETS_REPLICA={}", self.number);
+        let labelled = |pid: &i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|&octet| octet == 0).any(|variable| variable == label.as_bytes())
+        };
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(labelled).collect()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for the end. Nothing must be left: no process, no file.
+    #[track_caller]
+    fn end(mut self, exit_status: i32) -> (RunReport, String) {
+        let (mut stdout, mut stderr) = (Vec::new(), String::new());
+        self.child.stdout.take().expect("piped").read_to_end(&mut stdout).expect("results");
+        self.stderr.read_to_string(&mut stderr).expect("text");
+        assert_eq!(self.child.wait().expect("it has ended").code(), Some(exit_status), "{stderr}");
+        assert!(self.replicas().is_empty(), "replicas that are left");
+        fs::remove_dir(&self.temporary).expect("no file is left");
+        (serde_json::from_slice(&stdout).expect("JSON of a run"), stderr)
+    }
+}
+
+#[track_caller]
+fn until_connected(stage: &Stage, connections: u32) {
+    until(&format!("{connections} connections"), PATIENCE, || {
+        let active = stage.metrics().value("ws_connections_active");
+        (active == Some(connections.into())).then_some(()).ok_or(format!("{active:?}"))
+    });
+}
+
+#[test]
+fn help_says_what_they_are_for() {
+    for (name, part) in
+        [("setup.sh", "--local"), ("destroy.sh", "RUN"), ("deploy/docker/build.sh", "PACKAGE")]
+    {
+        let help = output(name, "--help");
+        let text = String::from_utf8(help.stdout).expect("text");
+        assert!(help.status.success() && help.stderr.is_empty() && text.contains(part), "{name}: {text}");
+        assert!(text.lines().count() <= 35 && text.lines().all(|line| line.len() <= 120), "a screen: {text}");
+    }
+}
+
+#[test]
+fn bad_arguments_are_refused_in_one_line() {
+    let setup = [
+        ("", "CONNECTIONS and REPLICAS are needed"),
+        ("5", "got 1 arguments"),
+        ("5 2 127.0.0.1 7", "got 4 arguments"),
+        ("many 2", "CONNECTIONS 'many'"),
+        ("-5 2", "'-5'"),
+        ("5 0", "REPLICAS '0'"),
+        ("5 1001", "REPLICAS '1001' is not a whole number from 1 to 1000"),
+        ("99999999999999999999 2", "CONNECTIONS '9999"),
+        ("5 2 localhost", "SERVER_IP 'localhost'"),
+        ("5 2 256.0.0.1", "SERVER_IP '256.0.0.1'"),
+        ("5 2 127.0.0.1:0", "SERVER_IP '127.0.0.1:0'"),
+        ("--remote 5 2", "'--remote'"),
+        ("5 2 -- --url ws://127.0.0.1:1/", "'--url' is set"),
+        ("5 2 -- --connections=7", "'--connections=7' is set"),
+        ("5 2 -- --pid 1", "'--pid'"),
+        ("5 2 -- --json", "--json needs a FILE"),
+        ("--local 5 2 -- --no-such-flag", "'--no-such-flag'"),
+        ("--local 5 2 -- --rate fast", "'fast'"),
+        ("--local 5 2 -- stray", "'stray'"),
+        // 192.0.2.0/24 is nobody's (RFC 5737), and one address has no more than 65,535 ports.
+        ("--local 35_000 2 192.0.2.1", "70000 connections from one address"),
+        ("65_000 2", "a container has one address"),
+    ];
+    let destroy = [("all", "RUN 'all'"), ("1 2", "got 2 arguments"), ("--now", "'--now'")];
+    let build = [("", "no package"), ("stage5", "'stage5'")];
+    let of = |name, cases: &[(&'static str, &'static str)]| {
+        cases.iter().map(|&(arguments, part)| (name, arguments, part)).collect::<Vec<_>>()
+    };
+    let cases = [of("setup.sh", &setup), of("destroy.sh", &destroy), of("deploy/docker/build.sh", &build)];
+    for (name, arguments, part) in cases.concat() {
+        let refused = output(name, arguments);
+        let line = String::from_utf8(refused.stderr).expect("text");
+        let told = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
+        assert!(
+            told && refused.status.code() == Some(2) && refused.stdout.is_empty(),
+            "{name} {arguments}: {line}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_reported() {
+    // Port 1 (tcpmux) is nobody's.
+    let refused = output("setup.sh", "--local 5 2 127.0.0.1:1 -- --duration 1s");
+    let text = String::from_utf8(refused.stderr).expect("text");
+    assert!(refused.status.code() == Some(1) && text.contains("10 refused"), "{text}");
+}
+
+#[test]
+fn results_are_merged() {
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let run = Run::start("merge", &stage, "50 3", "--rate 100 --duration 4s --warmup 0s");
+    until_connected(&stage, 150);
+    let (report, stderr) = run.end(0);
+    let (connect, echo) = (report.connect.expect("connections"), report.echo.expect("echoes"));
+    assert_eq!((report.clients, report.connections, connect.connected), (3, 150, 150));
+    assert_eq!((report.rate_per_s, echo.sent, echo.missing), (Some(300.0), 1_200, 0));
+    assert_eq!(report.failures.total(), 0);
+    assert!(stderr.contains("connected: 150 of 150 connections, by all 3 replicas\n"), "{stderr}");
+}
+
+#[test]
+fn destroy_ends_one_run_and_it_reports() {
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let run = Run::start("destroy", &stage, "20 2", "--scenario idle --duration 10m");
+    let other = Run::start("other", &stage, "20 1", "--scenario idle --duration 10m");
+    until_connected(&stage, 60);
+    let destroyed = output("destroy.sh", &run.number);
+    let text = String::from_utf8(destroyed.stdout).expect("text");
+    assert!(destroyed.status.success() && text.contains("0 containers and 2 processes"), "{text}");
+    let (report, _) = run.end(0);
+    assert!(report.interrupted && report.clients == 2 && report.connections == 40);
+    until_connected(&stage, 20);
+    assert_eq!(other.replicas().len(), 1, "another run is left alone");
+    // As Ctrl-C does.
+    other.signal(Signal::INT);
+    let (report, _) = other.end(0);
+    assert!(report.interrupted && report.clients == 1);
+}
+
+#[test]
+fn a_replica_that_dies_is_missed() {
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let run = Run::start("dies", &stage, "20 3", "--scenario idle --duration 6s");
+    until_connected(&stage, 60);
+    let victim = Pid::from_raw(run.replicas()[0]).expect("a process");
+    kill_process(victim, Signal::KILL).expect("it runs");
+    let (report, stderr) = run.end(1);
+    assert_eq!(report.clients, 2, "the others are reported");
+    assert!(stderr.contains("1 of 3 replicas left no result"), "{stderr}");
+}
