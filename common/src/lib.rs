@@ -9,6 +9,7 @@ pub mod config;
 pub mod frame;
 pub mod heartbeat;
 pub mod http;
+pub mod kernel;
 pub mod limits;
 pub mod mask;
 pub mod memory;

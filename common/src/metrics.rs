@@ -3,6 +3,7 @@
 //! Each shard counts for itself, on cache lines of its own; a scrape adds the shards up.
 
 use crate::budget::Budget;
+use crate::kernel::KernelShare;
 use crate::process;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
@@ -150,6 +151,7 @@ pub struct Metrics {
     /// WebSocket connections open or being opened, for the gate.
     pub(crate) admitted: AtomicUsize,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) kernel: KernelShare,
     pub(crate) shards: Vec<ShardMetrics>,
 }
 
@@ -196,6 +198,7 @@ impl Metrics {
         families.push(family(closed_name, "WebSocket connections ended", MetricType::COUNTER, closed.into()));
         families.push(family(rejected_name, "Connections not let in", MetricType::COUNTER, rejected.into()));
         families.push(self.handshakes());
+        families.extend(self.kernel_memory());
         families.extend(process::families(self.shards.iter().map(|shard| shard.thread_id.load(Relaxed))));
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text).expect("every family has a name and a metric");
@@ -213,6 +216,16 @@ impl Metrics {
         one.set_value(1.0);
         info.set_gauge(one);
         family("ws_build_info", "What runs here", MetricType::GAUGE, vec![info])
+    }
+
+    fn kernel_memory(&self) -> Option<MetricFamily> {
+        let share = self.kernel.now(self.active())?;
+        let mut metric = Metric::from_label(vec![label("source", share.source.name())]);
+        let mut bytes = Gauge::default();
+        bytes.set_value(share.bytes as f64);
+        metric.set_gauge(bytes);
+        let help = "Kernel memory for this server, as far as its source can tell";
+        Some(family("ws_kernel_memory_bytes", help, MetricType::GAUGE, vec![metric]))
     }
 
     fn handshakes(&self) -> MetricFamily {
@@ -287,6 +300,7 @@ mod tests {
     fn shards_add_up() {
         let metrics = Metrics {
             budget: Budget::new(None),
+            kernel: KernelShare::at_start(),
             stage: "test",
             limit: 7,
             admitted: AtomicUsize::new(0),

@@ -2,6 +2,7 @@
 
 use crate::budget::Budget;
 use crate::config::{self, Config};
+use crate::kernel::KernelShare;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
@@ -76,6 +77,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             limit: plan.limit,
             admitted: AtomicUsize::new(0),
             budget: Budget::new(config.buffer_budget),
+            kernel: KernelShare::at_start(),
             shards: (0..plan.shards).map(|_| ShardMetrics::default()).collect(),
         });
         let admin = TcpListener::bind(config.admin_addr)

@@ -247,6 +247,7 @@ impl<F> Shard<F> {
                 stage: "alone",
                 limit,
                 budget: Budget::new(None),
+                kernel: crate::kernel::KernelShare::at_start(),
                 admitted: Default::default(),
                 shards: vec![ShardMetrics::default()],
             }),

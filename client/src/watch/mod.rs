@@ -1,11 +1,10 @@
 //! Reading a server from outside: what the kernel knows of its process, and what it says of itself.
 
-mod kernel;
 mod metrics;
 mod perf;
 mod processors;
 
-pub use kernel::{KernelMemory, tcp_sockstat};
+pub use common::kernel::{KernelMemory, tcp_sockstat};
 pub use metrics::Metrics;
 pub use perf::InstructionCount;
 pub use processors::busy as processors_busy;

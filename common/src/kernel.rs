@@ -1,4 +1,9 @@
-//! The kernel's memory, for the whole machine: no process is told its own.
+//! The kernel's memory, for the whole machine: no process is told its own. What a server may take for its own is in
+//! [`KernelShare`].
+
+mod share;
+
+pub use share::{KernelShare, Share, ShareSource};
 
 use procfs::{FromRead, Meminfo};
 use std::fs;
@@ -90,24 +95,43 @@ impl KernelMemory {
 }
 
 /// Octets in the objects of both ends' caches, and of the server's alone; `None` of a text that is no slabinfo.
-///
-/// A line is `name active_objs num_objs objsize …` (slabinfo(5)).
 fn slab_bytes(slabinfo: &str) -> Option<(u64, u64)> {
     let mut sums = (0, 0);
-    let mut lines = slabinfo.lines();
-    lines.next()?.strip_prefix("slabinfo - version: 2")?;
-    for line in lines.filter(|line| !line.starts_with('#')) {
-        let mut fields = line.split_whitespace();
-        let name = fields.next()?;
-        let active: u64 = fields.next()?.parse().ok()?;
-        let size: u64 = fields.nth(1)?.parse().ok()?;
+    for Cache { name, active, size_bytes } in caches(slabinfo)? {
         if SERVER_ALONE.contains(&name) {
-            sums.1 += active * size;
+            sums.1 += active * size_bytes;
         } else if !OF_NO_CONNECTION.contains(&name) {
-            sums.0 += active * size;
+            sums.0 += active * size_bytes;
         }
     }
     Some(sums)
+}
+
+/// A slab cache: objects in use, and the size of one.
+struct Cache<'a> {
+    name: &'a str,
+    active: u64,
+    size_bytes: u64,
+}
+
+/// All caches; `None` of a text that is no slabinfo.
+///
+/// A line is `name active_objs num_objs objsize …` (slabinfo(5)).
+fn caches(slabinfo: &str) -> Option<Vec<Cache<'_>>> {
+    let mut lines = slabinfo.lines();
+    lines.next()?.strip_prefix("slabinfo - version: 2")?;
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let mut fields = line.split_whitespace();
+            let name = fields.next()?;
+            Some(Cache {
+                name,
+                active: fields.next()?.parse().ok()?,
+                size_bytes: fields.nth(1)?.parse().ok()?,
+            })
+        })
+        .collect()
 }
 
 /// A figure of TCP's line in /proc/net/sockstat, such as `inuse` sockets or `mem` pages; 0 where it is missing.
@@ -148,7 +172,7 @@ task_struct           10     12   9600    3    8 : tunables    0    0    0 : sla
 
     #[test]
     fn goes_by_meminfo_without_the_privilege() {
-        let root = std::env::temp_dir().join(format!("client-kernel-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("common-kernel-{}", std::process::id()));
         fs::create_dir_all(&root).expect("a directory");
         assert_eq!(KernelMemory::read(&root), None);
         let fields = [
@@ -184,7 +208,7 @@ task_struct           10     12   9600    3    8 : tunables    0    0    0 : sla
 
     #[test]
     fn reads_sockstat() {
-        let root = std::env::temp_dir().join(format!("client-sockstat-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("common-sockstat-{}", std::process::id()));
         fs::create_dir_all(root.join("net")).expect("a directory");
         let text = "sockets: used 290\nTCP: inuse 12 orphan 0 tw 3 alloc 40 mem 5\nUDP: inuse 1 mem 0\n";
         fs::write(root.join("net/sockstat"), text).expect("written");
