@@ -2,6 +2,7 @@
 
 pub(crate) mod bar;
 mod check;
+mod exporter;
 mod hdr;
 mod latency;
 mod load;
@@ -21,7 +22,7 @@ use bar::Bar;
 use clap::{Args, ValueEnum};
 use server::Server;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -107,7 +108,11 @@ pub struct RunArgs {
 
     /// Where the server has its metrics, to watch the same from afar: http://IP:PORT/metrics
     #[arg(long, value_name = "URL", value_parser = server::metrics_addr)]
-    pub metrics_url: Option<std::net::SocketAddr>,
+    pub metrics_url: Option<SocketAddr>,
+
+    /// Serve this client's own metrics here while it runs, for Prometheus: http://IP:PORT/metrics
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics_addr: Option<SocketAddr>,
 
     /// Write the results as JSON to this file, or to standard output if it is '-'
     #[arg(long, value_name = "FILE")]
@@ -167,7 +172,11 @@ fn try_run(args: &RunArgs) -> Result<u8> {
     if args.pid.is_some() || args.metrics_url.is_some() {
         server.read().context("the server cannot be watched")?;
     }
+    let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
     let mut fleet = Fleet::start(fleet_config(args))?;
+    if let Some(listener) = exporter {
+        exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
+    }
     if let Some(time) = args.start_at {
         wait_until(time, cli::stop_on_ctrl_c());
     }

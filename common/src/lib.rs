@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod cgroup;
 pub mod config;
+pub mod families;
 pub mod frame;
 pub mod heartbeat;
 pub mod http;
@@ -32,6 +33,7 @@ mod shard;
 mod signals;
 
 pub use leave::leave;
+pub use listen::explain as explain_listen;
 pub use process::return_freed_memory;
 pub use server::{Bound, Stage};
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};

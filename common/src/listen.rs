@@ -38,7 +38,7 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
 }
 
 /// One line: what failed, with which value, and the way out.
-pub(crate) fn explain(flag: &str, addr: SocketAddr, error: &io::Error) -> String {
+pub fn explain(flag: &str, addr: SocketAddr, error: &io::Error) -> String {
     let way_out = match error.kind() {
         ErrorKind::AddrInUse => {
             let port = addr.port();

@@ -3,10 +3,9 @@
 //! Each shard counts for itself, on cache lines of its own; a scrape adds the shards up.
 
 use crate::budget::Budget;
+use crate::families::{self, MetricFamily};
 use crate::kernel::KernelShare;
-use crate::process;
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Encoder, TextEncoder};
+use crate::memory::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -167,7 +166,7 @@ impl Metrics {
 
     /// In Prometheus' text format.
     pub fn render(&self) -> Vec<u8> {
-        let mut families = vec![self.build_info()];
+        let mut all = vec![self.build_info()];
         let gauges: [(&str, &str, f64); 5] = [
             ("ws_connections_active", "WebSocket connections open now", self.active() as f64),
             ("ws_connections_limit", "WebSocket connections let in at most", self.limit as f64),
@@ -175,7 +174,7 @@ impl Metrics {
             ("ws_buffer_budget_bytes", "--buffer-budget", self.budget.limit as f64),
             ("ws_tasks", "Threads, tasks or event loops that serve", self.sum(|s| s.tasks.load(Relaxed))),
         ];
-        families.extend(gauges.map(|(name, help, value)| gauge(name, help, value)));
+        all.extend(gauges.map(|(name, help, value)| families::gauge(name, help, value)));
         type Read = fn(&ShardMetrics) -> &AtomicU64;
         let counters: [(&str, &str, Read); 5] = [
             ("ws_connections_accepted_total", "WebSocket connections opened", |s| &s.accepted),
@@ -184,25 +183,21 @@ impl Metrics {
             ("ws_received_bytes_total", "Payload of data messages received", |s| &s.received_bytes),
             ("ws_sent_bytes_total", "Payload of data messages sent", |s| &s.sent_bytes),
         ];
-        families.extend(counters.map(|(name, help, read)| {
-            let metric = counter(self.sum(|shard| read(shard).load(Relaxed)));
-            family(name, help, MetricType::COUNTER, vec![metric])
+        all.extend(counters.map(|(name, help, read)| {
+            families::counter(name, help, self.sum(|shard| read(shard).load(Relaxed)))
         }));
-        let closed = CLOSED.map(|(reason, name)| {
-            reason_counter(name, self.sum(|shard| shard.closed[reason as usize].load(Relaxed)))
-        });
-        let rejected = REJECTED.map(|(reason, name)| {
-            reason_counter(name, self.sum(|shard| shard.rejected[reason as usize].load(Relaxed)))
-        });
+        let closed = CLOSED
+            .map(|(reason, name)| (name, self.sum(|shard| shard.closed[reason as usize].load(Relaxed))));
+        let rejected = REJECTED
+            .map(|(reason, name)| (name, self.sum(|shard| shard.rejected[reason as usize].load(Relaxed))));
         let (closed_name, rejected_name) = ("ws_connections_closed_total", "ws_connections_rejected_total");
-        families.push(family(closed_name, "WebSocket connections ended", MetricType::COUNTER, closed.into()));
-        families.push(family(rejected_name, "Connections not let in", MetricType::COUNTER, rejected.into()));
-        families.push(self.handshakes());
-        families.extend(self.kernel_memory());
-        families.extend(process::families(self.shards.iter().map(|shard| shard.thread_id.load(Relaxed))));
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&families, &mut text).expect("every family has a name and a metric");
-        text
+        all.push(families::counters(closed_name, "WebSocket connections ended", "reason", closed));
+        all.push(families::counters(rejected_name, "Connections not let in", "reason", rejected));
+        all.push(self.handshakes());
+        all.extend(self.kernel_memory());
+        all.extend(memory());
+        all.extend(families::process(self.shards.iter().map(|shard| shard.thread_id.load(Relaxed))));
+        families::text(&all)
     }
 
     fn build_info(&self) -> MetricFamily {
@@ -211,79 +206,32 @@ impl Metrics {
             ("version", env!("CARGO_PKG_VERSION")),
             ("commit", option_env!("WS_COMMIT").unwrap_or("unknown")),
         ];
-        let mut info = Metric::from_label(labels.map(|(name, value)| label(name, value)).into());
-        let mut one = Gauge::default();
-        one.set_value(1.0);
-        info.set_gauge(one);
-        family("ws_build_info", "What runs here", MetricType::GAUGE, vec![info])
+        families::gauge_with("ws_build_info", "What runs here", &labels, 1.0)
     }
 
     fn kernel_memory(&self) -> Option<MetricFamily> {
         let share = self.kernel.now(self.active())?;
-        let mut metric = Metric::from_label(vec![label("source", share.source.name())]);
-        let mut bytes = Gauge::default();
-        bytes.set_value(share.bytes as f64);
-        metric.set_gauge(bytes);
         let help = "Kernel memory for this server, as far as its source can tell";
-        Some(family("ws_kernel_memory_bytes", help, MetricType::GAUGE, vec![metric]))
+        let labels = [("source", share.source.name())];
+        Some(families::gauge_with("ws_kernel_memory_bytes", help, &labels, share.bytes as f64))
     }
 
     fn handshakes(&self) -> MetricFamily {
-        let mut histogram = Histogram::default();
-        let mut cumulative = 0;
         let count = |bucket: usize| self.sum(|shard| shard.handshakes[bucket].load(Relaxed)) as u64;
-        let buckets = HANDSHAKE_BUCKETS_SECONDS.iter().enumerate().map(|(i, &bound)| {
-            cumulative += count(i);
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(cumulative + count(HANDSHAKE_BUCKETS_SECONDS.len()));
-        histogram.set_sample_sum(self.sum(|shard| shard.handshakes_ns.load(Relaxed)) / 1e9);
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        family("ws_handshake_seconds", "From accept to 101", MetricType::HISTOGRAM, vec![metric])
+        let buckets = HANDSHAKE_BUCKETS_SECONDS.iter().enumerate().map(|(i, &bound)| (bound, count(i)));
+        let beyond = count(HANDSHAKE_BUCKETS_SECONDS.len());
+        let sum_s = self.sum(|shard| shard.handshakes_ns.load(Relaxed)) / 1e9;
+        families::histogram("ws_handshake_seconds", "From accept to 101", buckets, beyond, sum_s)
     }
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
-    let mut label = LabelPair::default();
-    label.set_name(name.into());
-    label.set_value(value.into());
-    label
-}
-
-pub(crate) fn counter(value: f64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(value);
-    let mut metric = Metric::default();
-    metric.set_counter(counter);
-    metric
-}
-
-fn reason_counter(reason: &str, value: f64) -> Metric {
-    let mut metric = counter(value);
-    metric.set_label(vec![label("reason", reason)]);
-    metric
-}
-
-pub(crate) fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    let mut metric = Metric::default();
-    metric.set_gauge(gauge);
-    family(name, help, MetricType::GAUGE, vec![metric])
-}
-
-pub(crate) fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.into());
-    family.set_help(help.into());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
+/// The memory that there is, and what is left of it, for everyone on the machine or in the control group.
+fn memory() -> Vec<MetricFamily> {
+    let gauge = |name, help, bytes: u64| families::gauge(name, help, bytes as f64);
+    Memory::now().map_or(Vec::new(), |Memory { total, available }| {
+        let (all, left) = ("Memory of the machine, or of the control group", "What is left of it");
+        vec![gauge("ws_memory_total_bytes", all, total), gauge("ws_memory_available_bytes", left, available)]
+    })
 }
 
 #[cfg(test)]

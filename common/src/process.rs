@@ -1,8 +1,7 @@
 //! The standard `process_*` metrics, over all descriptor tables (proc(5)).
 
-use crate::metrics::{counter, family, gauge};
+use crate::families::{MetricFamily, counter, gauge};
 use procfs::process::{LimitValue, Process};
-use prometheus::proto::{MetricFamily, MetricType};
 use std::collections::HashSet;
 use std::{fs, process};
 
@@ -13,10 +12,10 @@ const LARGE_LEN: libc::c_int = 128 * 1024;
 /// Resident memory that is worth being told exactly.
 const EXACT_UP_TO_BYTES: u64 = 256 << 20;
 
-/// The families. `shard_threads` are the threads that each have a descriptor table of their own.
+/// The standard `process_*` metrics. `shard_threads` are the threads that each have a descriptor table of their own.
 ///
 /// A figure that /proc does not give (it may be mounted with `hidepid`) is left out.
-pub(crate) fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
+pub fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
     let tables: HashSet<u32> = shard_threads.filter(|&id| id != 0).chain([process::id()]).collect();
     let open_fds: u64 = tables.iter().map(|&thread| open_descriptors(thread)).sum();
     let mut families = vec![gauge("process_open_fds", "Open descriptors, all tables", open_fds as f64)];
@@ -34,7 +33,8 @@ pub(crate) fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFa
         let ticks = procfs::ticks_per_second() as f64;
         families.push(gauge("process_virtual_memory_bytes", "Virtual memory", stat.vsize as f64));
         families.push(gauge("process_threads", "OS threads", stat.num_threads as f64));
-        families.push(cpu_seconds((stat.utime + stat.stime) as f64 / ticks));
+        let cpu_s = (stat.utime + stat.stime) as f64 / ticks;
+        families.push(counter("process_cpu_seconds_total", "User and system time", cpu_s));
         if let Ok(boot) = procfs::boot_time_secs() {
             let start = boot as f64 + stat.starttime as f64 / ticks;
             families.push(gauge("process_start_time_seconds", "Start, since the epoch", start));
@@ -55,10 +55,6 @@ fn resident_bytes(me: &Process) -> Option<u64> {
         rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Rss").copied())
     });
     exact.or(Some(about))
-}
-
-fn cpu_seconds(value: f64) -> MetricFamily {
-    family("process_cpu_seconds_total", "User and system time", MetricType::COUNTER, vec![counter(value)])
 }
 
 /// Descriptors open in the table of a thread. Since Linux 6.2 the directory's size is their number; before, it is

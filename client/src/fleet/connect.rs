@@ -113,6 +113,7 @@ impl Shard {
         self.totals.connecting -= 1;
         self.totals.live += 1;
         self.streak = 0;
+        self.setup.counters.handshakes.add(now_ns - slot.since_ns);
         if self.phase == Phase::Rest {
             // It comes too late for the phase it belongs to, which was stopped.
             return true;

@@ -1,5 +1,6 @@
 //! The phases, as the controlling thread sees them: it splits the work among the shards, waits, and adds up.
 
+use super::counters::Watch;
 use super::phase::{Command, Outcome, Phase, Span};
 use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
 use super::split::{drain_from, fill_up, share_of};
@@ -28,6 +29,11 @@ impl Fleet {
         let mut progress = Progress::default();
         self.shards.iter().for_each(|shard| shard.counters.add_to(&mut progress));
         progress
+    }
+
+    /// What other threads may look at.
+    pub fn watch(&self) -> Watch {
+        Watch(self.shards.iter().map(|shard| shard.counters.clone()).collect())
     }
 
     /// Grows the fleet until it has `total` connections, or would have had all attempts succeeded; at most

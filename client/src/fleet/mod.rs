@@ -31,6 +31,7 @@ mod tests;
 mod transition;
 mod url;
 
+pub use counters::{Times, Watch};
 pub use failures::{Class, Failures};
 pub use results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
 pub use source::local_ports;

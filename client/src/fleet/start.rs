@@ -11,9 +11,11 @@ use common::limits::raise_nofile;
 use common::table::unshare_table;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::thread::gettid;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -147,6 +149,7 @@ fn spawn(setup: Setup) -> io::Result<(JoinHandle<()>, Receiver<io::Result<()>>)>
     let (ready, started) = mpsc::channel();
     let builder = thread::Builder::new().name(format!("shard-{}", setup.number)).stack_size(STACK_LEN);
     let thread = builder.spawn(move || {
+        setup.counters.thread_id.store(gettid().as_raw_pid() as u32, Relaxed);
         let shard = own_table(setup.wake.as_fd()).and_then(|()| Shard::new(setup));
         match shard {
             Ok(shard) => {

@@ -21,7 +21,7 @@ pub fn full_size() -> bool {
 pub struct Stage {
     pub name: &'static str,
     pub url: String,
-    admin: SocketAddr,
+    pub admin: SocketAddr,
     child: Child,
 }
 
