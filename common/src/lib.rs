@@ -11,7 +11,9 @@ pub mod frame;
 pub mod heartbeat;
 pub mod http;
 pub mod kernel;
+pub mod latency;
 pub mod limits;
+mod live;
 pub mod mask;
 pub mod memory;
 #[cfg(feature = "tungstenite")]

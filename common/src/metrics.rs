@@ -5,6 +5,7 @@
 use crate::budget::Budget;
 use crate::families::{self, MetricFamily};
 use crate::kernel::KernelShare;
+use crate::latency::Echoing;
 use crate::memory::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -79,11 +80,11 @@ const HANDSHAKE_BUCKETS_SECONDS: [f64; 12] =
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
-    accepted: AtomicU64,
-    closed: [AtomicU64; CLOSED.len()],
-    rejected: [AtomicU64; REJECTED.len()],
+    pub(crate) accepted: AtomicU64,
+    pub(crate) closed: [AtomicU64; CLOSED.len()],
+    pub(crate) rejected: [AtomicU64; REJECTED.len()],
     messages_received: AtomicU64,
-    messages_sent: AtomicU64,
+    pub(crate) messages_sent: AtomicU64,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     handshakes: [AtomicU64; HANDSHAKE_BUCKETS_SECONDS.len() + 1],
@@ -113,11 +114,11 @@ impl ShardMetrics {
         self.rejected[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Data messages arrived whole, with so many octets of payload in all.
+    /// Data messages arrived whole, with so many octets of payload in all; returns how many had before.
     #[inline]
-    pub fn received(&self, messages: u64, bytes: usize) {
-        self.messages_received.fetch_add(messages, Relaxed);
+    pub fn received(&self, messages: u64, bytes: usize) -> u64 {
         self.received_bytes.fetch_add(bytes as u64, Relaxed);
+        self.messages_received.fetch_add(messages, Relaxed)
     }
 
     /// Data messages were handed to the kernel, or queued for it.
@@ -127,11 +128,12 @@ impl ShardMetrics {
         self.sent_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Data messages arrived whole, and went back as they came.
+    /// Data messages arrived whole, and go back as they came.
     #[inline]
-    pub fn echoed(&self, messages: u64, bytes: usize) {
-        self.received(messages, bytes);
+    pub fn echoed(&self, messages: u64, bytes: usize) -> Echoing {
+        let before = self.received(messages, bytes);
         self.sent(messages, bytes);
+        Echoing::begin(messages, before)
     }
 
     /// WebSocket connections open now.

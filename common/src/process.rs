@@ -26,7 +26,7 @@ pub fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
         let all = limit as f64 * tables.len() as f64;
         families.push(gauge("process_max_fds", "Descriptors at most, all tables", all));
     }
-    if let Some(rss) = resident_bytes(&me) {
+    if let Some(rss) = resident_bytes(EXACT_UP_TO_BYTES) {
         families.push(gauge("process_resident_memory_bytes", "Resident memory", rss as f64));
     }
     if let Ok(stat) = me.stat() {
@@ -46,9 +46,10 @@ pub fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
 /// Resident memory. What statm says is off by up to a batch of pages per processor. smaps_rollup is exact, and has every
 /// page looked at, which in the middle of a storm takes a tenth of a second for each gigabyte: so it is asked where it
 /// matters and is quick.
-fn resident_bytes(me: &Process) -> Option<u64> {
+pub(crate) fn resident_bytes(exact_up_to_bytes: u64) -> Option<u64> {
+    let me = Process::myself().ok()?;
     let about = me.statm().ok()?.resident * procfs::page_size();
-    if about > EXACT_UP_TO_BYTES {
+    if about > exact_up_to_bytes {
         return Some(about);
     }
     let exact = me.smaps_rollup().ok().and_then(|rollup| {

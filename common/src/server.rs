@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::config::{self, Config};
 use crate::kernel::KernelShare;
+use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
@@ -83,12 +84,14 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         let admin = TcpListener::bind(config.admin_addr)
             .map_err(|error| anyhow!(listen::explain("--admin-addr", config.admin_addr, &error)))?;
         let admin_addr = admin.local_addr()?;
-        admin::start(admin, metrics.clone(), shutdown.clone()).context("cannot start the admin server")?;
+        let live = Live::new(metrics.clone(), shutdown.clone(), plan.capacity);
+        admin::start(admin, live.clone()).context("cannot start the admin server")?;
 
         let drain_timeout = config.drain_timeout;
         let (done, ended) = mpsc::channel();
         let addr = self.start_shards(config, flags, &plan, &metrics, &shutdown, done)?;
         signals.on_first(shutdown).context("cannot start the signal thread")?;
+        live.ready();
         let (name, version) = (self.name, env!("CARGO_PKG_VERSION"));
         let (shards, limit) = (plan.shards, plan.limit);
         let plural = if shards == 1 { "" } else { "s" };

@@ -13,6 +13,7 @@ pub(crate) mod flags;
 pub(crate) mod fragments;
 pub(crate) mod handshake;
 pub(crate) mod leaks;
+pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod origins;
 pub(crate) mod ping;

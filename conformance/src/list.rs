@@ -147,6 +147,14 @@ macro_rules! __cases {
                 idle_connections_lock_nobody_out,
                 many_at_once,
                 healthcheck;
+            live:
+                page,
+                heads_and_other_methods,
+                events_agree_with_metrics,
+                echoes_are_timed,
+                viewers_and_scrapes_leave_each_other_room,
+                nothing_happens_when_nobody_looks,
+                drain_is_told;
             admission:
                 full_server_answers_503,
                 the_503_is_a_whole_answer,

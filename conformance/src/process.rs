@@ -15,6 +15,18 @@ pub(crate) fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server").count()
 }
 
+/// How often its thread of this name has waited for something.
+pub(crate) fn waits_of(pid: u32, name: &str) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
+    let named = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let thread = tasks.flatten().find(named).unwrap_or_else(|| panic!("expected a thread {name}"));
+    let status = fs::read_to_string(thread.path().join("status")).expect("status of a living thread");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).expect("a line with voluntary_ctxt_switches")
+}
+
 /// How many descriptors its threads see, added up: each thread may have a descriptor table of its own, so the
 /// table of the first one does not show them all.
 pub(crate) fn descriptors(pid: u32) -> usize {
@@ -42,5 +54,14 @@ mod tests {
         assert!(threads(pid) >= 1);
         assert!(descriptors(pid) >= 3);
         assert!(cpu_s(pid) >= 0.0);
+        let name = std::thread::Builder::new().name("waits".into());
+        let (stop, wait) = std::sync::mpsc::channel::<()>();
+        let waiting = name.spawn(move || wait.recv()).expect("a thread");
+        crate::wait::until("a thread waits", || match waits_of(pid, "waits") {
+            0 => Err("it has not".into()),
+            _ => Ok(()),
+        });
+        drop(stop);
+        waiting.join().expect("no panic").expect_err("nothing was sent");
     }
 }

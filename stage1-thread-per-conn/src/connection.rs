@@ -81,10 +81,11 @@ fn echo(server: &Server, websocket: &mut WebSocket<Socket>) -> End {
         };
         // tungstenite answers Ping and Close by itself.
         if matches!(message, Message::Text(_) | Message::Binary(_)) {
-            server.shard.metrics().echoed(1, message.len());
+            let echoing = server.shard.metrics().echoed(1, message.len());
             if let Err(error) = websocket.send(message) {
                 return end_by(&error);
             }
+            echoing.written();
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::split;
 use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Beat;
+use common::latency::Echoing;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
 use common::{Answer, leave, websocket};
@@ -105,7 +106,9 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<Socket>) -> E
     let mut quiet = Quiet::default();
     loop {
         let sent = match next(server, websocket, &mut quiet).await {
-            Event::Message(message) => within(idle_timeout, pin!(send(websocket, message))).await,
+            Event::Message(message, echoing) => {
+                within(idle_timeout, pin!(send(websocket, message))).await.inspect(|()| echoing.written())
+            }
             // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
             Event::Control => within(idle_timeout, pin!(websocket.flush())).await,
             Event::PingDue => within(idle_timeout, pin!(send(websocket, ping()))).await,
@@ -120,7 +123,7 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<Socket>) -> E
 /// What happened on a connection.
 pub enum Event {
     /// A data message came, and is counted.
-    Message(Message),
+    Message(Message, Echoing),
     /// A control frame came.
     Control,
     /// Nothing came for `--ping-interval`.
@@ -150,8 +153,8 @@ where
     };
     match message {
         Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-            server.shard.metrics().echoed(1, message.len());
-            Event::Message(message)
+            let echoing = server.shard.metrics().echoed(1, message.len());
+            Event::Message(message, echoing)
         }
         Some(Ok(_)) => Event::Control,
         Some(Err(error)) => Event::End(websocket::closed_by(&error)),

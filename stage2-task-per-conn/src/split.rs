@@ -4,6 +4,7 @@ use crate::connection::{End, Event, Quiet, next, ping, within};
 use crate::server::Server;
 use crate::socket::Socket;
 use common::frame::CloseCode;
+use common::latency::Echoing;
 use common::metrics::Closed;
 use futures_util::{SinkExt, StreamExt};
 use std::io::ErrorKind;
@@ -41,10 +42,10 @@ pub async fn echo(
     let reader = async {
         let mut quiet = Quiet::default();
         loop {
-            let message = match next(server, &mut stream, &mut quiet).await {
-                Event::Message(message) => Some(message),
-                Event::Control => None,
-                Event::PingDue => Some(ping()),
+            let (message, echoing) = match next(server, &mut stream, &mut quiet).await {
+                Event::Message(message, echoing) => (Some(message), echoing),
+                Event::Control => (None, Echoing::default()),
+                Event::PingDue => (Some(ping()), Echoing::default()),
                 Event::End(end) => return end,
             };
             let idle_timeout = server.shard.config.idle_timeout;
@@ -55,6 +56,8 @@ pub async fn echo(
             if let Err(end) = within(idle_timeout, pin!(queued)).await {
                 return end;
             }
+            // On the one thread of the runtime, the writer that has taken a message has written it as well.
+            echoing.written();
         }
     };
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));

@@ -244,8 +244,9 @@ fn converse(
     loop {
         match websocket.read(socket) {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
-                metrics.echoed(1, message.len());
+                let echoing = metrics.echoed(1, message.len());
                 websocket.write(socket, message)?;
+                echoing.written();
             }
             // tungstenite answers Ping and Close by itself.
             Ok(_) => {}

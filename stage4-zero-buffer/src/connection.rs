@@ -125,14 +125,14 @@ impl Server {
     #[inline]
     fn echo(&mut self, fd: RawFd, len: usize) {
         let done = echo(&mut self.buffer[..len], self.max_message_len);
-        self.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         if done.consumed < len {
             return self.feed(fd, done.answers, done.consumed..len);
         }
         let Some(slot) = self.slots.get_mut(fd) else { return };
         let answers = &self.buffer[done.answers];
         match send(slot.socket(), answers) {
-            Ok(sent) if sent == answers.len() => {}
+            Ok(sent) if sent == answers.len() => echoing.written(),
             Ok(sent) => {
                 slot.enter(Phase::Busy);
                 let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
@@ -153,14 +153,16 @@ impl Server {
         busy.output.push(&self.buffer[answers]);
         let (count, result) =
             busy.partial.feed(&mut self.buffer[rest], self.max_message_len, &mut busy.output);
-        self.shard.metrics().echoed(count.messages, count.bytes);
+        let echoing = self.shard.metrics().echoed(count.messages, count.bytes);
         busy.last = match result {
             Ok(()) => None,
             Err(End::Peer) => Some(Last::Close(Closed::Normal)),
             Err(End::Violation(_)) => Some(Last::Close(Closed::Protocol)),
         };
         self.enter(fd, Phase::Busy);
-        self.flush(fd);
+        if self.flush(fd) {
+            echoing.written();
+        }
         self.charge(fd);
     }
 

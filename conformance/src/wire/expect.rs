@@ -214,6 +214,27 @@ impl Peer {
         response
     }
 
+    /// Hears the data of the next server-sent event (HTML, section 9.2.5), each of which comes in a chunk of its own.
+    #[track_caller]
+    pub fn event(&mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(len) = self.unheard().windows(2).position(|two| two == b"\n\n") {
+                let event = String::from_utf8_lossy(&self.unheard()[..len]).into_owned();
+                self.heard += len + 2;
+                self.tell(format!("hears the event {event:?}"));
+                match event.split_once("data: ") {
+                    Some((_, data)) => return data.into(),
+                    None => self.fail("an event with data", event),
+                }
+            }
+            match self.end {
+                Some(end) => self.fail("an event", Heard::End(end)),
+                None => self.fill_by(deadline, "an event"),
+            }
+        }
+    }
+
     /// Hears the response to a HEAD: a Content-Length, and no content (RFC 9110, section 9.3.2).
     #[track_caller]
     pub fn response_to_head(&mut self) -> Response {

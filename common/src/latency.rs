@@ -1,0 +1,172 @@
+//! How long echoes take, as the server sees it: from a message that is there whole to its echo with the kernel.
+//!
+//! What went before, in the kernel's queue and in the event loop's, is not in it. An echo that its peer does not take is
+//! timed where a connection waits for it (stages 1 and 2), and not where a loop goes on with the others.
+//!
+//! It is measured only while somebody looks ([`crate::live`]), and then on as many echoes as a figure needs. While nobody
+//! does, an echo pays a load and two branches for it.
+
+use serde::Serialize;
+use std::array;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Echoes that are timed in a second, as long as they come evenly.
+const TIMED_PER_SECOND: f64 = 4096.0;
+
+/// Buckets to each doubling, so that what is told is off by 6% at most.
+const PER_DOUBLING: usize = 8;
+/// What falls into the first bucket and the last: 256 ns and less, 17 s and more.
+const DOUBLINGS: std::ops::Range<u32> = 8..34;
+const BUCKETS: usize = PER_DOUBLING * (DOUBLINGS.end - DOUBLINGS.start) as usize;
+
+/// One for the process, which is written to some thousand times a second at most; on cache lines of its own.
+static TIMES: Times = Times { one_in: AtomicU32::new(0), counts: [const { AtomicU32::new(0) }; BUCKETS] };
+
+#[repr(align(128))]
+struct Times {
+    /// One echo in so many is timed. 0: none, for nobody looks.
+    one_in: AtomicU32,
+    counts: [AtomicU32; BUCKETS],
+}
+
+/// An echo that is on its way, and timed or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Echoing(Option<Instant>);
+
+impl Echoing {
+    /// Messages are there whole, behind so many before them.
+    #[inline]
+    pub(crate) fn begin(messages: u64, before: u64) -> Echoing {
+        match TIMES.one_in.load(Relaxed) {
+            0 => Echoing(None),
+            one_in => Echoing::begin_one_in(one_in, messages, before),
+        }
+    }
+
+    #[cold]
+    fn begin_one_in(one_in: u32, messages: u64, before: u64) -> Echoing {
+        Echoing((messages > 0 && before % u64::from(one_in) == 0).then(Instant::now))
+    }
+
+    /// Its last octet is with the kernel.
+    #[inline]
+    pub fn written(self) {
+        if let Some(since) = self.0 {
+            TIMES.record(since.elapsed());
+        }
+    }
+}
+
+impl Times {
+    #[cold]
+    fn record(&self, took: Duration) {
+        self.counts[bucket(took)].fetch_add(1, Relaxed);
+    }
+}
+
+fn bucket(took: Duration) -> usize {
+    let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1 << DOUBLINGS.start);
+    let doubling = ns.ilog2();
+    let step = (ns >> (doubling - PER_DOUBLING.ilog2())) as usize % PER_DOUBLING;
+    ((doubling - DOUBLINGS.start) as usize * PER_DOUBLING + step).min(BUCKETS - 1)
+}
+
+/// The middle of a bucket, in microseconds.
+fn middle_us(bucket: usize) -> f64 {
+    let steps = PER_DOUBLING as f64 + (bucket % PER_DOUBLING) as f64 + 0.5;
+    let doubling = DOUBLINGS.start as usize + bucket / PER_DOUBLING;
+    steps / PER_DOUBLING as f64 * 2f64.powi(doubling as i32) / 1e3
+}
+
+/// Has echoes timed, and tells how long they took, until it is dropped. One at a time.
+pub(crate) struct Timing {
+    before: [u32; BUCKETS],
+}
+
+/// What echoes took.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Took {
+    /// Echoes that were timed.
+    pub timed: u32,
+    /// Half of them took less, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 took less, in microseconds.
+    pub p99_us: f64,
+}
+
+impl Timing {
+    pub fn start() -> Timing {
+        TIMES.one_in.store(1, Relaxed);
+        Timing { before: TIMES.counts.each_ref().map(|count| count.load(Relaxed)) }
+    }
+
+    /// What those took that were timed since the last call, of `messages` in so many seconds. `None`: there were none.
+    pub fn took(&mut self, messages: u64, seconds: f64) -> Option<Took> {
+        let one_in = (messages as f64 / seconds / TIMED_PER_SECOND).clamp(1.0, 1e6) as u32;
+        TIMES.one_in.store(one_in.next_power_of_two(), Relaxed);
+        let counts: [u32; BUCKETS] = array::from_fn(|i| {
+            let now = TIMES.counts[i].load(Relaxed);
+            now.wrapping_sub(std::mem::replace(&mut self.before[i], now))
+        });
+        took(&counts)
+    }
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        TIMES.one_in.store(0, Relaxed);
+    }
+}
+
+fn took(counts: &[u32; BUCKETS]) -> Option<Took> {
+    let timed: u32 = counts.iter().sum();
+    let at = |part: f64| {
+        let rank = (part * f64::from(timed)).ceil() as u32;
+        let mut cumulative = 0;
+        let reached = |count: &u32| {
+            cumulative += count;
+            cumulative >= rank
+        };
+        middle_us(counts.iter().position(reached).unwrap_or(BUCKETS - 1))
+    };
+    (timed > 0).then(|| Took { timed, p50_us: at(0.5), p99_us: at(0.99) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_near_what_falls_into_it() {
+        for ns in (300..20_000).chain([1_000_000, 999_999_999, 16_000_000_000]) {
+            let told = middle_us(bucket(Duration::from_nanos(ns))) * 1e3;
+            assert!((told / ns as f64 - 1.0).abs() < 0.0626, "{ns} ns, told {told}");
+        }
+        assert_eq!(bucket(Duration::ZERO), 0);
+        assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_echoes() {
+        let mut counts = [0; BUCKETS];
+        assert_eq!(took(&counts), None);
+        (1..=1000).for_each(|us| counts[bucket(Duration::from_micros(us))] += 1);
+        let took = took(&counts).expect("some were timed");
+        assert_eq!(took.timed, 1000);
+        assert!((470.0..530.0).contains(&took.p50_us) && (930.0..1050.0).contains(&took.p99_us), "{took:?}");
+    }
+
+    #[test]
+    fn nothing_is_timed_unless_somebody_looks() {
+        assert!(Echoing::begin(1, 0).0.is_none());
+        let mut timing = Timing::start();
+        let echoing = Echoing::begin(1, 0);
+        assert!(echoing.0.is_some() && Echoing::begin(0, 0).0.is_none(), "messages alone are timed");
+        echoing.written();
+        assert_eq!(timing.took(1_000_000, 1.0).map(|took| took.timed), Some(1));
+        assert!(Echoing::begin(1, 256).0.is_some() && Echoing::begin(1, 255).0.is_none(), "one in 256");
+        drop(timing);
+        assert!(Echoing::begin(1, 256).0.is_none());
+    }
+}
