@@ -35,7 +35,7 @@ pub(super) fn all(live: &Live, connections: u64, fullest: u64, processors: &mut 
         Some(counted("connections", [connections as f64, metrics.limit as f64])),
         Some(counted("fullest shard", [fullest as f64, *shard_capacity as f64])),
         Some(counted("processors", processors.busy())),
-        memory.map(|memory| in_bytes("memory of the machine", memory)),
+        memory.map(|memory| in_bytes("memory in use", memory)),
         tcp.map(|tcp| in_bytes("TCP's buffers (tcp_mem)", tcp)),
         Some(in_bytes("buffer budget", [budget.held() as f64, budget.limit as f64])),
         files.map(|(open, max)| counted("open files (file-max)", [open, max])),

@@ -6,7 +6,8 @@ const SHOWN_SECONDS_MIN = 60;
 const STALE_MS = 3500;
 const LIMITS_SHOWN = 5;
 
-const history = [];
+// The last minutes, oldest first.
+const past = [];
 let lastHeard = 0;
 let drained = false;
 
@@ -58,14 +59,14 @@ function point(sample, before) {
 }
 
 function hear(sample) {
-  let before = history[history.length - 1];
+  let before = past[past.length - 1];
   if (before && (sample.uptime_seconds <= before.at || sample.accepted < before.accepted)) {
-    history.length = 0; // another server
+    past.length = 0; // another server
     before = undefined;
   }
   const now = point(sample, before);
-  history.push(now);
-  while (history[0].at < now.at - KEPT_SECONDS) history.shift();
+  past.push(now);
+  while (past[0].at < now.at - KEPT_SECONDS) past.shift();
   [lastHeard, drained] = [Date.now(), sample.draining];
   state(sample.draining ? 'draining' : 'live', sample.draining);
   document.body.classList.remove('stale');
@@ -195,9 +196,9 @@ function plot(id, names, words, withTime) {
   const svg = at(id);
   const { width, height, rem } = size(svg);
   const [top, bottom] = [1.2 * rem, height - (withTime ? 1.2 * rem : 0)];
-  const now = history[history.length - 1].at;
-  const shown = Math.min(Math.max(now - history[0].at, SHOWN_SECONDS_MIN), KEPT_SECONDS);
-  const most = ceiling(Math.max(...history.flatMap((point) => names.map((name) => point[name] || 0))));
+  const now = past[past.length - 1].at;
+  const shown = Math.min(Math.max(now - past[0].at, SHOWN_SECONDS_MIN), KEPT_SECONDS);
+  const most = ceiling(Math.max(...past.flatMap((point) => names.map((name) => point[name] || 0))));
   const x = (seconds) => width - ((now - seconds) / shown) * width;
   const y = (value) => bottom - (value / most) * (bottom - top);
   const parts = [0, 0.5, 1].map((part) => element('line', { class: 'rule', x1: 0, x2: width, y1: y(part * most), y2: y(part * most) }));
@@ -220,11 +221,11 @@ function plot(id, names, words, withTime) {
   svg.replaceChildren(...parts);
 }
 
-// The history without what is not known: where nothing was heard for a while, the line is broken.
+// The past without what is not known: where nothing was heard for a while, the line is broken.
 function pieces(name) {
   const all = [];
   let last = null;
-  for (const point of history) {
+  for (const point of past) {
     if (point[name] === null) continue;
     if (last === null || point.at - last > 3) all.push([]);
     all[all.length - 1].push(point);
@@ -268,5 +269,5 @@ setInterval(() => {
   if (!lastHeard || Date.now() - lastHeard < STALE_MS || document.body.classList.contains('stale')) return;
   state(`nothing heard for ${Math.round((Date.now() - lastHeard) / 1000)} s`, true);
 }, 1000);
-window.addEventListener('resize', () => { if (history.length) { plots(); shards(history[history.length - 1]); } });
+window.addEventListener('resize', () => { if (past.length) { plots(); shards(past[past.length - 1]); } });
 listen();
