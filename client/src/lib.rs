@@ -1,6 +1,7 @@
 //! The load client: it opens WebSocket connections by the ten thousand, sends messages over them, compares every
 //! echo with what was sent, and reports what it found.
 
+pub mod anatomy;
 pub mod cli;
 pub mod compare;
 pub mod doctor;

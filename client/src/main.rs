@@ -1,7 +1,7 @@
 //! The command line: which subcommand, and nothing else.
 
 use clap::{Parser, Subcommand};
-use client::{compare, doctor, million, run};
+use client::{anatomy, compare, doctor, million, run};
 use std::process::ExitCode;
 
 /// Loads a WebSocket echo server, and measures it.
@@ -19,6 +19,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Million(million::MillionArgs),
+    Anatomy(anatomy::AnatomyArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Million(args) => million::run(&args),
+            Command::Anatomy(args) => anatomy::run(&args),
         },
         Err(error) => ExitCode::from(common::config::explain("client", &error)),
     }

@@ -1,7 +1,7 @@
 //! `client run`: one load against one server.
 
 pub(crate) mod bar;
-mod check;
+pub(crate) mod check;
 mod exporter;
 mod hdr;
 mod latency;
@@ -163,7 +163,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<u8> {
-    check::fits(args)?;
+    check::fits(&args.url, &args.source_ip, args.connections)?;
     for file in args.json.iter().chain(&args.hdr).filter(|file| file.as_path() != Path::new("-")) {
         // Better now than after a long run.
         fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;

@@ -2,8 +2,10 @@
 //! [`KernelShare`].
 
 mod share;
+mod slabs;
 
 pub use share::{KernelShare, Share, ShareSource};
+pub use slabs::{Owner, Slab};
 
 use procfs::{FromRead, Meminfo};
 use std::fs;
@@ -48,40 +50,17 @@ impl Source {
     }
 }
 
-/// Caches of threads and memory mappings.
-const SERVER_ALONE: [&str; 16] = [
-    "task_struct",
-    "signal_cache",
-    "sighand_cache",
-    "vm_area_struct",
-    "vma_lock",
-    "maple_node",
-    "anon_vma",
-    "anon_vma_chain",
-    "cred_jar",
-    "pid",
-    "pid_2",
-    "files_cache",
-    "fs_cache",
-    "mm_struct",
-    "task_delay_info",
-    "io_context",
-];
-
-/// Caches of connections that have closed (TIME_WAIT), or are not yet open: those of the server that was visited
-/// before would be counted against the next.
-const OF_NO_CONNECTION: [&str; 4] =
-    ["tw_sock_TCP", "tw_sock_TCPv6", "request_sock_TCP", "request_sock_TCPv6"];
-
 impl KernelMemory {
     /// Reads it now, from the proc file system at `proc`; `None` where that is not there.
     pub fn read(proc: &Path) -> Option<Self> {
         let meminfo = Meminfo::from_file(proc.join("meminfo")).ok()?;
         let stacks = meminfo.kernel_stack.unwrap_or(0);
-        Some(match fs::read_to_string(proc.join("slabinfo")).ok().and_then(|text| slab_bytes(&text)) {
-            Some((both_ends_bytes, threads)) => {
-                Self { both_ends_bytes, server_bytes: threads + stacks, source: Source::Slabinfo }
-            }
+        Some(match Slab::read_all(proc) {
+            Some(slabs) => Self {
+                both_ends_bytes: bytes_of(&slabs, Owner::BothEnds),
+                server_bytes: bytes_of(&slabs, Owner::Server) + stacks,
+                source: Source::Slabinfo,
+            },
             None => Self { both_ends_bytes: meminfo.slab, server_bytes: stacks, source: Source::Meminfo },
         })
     }
@@ -94,44 +73,9 @@ impl KernelMemory {
     }
 }
 
-/// Octets in the objects of both ends' caches, and of the server's alone; `None` of a text that is no slabinfo.
-fn slab_bytes(slabinfo: &str) -> Option<(u64, u64)> {
-    let mut sums = (0, 0);
-    for Cache { name, active, size_bytes } in caches(slabinfo)? {
-        if SERVER_ALONE.contains(&name) {
-            sums.1 += active * size_bytes;
-        } else if !OF_NO_CONNECTION.contains(&name) {
-            sums.0 += active * size_bytes;
-        }
-    }
-    Some(sums)
-}
-
-/// A slab cache: objects in use, and the size of one.
-struct Cache<'a> {
-    name: &'a str,
-    active: u64,
-    size_bytes: u64,
-}
-
-/// All caches; `None` of a text that is no slabinfo.
-///
-/// A line is `name active_objs num_objs objsize …` (slabinfo(5)).
-fn caches(slabinfo: &str) -> Option<Vec<Cache<'_>>> {
-    let mut lines = slabinfo.lines();
-    lines.next()?.strip_prefix("slabinfo - version: 2")?;
-    let lines = lines.filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let mut fields = line.split_whitespace();
-            let name = fields.next()?;
-            Some(Cache {
-                name,
-                active: fields.next()?.parse().ok()?,
-                size_bytes: fields.nth(1)?.parse().ok()?,
-            })
-        })
-        .collect()
+/// Octets in the objects of the caches that are of this kind.
+fn bytes_of(slabs: &[Slab], owner: Owner) -> u64 {
+    slabs.iter().filter(|slab| slab.owner() == owner).map(Slab::object_bytes_in_use).sum()
 }
 
 /// A figure of TCP's line in /proc/net/sockstat, such as `inuse` sockets or `mem` pages; 0 where it is missing.
@@ -144,22 +88,14 @@ pub fn tcp_sockstat(proc: &Path, name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::slabs::tests::SLABINFO;
     use super::*;
-
-    const SLABINFO: &str = "\
-slabinfo - version: 2.1
-# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> <batchcount> <sharedfactor>
-tw_sock_TCP          900    900    256   16    1 : tunables    0    0    0 : slabdata      2      2      0
-TCP                   20     26   2368   13    8 : tunables    0    0    0 : slabdata      2      2      0
-sock_inode_cache      20     95    832   19    4 : tunables    0    0    0 : slabdata      5      5      0
-task_struct           10     12   9600    3    8 : tunables    0    0    0 : slabdata      4      4      0
-";
 
     #[test]
     fn sorts_caches_by_whose_they_are() {
-        assert_eq!(slab_bytes(SLABINFO), Some((20 * 2_368 + 20 * 832, 10 * 9_600)));
-        assert_eq!(slab_bytes("slabinfo - version: 2.1\nTCP x\n"), None);
-        assert_eq!(slab_bytes("something else"), None);
+        let slabs = Slab::parse_all(SLABINFO).expect("a slabinfo");
+        assert_eq!(bytes_of(&slabs, Owner::BothEnds), 20 * 2_368 + 20 * 832);
+        assert_eq!(bytes_of(&slabs, Owner::Server), 10 * 9_600);
     }
 
     #[test]

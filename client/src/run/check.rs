@@ -2,26 +2,26 @@
 //!
 //! These are rough estimates, on the safe side of refusing: what is possible is tried.
 
-use super::RunArgs;
-use crate::fleet::local_ports;
+use crate::fleet::{Url, local_ports};
 use crate::report::format;
 use anyhow::{Result, ensure};
 use common::memory::Memory;
+use std::net::Ipv4Addr;
 
 /// What the kernel takes for one end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file
 /// 1.2 KB, epoll entry 0.1 KB.
 const KERNEL_END_BYTES: u64 = 3_700;
 
 /// Fails, with the cause and the way out in one line, where it certainly cannot.
-pub(super) fn fits(args: &RunArgs) -> Result<()> {
-    let loopback = args.url.addr.ip().is_loopback();
-    let sources = args.source_ip.len().max(1) as u64;
+pub(crate) fn fits(url: &Url, source_ips: &[Ipv4Addr], connections: u64) -> Result<()> {
+    let loopback = url.addr.ip().is_loopback();
+    let sources = source_ips.len().max(1) as u64;
     // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has but one loopback address.
-    if !(loopback && args.url.addr.is_ipv4() && args.source_ip.is_empty()) {
-        ports(args.connections, sources, local_ports())?;
+    if !(loopback && url.addr.is_ipv4() && source_ips.is_empty()) {
+        ports(connections, sources, local_ports())?;
     }
     let available = Memory::now().map_or(u64::MAX, |memory| memory.available);
-    memory(args.connections, if loopback { 2 } else { 1 }, available)
+    memory(connections, if loopback { 2 } else { 1 }, available)
 }
 
 fn ports(connections: u64, sources: u64, per_source: u64) -> Result<()> {

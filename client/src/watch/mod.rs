@@ -1,10 +1,12 @@
 //! Reading a server from outside: what the kernel knows of its process, and what it says of itself.
 
+mod mappings;
 mod metrics;
 mod perf;
 mod processors;
 
-pub use common::kernel::{KernelMemory, tcp_sockstat};
+pub use common::kernel::{KernelMemory, Owner, Slab, tcp_sockstat};
+pub use mappings::{Kind, resident_bytes};
 pub use metrics::Metrics;
 pub use perf::InstructionCount;
 pub use processors::busy as processors_busy;

@@ -51,18 +51,22 @@ impl Stage {
         Some(Stage { name, url, admin, child })
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn metrics(&self) -> Metrics {
         Metrics::fetch(self.admin).expect("metrics of a living server")
     }
 
     /// What smaps_rollup says (proc(5)).
     pub fn resident_bytes(&self) -> u64 {
-        Watched::new(self.child.id()).read().expect("a living server").rss_bytes
+        Watched::new(self.pid()).read().expect("a living server").rss_bytes
     }
 
     /// Descriptors as its threads see them, added up: each may have a table of its own.
     pub fn descriptors(&self) -> usize {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a living server");
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a living server");
         let tables = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok());
         tables.map(Iterator::count).sum()
     }

@@ -1,6 +1,6 @@
 //! What a server may take for its own of the kernel's memory.
 
-use super::{Cache, SERVER_ALONE, caches, tcp_sockstat};
+use super::{Owner, Slab, bytes_of, tcp_sockstat};
 use procfs::process::Status;
 use procfs::{FromRead, Meminfo};
 use std::fs;
@@ -90,12 +90,11 @@ impl KernelShare {
         }
         let meminfo = Meminfo::from_file(self.proc.join("meminfo")).ok()?;
         let me = Status::from_file(self.proc.join("self/status")).ok()?;
-        let slabinfo = fs::read_to_string(self.proc.join("slabinfo")).unwrap_or_default();
-        let (for_sockets, sockets, thread_caches, source) = match caches(&slabinfo) {
-            Some(caches) => {
+        let (for_sockets, sockets, thread_caches, source) = match Slab::read_all(&self.proc) {
+            Some(slabs) => {
                 let queued = tcp_sockstat(&self.proc, "mem") * procfs::page_size();
-                let threads = bytes_of(&caches, &SERVER_ALONE);
-                (socket_bytes(&caches) + queued, sockets(&self.proc), threads, ShareSource::Slabinfo)
+                let threads = bytes_of(&slabs, Owner::Server);
+                (socket_bytes(&slabs) + queued, sockets(&self.proc), threads, ShareSource::Slabinfo)
             }
             None => {
                 let start = self.at_start?;
@@ -144,19 +143,12 @@ fn sockets(proc: &Path) -> u64 {
     tcp_sockstat(proc, "alloc")
 }
 
-fn bytes_of(caches: &[Cache<'_>], names: &[&str]) -> u64 {
-    caches
-        .iter()
-        .filter(|cache| names.contains(&cache.name))
-        .map(|cache| cache.active * cache.size_bytes)
-        .sum()
-}
-
-fn socket_bytes(caches: &[Cache<'_>]) -> u64 {
-    let find = |name: &str| caches.iter().find(|cache| cache.name == name);
-    let size_bytes = |name: &str| find(name).map_or(0, |cache| cache.size_bytes);
-    let inodes = find("sock_inode_cache").map_or(0, |cache| cache.active);
-    bytes_of(caches, &OF_SOCKETS) + inodes * (size_bytes("filp") + size_bytes("dentry"))
+fn socket_bytes(slabs: &[Slab]) -> u64 {
+    let find = |name: &str| slabs.iter().find(|slab| slab.name == name);
+    let object_bytes = |name: &str| find(name).map_or(0, |slab| slab.object_bytes);
+    let inodes = find("sock_inode_cache").map_or(0, |slab| slab.objects);
+    let own: u64 = OF_SOCKETS.iter().filter_map(|name| find(name)).map(Slab::object_bytes_in_use).sum();
+    own + inodes * (object_bytes("filp") + object_bytes("dentry"))
 }
 
 /// What `own` of `all` have of `bytes`; others may have gone since `own` was counted.

@@ -1,0 +1,169 @@
+//! `client anatomy`: what one connection costs a server, part by part, in user space and in the kernel.
+//!
+//! Nothing tells a process which memory of the kernel's is for it. So connections are opened, and what has come with them
+//! is looked at, before and after: in the server's own mappings, and in the kernel's caches, which are counted for the
+//! whole machine. Both ends are on it, for the server is.
+
+mod parts;
+mod snapshot;
+mod table;
+
+pub use parts::{Check, Part, Share, parts};
+pub use snapshot::Snapshot;
+
+use crate::cli;
+use crate::compare::plan::command_line;
+use crate::fleet::{ConnectPhase, Fleet, FleetConfig, Url};
+use crate::run::bar::{Bar, Goal};
+use crate::run::check;
+use crate::run::server::Server;
+use crate::watch::Watched;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// The version of the JSON's layout.
+pub const SCHEMA: u32 = 1;
+
+/// Connections that come, echo and go before anything is counted: what a server, or the kernel, makes once is made then.
+const WARM_CONNECTIONS: u64 = 200;
+
+/// Shows where the bytes of a connection are, by opening some to a server on this machine
+///
+/// Exit status: 0 if all were opened and counted, 1 if not, 2 if a flag is wrong. Reading the kernel's caches one by one
+/// takes root. Memory that other programs take or give back meanwhile is counted as if it were the connections'.
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = true)]
+pub struct AnatomyArgs {
+    /// The server's process id
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: u32,
+
+    /// Where it listens
+    #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
+    pub url: Url,
+
+    /// Connections to open; of few, what comes once and not with each shows
+    #[arg(long, default_value = "10000", value_name = "N", value_parser = cli::count)]
+    pub connections: u64,
+
+    /// Write the results as JSON to this file, or to standard output if it is '-'
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// What one connection costs. The layout of `client anatomy --json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Anatomy {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// When it was taken (RFC 3339, UTC).
+    pub date: String,
+    /// The command line.
+    pub command: String,
+    /// The server's process.
+    pub pid: u32,
+    /// The name of its program's file.
+    pub program: String,
+    /// Where it listens.
+    pub url: String,
+    /// Connections that were opened.
+    pub connections: u64,
+    /// The parts, in octets for each connection at the server's end.
+    pub parts: Vec<Part>,
+    /// Resident memory of its process, by `smaps_rollup`, for each connection.
+    pub user_bytes: f64,
+    /// The kernel's parts together.
+    pub kernel_bytes: f64,
+    /// Whether the parts are all there is.
+    pub check: Check,
+}
+
+/// Takes a server apart. The exit status is 0 where all connections were opened, and 1 anywhere else.
+pub fn run(args: &AnatomyArgs) -> ExitCode {
+    match measure(args).and_then(|anatomy| write(args.json.as_deref(), &anatomy)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("client anatomy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
+    check::fits(&args.url, &[], args.connections)?;
+    let program = program(args.pid)?;
+    let mut fleet = Fleet::start(FleetConfig {
+        stop: cli::stop_on_ctrl_c(),
+        ..FleetConfig::new(args.url.clone(), args.connections.max(WARM_CONNECTIONS))
+    })?;
+    let mut bar = Bar::new(false, Server::Process(Watched::new(args.pid)));
+    all_open(&fleet.connect_to(WARM_CONNECTIONS, None, &mut |_| ())?)?;
+    fleet.echo_once(&mut |_| ())?;
+    fleet.close_all(&mut |_| ())?;
+    let before = Snapshot::take(args.pid)?;
+    bar.begin("connecting", Goal::Connections(args.connections));
+    let opened = fleet.connect_to(args.connections, None, &mut |progress| bar.tick(progress))?;
+    bar.finish();
+    if fleet.is_stopped() {
+        bail!("interrupted before all connections were open");
+    }
+    all_open(&opened)?;
+    let after = Snapshot::take(args.pid)?;
+    fleet.close_all(&mut |_| ())?;
+    let (parts, check) = parts(&before, &after, opened.connected);
+    Ok(Anatomy {
+        schema: SCHEMA,
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        command: command_line(),
+        pid: args.pid,
+        program,
+        url: args.url.to_string(),
+        connections: opened.connected,
+        user_bytes: (after.rss_bytes as f64 - before.rss_bytes as f64) / opened.connected as f64,
+        kernel_bytes: parts.iter().filter(|part| part.share != Share::User).map(|part| part.bytes).sum(),
+        parts,
+        check,
+    })
+}
+
+/// The name of the file that a process runs.
+fn program(pid: u32) -> Result<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe"))
+        .with_context(|| format!("cannot look at process {pid}: is this its id, and is it yours?"))?;
+    Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// Fails where some connections could not be opened: what these took is not to be divided among the others.
+fn all_open(opened: &ConnectPhase) -> Result<()> {
+    let Some((class, count)) = opened.failures.classes().next() else { return Ok(()) };
+    let first = opened.failures.first.as_deref().unwrap_or_default();
+    bail!(
+        "{count} of {} connections failed ({}: {first}): {}",
+        opened.requested,
+        class.name(),
+        class.advice()
+    );
+}
+
+/// The table to standard output, or to standard error where the JSON goes to standard output; and the file.
+fn write(to_json: Option<&Path>, anatomy: &Anatomy) -> Result<()> {
+    let table = table::render(anatomy);
+    let json = serde_json::to_string_pretty(anatomy)? + "\n";
+    match to_json {
+        Some(file) if file == Path::new("-") => {
+            eprint!("{table}");
+            print!("{json}");
+        }
+        Some(file) => {
+            print!("{table}");
+            fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        None => print!("{table}"),
+    }
+    Ok(())
+}

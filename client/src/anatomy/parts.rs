@@ -1,0 +1,198 @@
+//! From two snapshots to what one connection costs, part by part.
+
+use super::snapshot::Snapshot;
+use crate::watch::{Kind, Owner, Slab};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Caches that grew by fewer objects for a connection, at the server, are shown as one: these are no part of a connection,
+/// but of others on the machine, or of what comes once for many.
+const WORTH_A_ROW_OBJECTS: f64 = 0.5;
+
+/// A part of what a connection costs the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is; of the kernel's objects, the name of their cache.
+    pub name: String,
+    /// How it is known to be the server's.
+    pub share: Share,
+    /// Objects that the server's end of a connection has, where they are counted.
+    pub objects: Option<f64>,
+    /// The size of one.
+    pub object_bytes: Option<u64>,
+    /// Octets for each connection.
+    pub bytes: f64,
+}
+
+/// How a part is known to be the server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// Resident memory of its process.
+    User,
+    /// The kernel's memory, known to be for its process.
+    Process,
+    /// The kernel's memory, counted for the machine, of a kind that grows at the server alone.
+    Server,
+    /// The kernel's memory, counted for the machine, of a kind that both ends have as much of: half of it.
+    Half,
+}
+
+/// Whether the parts are all there is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The parts at both ends, the client's own memory with them, for each connection.
+    pub parts_bytes: f64,
+    /// What the machine has less, for each connection.
+    pub machine_bytes: f64,
+}
+
+/// What each of `connections` has added between two snapshots.
+pub fn parts(before: &Snapshot, after: &Snapshot, connections: u64) -> (Vec<Part>, Check) {
+    let each = |now: u64, then: u64| (now as f64 - then as f64) / connections as f64;
+    let mut parts = user_parts(before, after, &each);
+    let own = |name: &str, share, bytes| Part {
+        name: name.into(),
+        share,
+        objects: None,
+        object_bytes: None,
+        bytes,
+    };
+    parts.push(own("page tables", Share::Process, each(after.page_table_bytes, before.page_table_bytes)));
+    let stacks = each(after.kernel_stack_bytes, before.kernel_stack_bytes);
+    parts.push(own("threads' stacks in the kernel", Share::Server, stacks));
+    match before.slabs.as_ref().zip(after.slabs.as_ref()) {
+        Some((before, after)) => {
+            let before = before.iter().map(|slab| (slab.name.as_str(), slab)).collect();
+            parts.extend(slab_parts(&before, after, Owner::Server, &each));
+            parts.extend(slab_parts(&before, after, Owner::BothEnds, &each));
+        }
+        None => parts.push(own("slab caches", Share::Half, each(after.slab_bytes, before.slab_bytes) / 2.0)),
+    }
+    let both_ends: f64 =
+        parts.iter().map(|part| if part.share == Share::Half { 2.0 * part.bytes } else { part.bytes }).sum();
+    let check = Check {
+        parts_bytes: both_ends + each(after.client_rss_bytes, before.client_rss_bytes),
+        machine_bytes: each(after.machine_bytes, before.machine_bytes),
+    };
+    (parts, check)
+}
+
+fn user_parts(before: &Snapshot, after: &Snapshot, each: &impl Fn(u64, u64) -> f64) -> Vec<Part> {
+    let part = |kind: Kind, bytes| Part {
+        name: kind.name().into(),
+        share: Share::User,
+        objects: None,
+        object_bytes: None,
+        bytes,
+    };
+    let then = |kind| before.user_bytes.get(kind).copied().unwrap_or(0);
+    after.user_bytes.iter().map(|(kind, &now)| part(*kind, each(now, then(kind)))).collect()
+}
+
+/// The caches of one kind: a row for each that is worth it, and one for all others.
+fn slab_parts(
+    before: &BTreeMap<&str, &Slab>,
+    after: &[Slab],
+    owner: Owner,
+    each: &impl Fn(u64, u64) -> f64,
+) -> Vec<Part> {
+    let (share, ends) = if owner == Owner::BothEnds { (Share::Half, 2.0) } else { (Share::Server, 1.0) };
+    let (mut rows, mut others) = (Vec::new(), 0.0);
+    for now in after.iter().filter(|slab| slab.owner() == owner) {
+        let objects_then = before.get(now.name.as_str()).map_or(0, |slab| slab.objects);
+        let objects = each(now.objects, objects_then) / ends;
+        let bytes = objects * now.object_bytes as f64;
+        if objects.abs() < WORTH_A_ROW_OBJECTS {
+            others += bytes;
+        } else {
+            let mut name = now.name.clone();
+            now.shared_with(Path::new("/sys")).iter().for_each(|other| name += &format!(", {other}"));
+            let (objects, object_bytes) = (Some(objects), Some(now.object_bytes));
+            rows.push(Part { name, share, objects, object_bytes, bytes });
+        }
+    }
+    rows.sort_by(|a, b| b.bytes.total_cmp(&a.bytes));
+    rows.push(Part { name: "other caches".into(), share, objects: None, object_bytes: None, bytes: others });
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slab(name: &str, objects: u64, object_bytes: u64) -> Slab {
+        Slab { name: name.into(), objects, object_bytes }
+    }
+
+    /// An empty server and 100 connections, each of which is a thread at the server.
+    fn snapshots() -> (Snapshot, Snapshot) {
+        let before = Snapshot {
+            user_bytes: BTreeMap::from([(Kind::Files, 500_000), (Kind::Heap, 10_000)]),
+            rss_bytes: 510_000,
+            page_table_bytes: 4_096,
+            kernel_stack_bytes: 1_000_000,
+            slab_bytes: 5_000_000,
+            slabs: Some(vec![
+                slab("TCP", 10, 2_368),
+                slab("task_struct", 90, 6_000),
+                slab("dentry", 7_000, 192),
+            ]),
+            client_rss_bytes: 200_000,
+            machine_bytes: 900_000_000,
+        };
+        let after = Snapshot {
+            user_bytes: BTreeMap::from([
+                (Kind::Files, 500_000),
+                (Kind::Heap, 11_000),
+                (Kind::Stacks, 1_200_000),
+            ]),
+            rss_bytes: 1_711_000,
+            page_table_bytes: 24_096,
+            kernel_stack_bytes: 2_600_000,
+            slab_bytes: 7_000_000,
+            slabs: Some(vec![
+                slab("TCP", 210, 2_368),
+                slab("task_struct", 190, 6_000),
+                slab("dentry", 7_050, 192),
+                slab("filp", 200, 200),
+            ]),
+            client_rss_bytes: 210_000,
+            machine_bytes: 905_000_000,
+        };
+        (before, after)
+    }
+
+    fn rows(parts: &[Part], share: Share) -> Vec<(&str, Option<f64>, f64)> {
+        let of_share = parts.iter().filter(|part| part.share == share);
+        of_share.map(|part| (part.name.as_str(), part.objects, part.bytes)).collect()
+    }
+
+    #[test]
+    fn attributes_each_part() {
+        let (before, after) = snapshots();
+        let (parts, check) = parts(&before, &after, 100);
+        let user = [("program and libraries", None, 0.0), ("heap", None, 10.0), ("stacks", None, 12_000.0)];
+        assert_eq!(rows(&parts, Share::User), user);
+        assert_eq!(rows(&parts, Share::Process), [("page tables", None, 200.0)]);
+        let threads = [
+            ("threads' stacks in the kernel", None, 16_000.0),
+            ("task_struct", Some(1.0), 6_000.0),
+            ("other caches", None, 0.0),
+        ];
+        assert_eq!(rows(&parts, Share::Server), threads);
+        // A cache that was not there before, and one that others on the machine have used by the way.
+        let ends = [("TCP", Some(1.0), 2_368.0), ("filp", Some(1.0), 200.0), ("other caches", None, 48.0)];
+        assert_eq!(rows(&parts, Share::Half), ends);
+        let both_ends = 12_010.0 + 200.0 + 22_000.0 + 2.0 * (2_368.0 + 200.0 + 48.0) + 100.0;
+        assert_eq!((check.parts_bytes, check.machine_bytes), (both_ends, 50_000.0));
+    }
+
+    #[test]
+    fn knows_less_without_the_privilege() {
+        let (before, after) = snapshots();
+        let (parts, _) = parts(&Snapshot { slabs: None, ..before }, &after, 100);
+        assert_eq!(rows(&parts, Share::Half), [("slab caches", None, 10_000.0)]);
+    }
+}

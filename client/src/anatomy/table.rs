@@ -1,0 +1,59 @@
+//! The anatomy on a terminal.
+
+use super::{Anatomy, Part, Share};
+use crate::report::format::{bytes, count, number};
+use std::fmt::Write;
+
+/// Rows under a heading, for each way in which parts are known to be the server's.
+const GROUPS: [(Share, &str); 4] = [
+    (Share::User, "resident memory of the process"),
+    (Share::Process, "the kernel's, for the process"),
+    (
+        Share::Server,
+        "the kernel's, of threads and mappings (counted for the machine, all of it the server's)",
+    ),
+    (Share::Half, "the kernel's, of connections (counted for the machine, half of it the server's)"),
+];
+
+/// Less than this is not shown: it is what happened by the way.
+const SHOWN_BYTES: f64 = 0.5;
+
+/// The whole table.
+pub fn render(anatomy: &Anatomy) -> String {
+    let Anatomy { program, pid, url, connections, .. } = anatomy;
+    let connections = count(*connections as f64);
+    let mut text = format!("{program} ({pid}) with {connections} connections more, at {url}\n\n");
+    let _ = writeln!(text, "{:<40} {:>10} {:>10} {:>16}", "", "objects", "of", "a connection");
+    for (share, heading) in GROUPS {
+        let rows: Vec<&Part> = anatomy
+            .parts
+            .iter()
+            .filter(|part| part.share == share && part.bytes.abs() >= SHOWN_BYTES)
+            .collect();
+        if !rows.is_empty() {
+            let _ = writeln!(text, "{heading}");
+            rows.iter().for_each(|part| push_row(&mut text, part));
+        }
+    }
+    let all = anatomy.user_bytes + anatomy.kernel_bytes;
+    let sum = |name: &str, value: f64| format!("{name:<40} {:>38}\n", bytes(value));
+    text += "\n";
+    text += &sum("in user space (smaps_rollup)", anatomy.user_bytes);
+    text += &sum("in the kernel", anatomy.kernel_bytes);
+    text += &sum("a connection, at the server", all);
+    let (parts, machine) = (anatomy.check.parts_bytes, anatomy.check.machine_bytes);
+    let _ = writeln!(
+        text,
+        "\nthe machine has {} less for each connection; these parts, at both ends, and the client's own memory are {}: {}%",
+        bytes(machine),
+        bytes(parts),
+        number(parts / machine * 100.0)
+    );
+    text
+}
+
+fn push_row(text: &mut String, part: &Part) {
+    let objects = part.objects.map(number).unwrap_or_default();
+    let size = part.object_bytes.map(|size| format!("{} B", count(size as f64))).unwrap_or_default();
+    let _ = writeln!(text, "  {:<38} {objects:>10} {size:>10} {:>16}", part.name, bytes(part.bytes));
+}
