@@ -39,15 +39,24 @@ fn bytes(anatomy: &Anatomy, name: &str) -> f64 {
     part.unwrap_or_else(|| panic!("no {name}: {anatomy:?}")).bytes
 }
 
+/// Whether each end has one socket, and these are a good part of the whole.
+fn is_sockets(anatomy: &Anatomy) -> bool {
+    let socket = anatomy.parts.iter().find(|part| part.name == "TCP");
+    let objects = socket.and_then(|socket| socket.objects);
+    objects.is_some_and(|objects| (0.9..1.1).contains(&objects))
+        && socket.is_some_and(|socket| (0.4..0.8).contains(&(socket.bytes / anatomy.kernel_bytes)))
+}
+
 #[test]
 fn stage_4_is_the_kernels_sockets() {
-    let Some(anatomy) = of_stage("stage4-zero-buffer", 5_000) else { return };
-    assert!(anatomy.user_bytes < 200.0, "{anatomy:?}");
-    if rustix::process::geteuid().is_root() {
-        // Others on the machine may open and close sockets meanwhile.
-        let socket = anatomy.parts.iter().find(|part| part.name == "TCP").expect("sockets");
-        assert!(socket.objects.is_some_and(|objects| (0.7..1.5).contains(&objects)), "{socket:?}");
-        assert!(socket.bytes / anatomy.kernel_bytes > 0.3, "{anatomy:?}");
+    for attempt in 1.. {
+        let Some(anatomy) = of_stage("stage4-zero-buffer", 5_000) else { return };
+        assert!(anatomy.user_bytes < 200.0, "{anatomy:?}");
+        if is_sockets(&anatomy) || !rustix::process::geteuid().is_root() {
+            return;
+        }
+        // Others on the machine may open and close sockets meanwhile, but not always.
+        assert!(attempt < 10, "{anatomy:?}");
     }
 }
 
