@@ -77,8 +77,18 @@ function questions(folder) {
     return {
         ...stages,
         memory: { one_task_bytes: per('one-task'), two_tasks_bytes: per('two-tasks'), default_buffer_bytes: per('default-buffer') },
+        tls_more_bytes: tlsMore(`${folder}/tls.csv`),
         slab: slabs(`${folder}/slabinfo-before.txt`, `${folder}/slabinfo-with-10000.txt`),
     };
+}
+
+// What a connection takes more of HAProxy's memory with TLS than without.
+function tlsMore(path) {
+    const [plain, tls] = read(path).trim().split('\n').slice(1).map((line) => {
+        const [, connections, empty_kb, idle_kb] = line.split(',');
+        return ((idle_kb - empty_kb) * 1024) / connections;
+    });
+    return tls - plain;
 }
 
 // Bytes a socket, by slab: what 10,000 connections added, whose 20,000 sockets are all on the machine.

@@ -8,7 +8,7 @@ const STAGES = { 1: ['threads', '#c94b1d'], 2: ['tasks', '#9a45b8'], 3: ['event 
 
 const at = (value, [low, high], [from, to]) => from + ((Math.log10(value) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))) * (to - from);
 
-// Lines of `points` [x, y]; a tick is [value, label]. Labels stand behind the last points, pushed apart.
+// Lines of `points` [x, y]; a tick is [value, label]. Labels stand at the last points, pushed apart.
 function plot({ title, x, y, lines }) {
     const px = (value) => at(value, x.range, [FRAME.left, FRAME.right]).toFixed(1);
     const py = (value) => at(value, y.range, [FRAME.bottom, FRAME.top]).toFixed(1);
@@ -18,8 +18,13 @@ function plot({ title, x, y, lines }) {
     const drawn = lines.map(({ points, colour, width = 4, dash }) => `<path d="M${points.map(([a, b]) => `${px(a)} ${py(b)}`).join('L')}" fill="none" stroke="${colour}" stroke-width="${width}" stroke-linejoin="round" stroke-linecap="round"${dash ? ` stroke-dasharray="${dash}"` : ''}/>`);
     const named = lines.filter(({ name }) => name).map((line) => ({ ...line, y: Number(py(line.points.at(-1)[1])) })).sort((a, b) => a.y - b.y);
     named.forEach((line, index) => { if (index) line.y = Math.max(line.y, named[index - 1].y + 56); });
-    const names = named.map(({ name, note, colour, points, y: middle }) => `<text x="${Number(px(points.at(-1)[0])) + 16}" y="${middle}" fill="${colour}" class="name">${name}</text>
-<text x="${Number(px(points.at(-1)[0])) + 16}" y="${middle + 25}" class="tick">${note}</text>`);
+    const names = named.map(({ name, note, colour, points, y: middle }) => {
+        const end = Number(px(points.at(-1)[0]));
+        // Behind the line where it goes to the edge, above it where it ends before.
+        const [x, y, anchor] = end < FRAME.right ? [end + 6, middle - 44, 'end'] : [end + 16, middle, 'start'];
+        return `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="${colour}" class="name">${name}</text>
+<text x="${x}" y="${y + 25}" text-anchor="${anchor}" class="tick">${note}</text>`;
+    });
     return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="${FONT}">
 <title>${title}</title>
 <style>.tick { font-size: 20px; fill: #565d69 } .name { font-size: 23px; font-weight: 650 }</style>
