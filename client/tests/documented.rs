@@ -15,7 +15,7 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// What a load is run with instead of what is documented.
-const SMALL: [(&str, Option<&str>); 9] = [
+const SMALL: [(&str, Option<&str>); 11] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
@@ -24,6 +24,8 @@ const SMALL: [(&str, Option<&str>); 9] = [
     ("--active", None),
     ("--url", None),
     ("--pid", None),
+    ("--metrics-url", None),
+    ("--source-ip", None),
     ("--start-at", None),
 ];
 
@@ -234,7 +236,7 @@ fn small(words: &[String], url: &str) -> Vec<String> {
     let given =
         SMALL.iter().filter_map(|(flag, value)| Some([flag.to_string(), value.as_ref()?.to_string()]));
     small.extend(given.flatten());
-    small.extend(["--url".into(), url.into(), "--quiet".into()]);
+    small.extend(["--url".into(), url.into()]);
     small
 }
 
