@@ -1,5 +1,6 @@
 //! What the subcommands' command lines have in common.
 
+use std::io::IsTerminal;
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,6 +26,44 @@ pub fn stop_on_ctrl_c() -> &'static AtomicBool {
         }
     }
     &STOP
+}
+
+/// Whether one of these signals has come.
+pub fn is_stopping() -> bool {
+    STOP.load(Relaxed)
+}
+
+/// Whether colours are wanted there: on a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn colour(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Breaks the lines of a summary where the terminal at standard output would, but between words and further in; leaves
+/// them as they are where there is no terminal.
+pub fn fitted(summary: &str) -> String {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    match size.map(|size| usize::from(size.ws_col)) {
+        Some(columns @ 1..) => summary.lines().map(|line| broken(line, columns) + "\n").collect(),
+        _ => summary.to_owned(),
+    }
+}
+
+/// A line of at most so many columns, and as many more as it takes, below the first one's second word.
+fn broken(line: &str, columns: usize) -> String {
+    /// Where the values of a summary stand.
+    const INDENT: usize = 15;
+    let (mut done, mut column) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let width = word.trim_end().chars().count();
+        if column + width > columns && column > INDENT {
+            done.truncate(done.trim_end().len());
+            done += &format!("\n{:INDENT$}", "");
+            column = INDENT;
+        }
+        done += word;
+        column += word.chars().count();
+    }
+    done
 }
 
 /// A whole number above zero, with `_` or `,` between its digits if one likes: `1_000_000`.
@@ -74,6 +113,16 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let line = "  latency      p50 6.68 ms, p99 25.3 ms";
+        assert_eq!(broken(line, 80), line);
+        assert_eq!(broken(line, 39), line);
+        assert_eq!(broken(line, 38), "  latency      p50 6.68 ms, p99 25.3\n               ms");
+        assert_eq!(broken("", 10), "");
+        assert_eq!(broken("no-place-to-break", 5), "no-place-to-break");
+    }
 
     #[test]
     fn numbers_and_times() {

@@ -1,7 +1,9 @@
 //! The command line: which subcommand, and nothing else.
 
-use clap::{Parser, Subcommand};
-use client::{anatomy, compare, doctor, million, run};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use client::{anatomy, compare, doctor, help, million, race, run};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Loads a WebSocket echo server, and measures it.
@@ -20,10 +22,26 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Million(million::MillionArgs),
     Anatomy(anatomy::AnatomyArgs),
+    Race(race::RaceArgs),
+    /// Prints completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Writes manual pages, one for each subcommand
+    Man {
+        /// Where they go
+        directory: PathBuf,
+    },
+}
+
+fn command() -> clap::Command {
+    help::dress(Cli::command())
 }
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
+    let matches = command().try_get_matches();
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => match cli.command {
             Command::Run(args) => run::run(&args),
             Command::Merge(args) => run::merge(&args),
@@ -31,7 +49,25 @@ fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(&args),
             Command::Million(args) => million::run(&args),
             Command::Anatomy(args) => anatomy::run(&args),
+            Command::Race(args) => race::run(&args),
+            Command::Completions { shell } => {
+                common::config::print_completions(shell, &mut command(), "client");
+                ExitCode::SUCCESS
+            }
+            Command::Man { directory } => man(&directory),
         },
         Err(error) => ExitCode::from(common::config::explain("client", &error)),
+    }
+}
+
+fn man(directory: &Path) -> ExitCode {
+    let written =
+        std::fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(command(), directory));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("client man: cannot write to {}: {error}", directory.display());
+            ExitCode::FAILURE
+        }
     }
 }

@@ -3,12 +3,14 @@
 pub(crate) mod bar;
 pub(crate) mod check;
 mod exporter;
+pub(crate) mod gate;
 mod hdr;
 mod latency;
 mod load;
 mod merge;
 mod report;
 pub(crate) mod server;
+pub(crate) mod side;
 mod summary;
 
 pub use latency::{Latency, LatencyReport};
@@ -18,7 +20,7 @@ pub use report::{RunReport, SCHEMA};
 use crate::cli;
 use crate::fleet::{Fleet, FleetConfig, Url};
 use anyhow::{Context, Result};
-use bar::Bar;
+use bar::{Bar, Look};
 use clap::{Args, ValueEnum};
 use server::Server;
 use std::fs;
@@ -143,7 +145,7 @@ pub enum Scenario {
     Churn,
 }
 
-fn payload_len(text: &str) -> Result<usize, String> {
+pub(crate) fn payload_len(text: &str) -> Result<usize, String> {
     match text.parse::<bytesize::ByteSize>() {
         Ok(size) if size.as_u64() <= MAX_PAYLOAD_LEN => Ok(size.as_u64() as usize),
         Ok(_) => Err("more than 16MiB".into()),
@@ -181,7 +183,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
         wait_until(time, cli::stop_on_ctrl_c());
     }
     let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
-    let mut bar = Bar::new(args.quiet, server);
+    let mut bar = Bar::new(Look::new(args.quiet), format!("client run {}", args.url), server);
     load::run(args, &mut fleet, &mut bar, &mut report)?;
     drop(fleet);
     bar.finish();
@@ -229,10 +231,10 @@ fn write(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> R
             print!("{json}");
         }
         Some(file) => {
-            print!("{summary}");
+            print!("{}", cli::fitted(&summary));
             fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        None => print!("{summary}"),
+        None => print!("{}", cli::fitted(&summary)),
     }
     if let Some(file) = to_hdr {
         let text = report.latency().map(hdr::percentiles).unwrap_or_default();

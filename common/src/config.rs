@@ -2,7 +2,9 @@
 
 use crate::origin::Origin;
 use bytesize::ByteSize;
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap_complete::Shell;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -109,20 +111,66 @@ fn positive(text: &str) -> Result<Duration, String> {
 struct Cli<F: Args> {
     #[command(flatten)]
     config: Config,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "This stage")]
     flags: F,
+
+    /// Print completions for this shell, and end
+    #[arg(long, value_name = "SHELL", help_heading = "Output")]
+    completions: Option<Shell>,
+}
+
+/// The headings in `--help`, and the flags under each.
+const HEADINGS: [(&str, &[&str]); 4] = [
+    ("Addresses", &["addr", "admin_addr", "allow_origin"]),
+    ("Capacity", &["max_connections", "shards", "backlog", "max_message_size", "buffer_budget"]),
+    ("Time limits", &["handshake_timeout", "idle_timeout", "ping_interval", "drain_timeout"]),
+    ("Output", &["log"]),
+];
+
+/// Puts each flag under its heading; one that no heading has stays where it is.
+pub fn with_headings(command: Command, headings: &[(&'static str, &[&str])]) -> Command {
+    command.mut_args(|arg| match headings.iter().find(|(_, flags)| flags.contains(&arg.get_id().as_str())) {
+        Some((heading, _)) => arg.help_heading(*heading),
+        None => arg,
+    })
+}
+
+/// What `--help` ends with.
+fn examples(name: &str) -> String {
+    format!(
+        "\
+Examples:
+  {name}
+  {name} --max-connections 1000000 --ping-interval 30s --idle-timeout 60s
+  WS_ADDR=127.0.0.1:9000 {name} --admin-addr 127.0.0.1:9001
+  {name} --completions bash > ~/.local/share/bash-completion/completions/{name}"
+    )
 }
 
 /// The flags of every stage and those of this one, from the command line and the environment.
 ///
 /// # Errors
-/// The exit status: 0 after `--help` or `--version`, 2 after one line on what was wrong.
+/// The exit status: 0 after `--help`, `--version` or `--completions`, 2 after one line on what was wrong.
 pub(crate) fn parse<F: Args>(name: &'static str, about: &'static str) -> Result<(Config, F), u8> {
-    let matches = Cli::<F>::command().name(name).about(about).try_get_matches();
+    let command = Cli::<F>::command().name(name).about(about).after_help(examples(name));
+    let mut command = with_headings(command, &HEADINGS);
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
     match matches.and_then(|mut matches| Cli::<F>::from_arg_matches_mut(&mut matches)) {
+        Ok(Cli { completions: Some(shell), .. }) => {
+            print_completions(shell, &mut command, name);
+            Err(0)
+        }
         Ok(cli) => Ok((cli.config, cli.flags)),
         Err(error) => Err(explain(name, &error)),
     }
+}
+
+/// Prints the completions of a program for a shell.
+pub fn print_completions(shell: Shell, command: &mut Command, name: &str) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, name, &mut script);
+    // Nobody is left to tell where standard output is closed.
+    let _ = io::stdout().write_all(&script);
 }
 
 /// Prints `--help` or `--version`, or an error in one line; returns the exit status.

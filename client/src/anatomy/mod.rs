@@ -14,7 +14,7 @@ pub use snapshot::Snapshot;
 use crate::cli;
 use crate::compare::plan::command_line;
 use crate::fleet::{ConnectPhase, Fleet, FleetConfig, Url};
-use crate::run::bar::{Bar, Goal};
+use crate::run::bar::{Bar, Goal, Look};
 use crate::run::check;
 use crate::run::server::Server;
 use crate::watch::Watched;
@@ -101,7 +101,8 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(args.url.clone(), args.connections.max(WARM_CONNECTIONS))
     })?;
-    let mut bar = Bar::new(false, Server::Process(Watched::new(args.pid)));
+    let mut bar =
+        Bar::new(Look::new(false), "client anatomy".into(), Server::Process(Watched::new(args.pid)));
     all_open(&fleet.connect_to(WARM_CONNECTIONS, None, &mut |_| ())?)?;
     fleet.echo_once(&mut |_| ())?;
     fleet.close_all(&mut |_| ())?;

@@ -60,6 +60,10 @@ pub struct CompareArgs {
     #[arg(long)]
     pub no_build: bool,
 
+    /// Show no progress
+    #[arg(long)]
+    pub quiet: bool,
+
     /// Measure nothing: write the report anew from the results.json of an earlier comparison
     #[arg(long, value_name = "RESULTS.JSON")]
     pub from: Option<PathBuf>,
@@ -92,7 +96,7 @@ fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
         .with_context(|| format!("cannot make the directory {}", args.out.display()))?;
     let began = Instant::now();
     let mut results = blank(&plan);
-    let mut show = Show::new(&plan);
+    let mut show = Show::new(&plan, args.quiet);
     visit::rehearse(&mut plan, &mut show)?;
     results.settings = plan.settings.clone();
     rounds(&plan, &mut show, &mut results, &args.out, began)?;
@@ -132,7 +136,7 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
 /// Writes the report, and the table to the terminal; says whether the comparison was complete.
 fn finish(results: &Results, out: &Path) -> Result<bool> {
     report::write(results, out)?;
-    println!("\n{}", report::table(results));
+    println!("\n{}", cli::fitted(&report::table(results)));
     for failure in &results.failures {
         eprintln!("client compare: {failure}");
     }

@@ -1,69 +1,63 @@
-//! Progress: one line that changes on a terminal, and a line for each visit anywhere else.
+//! Progress: a live view on a terminal, and a line for each visit anywhere else.
 
 use super::plan::Plan;
 use crate::fleet::Progress;
+use crate::live::Screen;
 use crate::report::format::{bytes, count, number};
 use crate::report::results::Visit;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
-use std::time::Duration;
+use crate::run::bar::{Bar, Goal, Look};
+use crate::run::server::Server;
 
 /// What the user sees while it runs.
 pub struct Show {
-    /// Hidden where standard error is no terminal.
-    bar: ProgressBar,
+    /// It does not look at the server: to read the memory of ten thousand stacks takes time that others then lack.
+    bar: Bar,
+    quiet: bool,
     rounds: u32,
     place: String,
-    /// Echoes at the last tick and when that was, for a rate.
-    last: (u64, Duration),
+    /// Visits that are over, and all.
+    visits: (u64, u64),
 }
 
 impl Show {
     /// For this plan.
-    pub fn new(plan: &Plan) -> Self {
-        let visits = u64::from(plan.settings.rounds) * plan.subjects.len() as u64;
-        let bar =
-            if std::io::stderr().is_terminal() { ProgressBar::new(visits) } else { ProgressBar::hidden() };
-        // The template is a constant: that it parses is seen whenever it is shown.
-        if let Ok(style) = ProgressStyle::with_template("{bar:12} {pos}/{len} {elapsed} {wide_msg}") {
-            bar.set_style(style);
+    pub fn new(plan: &Plan, quiet: bool) -> Self {
+        let screen = if quiet { None } else { Screen::open() };
+        let look = screen.map_or(Look::Quiet, Look::Live);
+        Self {
+            bar: Bar::new(look, "client compare".into(), Server::Unwatched),
+            quiet,
+            rounds: plan.settings.rounds,
+            place: String::new(),
+            visits: (0, u64::from(plan.settings.rounds) * plan.subjects.len() as u64),
         }
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar, rounds: plan.settings.rounds, place: String::new(), last: (0, Duration::ZERO) }
     }
 
     /// A visit begins.
     pub fn visit(&mut self, round: u32, name: &str) {
         self.place = format!("{round}/{} {name}", self.rounds);
+        self.bar.rename(format!("client compare: round {round} of {}, {name}", self.rounds));
         self.step("starting");
     }
 
-    /// What is being done now.
+    /// What is being done now, and takes a moment.
     pub fn step(&mut self, what: &str) {
-        self.last = (0, Duration::ZERO);
-        let place = if self.place.is_empty() { String::new() } else { format!("{}: ", self.place) };
-        self.bar.set_message(format!("{place}{what}"));
+        let (done, all) = self.visits;
+        self.bar.begin(what, Goal::Visits { done, all });
     }
 
-    /// Connections are being opened.
-    pub fn connecting(&mut self, asked: u64, progress: &Progress) {
-        let open = count(progress.connected as f64);
-        self.bar.set_message(format!("{}: {open} of {} connections", self.place, count(asked as f64)));
+    /// What is being done now, and how far it will go.
+    pub fn phase(&mut self, what: &str, goal: Goal) {
+        self.bar.begin(what, goal);
     }
 
-    /// Messages are being sent.
-    pub fn loading(&mut self, what: &str, progress: &Progress) {
-        let (echoes, then) = std::mem::replace(&mut self.last, (progress.echoes, progress.phase_elapsed));
-        let seconds = progress.phase_elapsed.saturating_sub(then).as_secs_f64();
-        if echoes > 0 && seconds > 0.0 {
-            let rate = number(progress.echoes.saturating_sub(echoes) as f64 / seconds);
-            self.bar.set_message(format!("{}: {what}, {rate} echoes/s", self.place));
-        }
+    /// Where that stands.
+    pub fn tick(&mut self, progress: &Progress) {
+        self.bar.tick(progress);
     }
 
     /// A visit is over.
     pub fn visited(&mut self, visit: &Visit) {
-        self.bar.inc(1);
         let memory = visit.levels.iter().rev().find(|level| level.is_full()).map_or(String::new(), |level| {
             format!(", {} a connection", bytes(level.per_connection(level.idle_bytes)))
         });
@@ -72,26 +66,26 @@ impl Show {
             .closed_loop
             .as_ref()
             .map_or(String::new(), |run| format!(", {} echoes/s", number(run.echoes_per_s)));
-        self.line(&format!(
-            "round {}: {} connections{stopped}{memory}{rate}",
-            self.place,
-            count(visit.held as f64)
-        ));
+        let held = count(visit.held as f64);
+        self.end_visit(&format!("{held} connections{stopped}{memory}{rate}"));
     }
 
     /// A visit broke off; the reason is told at the end, where it does not scroll away.
-    pub fn failed(&self) {
-        self.bar.inc(1);
-        self.line(&format!("round {}: failed", self.place));
+    pub fn failed(&mut self) {
+        self.end_visit("failed");
     }
 
-    /// A line that stays.
-    fn line(&self, text: &str) {
-        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
+    /// Writes a line that stays.
+    fn end_visit(&mut self, outcome: &str) {
+        self.visits.0 += 1;
+        let line = format!("round {}: {outcome}", self.place);
+        if !self.quiet && !self.bar.print_above(&line) {
+            eprintln!("{line}");
+        }
     }
 
     /// All visits are over.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
+    pub fn finish(&mut self) {
+        self.bar.finish();
     }
 }

@@ -7,6 +7,7 @@ use super::show::Show;
 use crate::fleet::{ConnectPhase, EchoPhase, Fleet, FleetConfig, Progress};
 use crate::report::format::count;
 use crate::report::results::{Level, Process, Visit};
+use crate::run::bar::Goal;
 use crate::watch::InstructionCount;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -114,7 +115,8 @@ fn grow(
             visit.stopped = Some(reason.into());
             break;
         }
-        let opened = fleet.connect_to(asked, None, &mut |progress| show.connecting(asked, progress))?;
+        show.phase("connecting", Goal::Connections(asked));
+        let opened = fleet.connect_to(asked, None, &mut |progress| show.tick(progress))?;
         check_interrupted(plan)?;
         server.check_alive()?;
         let level = level(&mut fleet, server, &warm, &opened, show)?;
@@ -186,9 +188,8 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
     let length = Duration::from_secs_f64(settings.closed_loop_s);
     let others = Others::since_now(&watched)?;
     let before = (watched.read()?, fleet.progress());
-    let run = fleet.closed_loop(settings.active, plan.warmup, length, &mut |progress| {
-        show.loading("closed loop", progress)
-    })?;
+    show.phase("closed loop", Goal::Time(plan.warmup + length));
+    let run = fleet.closed_loop(settings.active, plan.warmup, length, &mut |progress| show.tick(progress))?;
     let after = (watched.read()?, fleet.progress());
     check_interrupted(plan)?;
     check_echoes(&run, server)?;
@@ -199,7 +200,8 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
     }
     if let Some(rate) = settings.open_rate {
         let length = Duration::from_secs_f64(settings.open_loop_s);
-        let show = &mut |progress: &Progress| show.loading("open loop", progress);
+        show.phase("open loop", Goal::Time(plan.warmup + length));
+        let show = &mut |progress: &Progress| show.tick(progress);
         let run = fleet.open_loop(settings.active, rate, plan.warmup, length, show)?;
         check_interrupted(plan)?;
         check_echoes(&run, server)?;
@@ -227,7 +229,8 @@ fn instructions(
     };
     let before = fleet.progress().echoes;
     let length = Duration::from_secs_f64(plan.settings.closed_loop_s / 4.0);
-    let show = &mut |progress: &Progress| show.loading("counting instructions", progress);
+    show.phase("counting instructions", Goal::Time(length));
+    let show = &mut |progress: &Progress| show.tick(progress);
     fleet.closed_loop(plan.settings.active, Duration::ZERO, length, show)?;
     let echoes = fleet.progress().echoes.saturating_sub(before).max(1) as f64;
     Ok(count.finish().map(|instructions| (instructions / echoes).round()))

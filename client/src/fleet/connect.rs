@@ -113,14 +113,15 @@ impl Shard {
         self.totals.connecting -= 1;
         self.totals.live += 1;
         self.streak = 0;
-        self.setup.counters.handshakes.add(now_ns - slot.since_ns);
+        let handshake_ns = now_ns - slot.since_ns;
+        self.setup.counters.handshakes.record(handshake_ns);
         if self.phase == Phase::Rest {
             // It comes too late for the phase it belongs to, which was stopped.
             return true;
         }
         self.outcome.opened += 1;
         self.outcome.last_ns = now_ns;
-        self.times.saturating_record(now_ns - slot.since_ns);
+        self.times.saturating_record(handshake_ns);
         match self.phase {
             Phase::Churn { .. } => self.send_message(index, now_ns),
             _ => true,

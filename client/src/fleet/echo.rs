@@ -167,7 +167,7 @@ impl Shard {
     #[inline]
     fn record(&mut self, latency_ns: u64, now_ns: u64, end_ns: u64) {
         self.times.saturating_record(latency_ns);
-        self.setup.counters.latencies.add(latency_ns);
+        self.setup.counters.latencies.record(latency_ns);
         self.outcome.echoes += 1;
         self.outcome.in_span += u64::from(now_ns <= end_ns);
         self.outcome.last_ns = now_ns;

@@ -28,14 +28,16 @@ mod split;
 mod start;
 #[cfg(test)]
 mod tests;
+mod times;
 mod transition;
 mod url;
 
-pub use counters::{Times, Watch};
+pub use counters::Watch;
 pub use failures::{Class, Failures};
 pub use results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
 pub use source::local_ports;
 pub use start::connections_per_shard;
+pub use times::Times;
 pub use url::{Url, UrlError};
 
 use std::net::Ipv4Addr;

@@ -1,6 +1,7 @@
 //! What a fleet reports: its counts at any time, and one result for each phase.
 
 use super::failures::Failures;
+use super::times::Times;
 use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Progress {
     pub echoes: u64,
     /// Failures since the start of the fleet.
     pub failures: Failures,
+    /// Times of handshakes and echoes since the start of the fleet.
+    pub times: Times,
     /// Time since the phase began.
     pub phase_elapsed: Duration,
 }

@@ -9,7 +9,7 @@ use super::room;
 use crate::compare::server::Server;
 use crate::fleet::Progress;
 use crate::raw;
-use crate::run::bar::{Bar, Goal};
+use crate::run::bar::{Bar, Goal, Look};
 use crate::run::server::Server as Seen;
 use crate::watch::{Metrics, Watched};
 use anyhow::{Result, ensure};
@@ -67,7 +67,8 @@ fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
 /// The floor for as many pairs; returns when their sockets have gone.
 fn floor(task: &Task, pairs: u64) -> Result<Raw> {
     let drain = Drain::before();
-    let mut bar = Bar::new(task.quiet, Seen::Unwatched).with_memory_left(room::available_bytes);
+    let mut bar = Bar::new(Look::new(task.quiet), "raw TCP".into(), Seen::Unwatched)
+        .with_memory_left(room::available_bytes);
     bar.begin("raw TCP", Goal::Connections(pairs));
     let floor =
         raw::floor(pairs, task.stop, |open| bar.tick(&Progress { connected: open, ..Progress::default() }));

@@ -7,7 +7,7 @@ use super::room::{self, Room};
 use crate::compare::server::Server;
 use crate::fleet::{EchoPhase, Failures, Fleet, FleetConfig, Progress};
 use crate::run::Latency;
-use crate::run::bar::{Bar, Goal};
+use crate::run::bar::{Bar, Goal, Look};
 use crate::run::server::Server as Seen;
 use crate::watch::{KernelMemory, Metrics, Reading, Watched};
 use anyhow::{Context, Result};
@@ -65,8 +65,8 @@ impl<'a> Load<'a> {
             room: Room::now(),
         };
         run.memory.server_start_bytes = before.process.rss_bytes;
-        let bar =
-            Bar::new(task.quiet, Seen::Process(watched.clone())).with_memory_left(room::available_bytes);
+        let bar = Bar::new(Look::new(task.quiet), run.package.clone(), Seen::Process(watched.clone()))
+            .with_memory_left(room::available_bytes);
         let own = Watched::new(std::process::id());
         Ok(Self { task, forecast, server, watched, own, fleet, bar, before, run })
     }

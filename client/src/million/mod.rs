@@ -148,7 +148,7 @@ fn measure(args: &MillionArgs) -> Result<bool> {
             eprintln!("{}: {line}", forecast.subject.name);
         }
         let run = attempt::attempt(&task, stage, &forecast);
-        print!("{}", summary::render(&run));
+        print!("{}", cli::fitted(&summary::render(&run)));
         if let Some(complaint) = run.complaint() {
             eprintln!("client million: {complaint}");
         }
@@ -166,7 +166,7 @@ fn again(args: &MillionArgs) -> Result<bool> {
     let record = merge(records)?;
     write(&record, &args.out)?;
     for run in &record.runs {
-        print!("{}", summary::render(run));
+        print!("{}", cli::fitted(&summary::render(run)));
     }
     tell_where(args);
     Ok(true)

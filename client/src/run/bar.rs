@@ -1,18 +1,18 @@
-//! Progress: a bar on a terminal, and a line now and then elsewhere.
+//! Progress: a live view on a terminal, and a line now and then elsewhere.
 
+use super::gate::Gate;
 use super::server::{Sample, Server};
 use crate::fleet::Progress;
+use crate::live::text::Tone;
+use crate::live::{Fact, History, Panel, Scale, Screen};
 use crate::report::format;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, stderr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the server is looked at, and rates are computed anew.
+/// How often the server is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a line is written where there is no terminal.
 const LINE: Duration = Duration::from_secs(3);
-/// The bar counts in thousandths of its goal.
-const FULL: u64 = 1_000;
 
 /// What a phase is complete with.
 #[derive(Clone, Copy, Debug)]
@@ -27,58 +27,81 @@ pub(crate) enum Goal {
     Until(Instant),
     /// No connection left.
     Close,
+    /// A part of something that takes longer.
+    Visits { done: u64, all: u64 },
+}
+
+/// What was last to be shown of a run, for whoever shows several.
+pub(crate) type Lane = Arc<Mutex<Option<(Panel, History)>>>;
+
+/// Where progress is shown.
+pub(crate) enum Look {
+    Live(Screen),
+    Lane(Lane),
+    /// A line now and then, with a name before it if there are several runs.
+    Lines(Option<String>),
+    Quiet,
+}
+
+impl Look {
+    /// The live view where standard error is a terminal, and lines elsewhere.
+    pub(crate) fn new(quiet: bool) -> Look {
+        match (quiet, Screen::open()) {
+            (true, _) => Look::Quiet,
+            (false, Some(screen)) => Look::Live(screen),
+            (false, None) => Look::Lines(None),
+        }
+    }
 }
 
 /// Shows how far a run has come.
 pub(crate) struct Bar {
-    server: Server,
     look: Look,
-    label: &'static str,
+    title: String,
+    server: Server,
+    /// Where each phase waits for other runs.
+    gate: Option<Gate>,
+    label: String,
     goal: Goal,
+    started: Instant,
     began: Instant,
+    history: History,
+    /// Connections when the phase began, and now.
+    connected: (u64, u64),
     next_look: Instant,
     next_line: Instant,
-    /// The counts at the last look.
-    last: (Instant, Progress),
-    rate: String,
+    /// What was seen of the server first and last, when, and how much of a core it used before that.
+    first: Option<Sample>,
     sample: Option<Sample>,
+    sampled: Instant,
+    cores: Option<f64>,
     peak_rss_bytes: u64,
     /// Tells what memory the machine has left, where that matters; and what it was at the last look.
     left: Option<fn() -> Option<u64>>,
     left_bytes: Option<u64>,
 }
 
-enum Look {
-    Bar(ProgressBar),
-    Lines,
-    Quiet,
-}
-
 impl Bar {
-    pub(crate) fn new(quiet: bool, server: Server) -> Bar {
-        let look = match (quiet, stderr().is_terminal()) {
-            (true, _) => Look::Quiet,
-            (false, false) => Look::Lines,
-            (false, true) => {
-                let bar = ProgressBar::with_draw_target(Some(FULL), ProgressDrawTarget::stderr());
-                bar.set_style(
-                    ProgressStyle::with_template("{prefix:>10} {bar:24} {msg}").expect("a valid template"),
-                );
-                Look::Bar(bar)
-            }
-        };
+    /// Under this title, which a terminal shows.
+    pub(crate) fn new(look: Look, title: String, server: Server) -> Bar {
         let now = Instant::now();
         Bar {
-            server,
             look,
-            label: "",
+            title,
+            server,
+            gate: None,
+            label: String::new(),
             goal: Goal::Close,
+            started: now,
             began: now,
+            history: History::new(now),
+            connected: (0, 0),
             next_look: now,
             next_line: now + LINE,
-            last: (now, Progress::default()),
-            rate: String::new(),
+            first: None,
             sample: None,
+            sampled: now,
+            cores: None,
             peak_rss_bytes: 0,
             left: None,
             left_bytes: None,
@@ -90,10 +113,23 @@ impl Bar {
         Bar { left: Some(left), ..self }
     }
 
+    /// Begins no phase before the others do.
+    pub(crate) fn with_gate(self, gate: Gate) -> Bar {
+        Bar { gate: Some(gate), ..self }
+    }
+
     /// Looks at the server now, if it is watched.
     pub(crate) fn sample(&mut self) -> Option<Sample> {
-        self.sample = self.server.read().ok();
+        let (before, then) = (self.sample, self.sampled);
+        (self.sample, self.sampled) = (self.server.read().ok(), Instant::now());
+        self.first = self.first.or(self.sample);
         self.peak_rss_bytes = self.peak_rss_bytes.max(self.sample.map_or(0, |sample| sample.rss_bytes));
+        let elapsed = self.sampled.duration_since(then);
+        // In less time, a clock that ticks a hundred times a second says little.
+        if elapsed >= LOOK / 2 {
+            let cores = |(now, before): (Sample, Sample)| (now.cpu_s - before.cpu_s) / elapsed.as_secs_f64();
+            self.cores = self.sample.zip(before).map(cores);
+        }
         self.sample
     }
 
@@ -103,14 +139,36 @@ impl Bar {
     }
 
     /// A phase begins.
-    pub(crate) fn begin(&mut self, label: &'static str, goal: Goal) {
-        (self.label, self.goal, self.began) = (label, goal, Instant::now());
-        self.rate.clear();
-        if let Look::Bar(bar) = &self.look {
-            bar.set_position(0);
-            bar.set_message("");
-            bar.set_prefix(label);
+    pub(crate) fn begin(&mut self, label: impl Into<String>, goal: Goal) {
+        if let Some(gate) = &self.gate {
+            if let Look::Lane(lane) = &self.look
+                && let Some((panel, _)) = lane.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+            {
+                panel.phase = "waiting".into();
+            }
+            gate.wait();
         }
+        (self.label, self.goal, self.began) = (label.into(), goal, Instant::now());
+        self.connected.0 = self.connected.1;
+        self.history.begin();
+        if !matches!(self.look, Look::Lines(_)) {
+            let progress = self.history.progress().clone();
+            self.show(&progress);
+        }
+    }
+
+    /// Another title.
+    pub(crate) fn rename(&mut self, title: String) {
+        self.title = title;
+    }
+
+    /// Writes a line that stays above the live view; `false` where there is none.
+    pub(crate) fn print_above(&mut self, line: &str) -> bool {
+        match &mut self.look {
+            Look::Live(screen) => screen.print_above(line),
+            _ => return false,
+        }
+        true
     }
 
     /// Shows where the phase stands.
@@ -120,44 +178,101 @@ impl Bar {
             self.next_look = now + LOOK;
             self.sample();
             self.left_bytes = self.left.and_then(|left| left());
-            self.rate = rate(&self.last, now, progress);
-            self.last = (now, progress.clone());
         }
-        match &self.look {
-            Look::Bar(bar) => {
-                bar.set_position((self.done(progress) * FULL as f64) as u64);
-                bar.set_message(self.text(progress));
-            }
-            Look::Lines if now >= self.next_line => {
-                self.next_line = now + LINE;
-                eprintln!("{}: {}", self.label, self.text(progress));
-            }
-            Look::Lines | Look::Quiet => {}
+        self.connected.1 = progress.connected;
+        let rss_bytes = self.sample.map_or(0, |sample| sample.rss_bytes);
+        if !matches!(self.look, Look::Quiet) && self.history.add(now, progress, rss_bytes) {
+            self.show(progress);
         }
     }
 
-    /// Takes the bar away.
-    pub(crate) fn finish(&self) {
-        if let Look::Bar(bar) = &self.look {
-            bar.finish_and_clear();
+    fn show(&mut self, progress: &Progress) {
+        let (panel, history) = (self.panel(progress), &self.history);
+        match &mut self.look {
+            Look::Live(screen) => {
+                let room = screen.room();
+                screen.draw(&panel.rows(history, Scale::of(&[history], room.0), room));
+            }
+            Look::Lane(lane) => {
+                *lane.lock().unwrap_or_else(PoisonError::into_inner) = Some((panel, history.clone()));
+            }
+            Look::Lines(name) if Instant::now() >= self.next_line => {
+                self.next_line = Instant::now() + LINE;
+                let name = name.as_ref().map_or(String::new(), |name| format!("{name}, "));
+                eprintln!("{name}{}: {}", self.label, self.text(progress));
+            }
+            Look::Lines(_) | Look::Quiet => {}
         }
     }
 
-    /// How much of the goal is reached, from 0 to 1.
-    fn done(&self, progress: &Progress) -> f64 {
-        let part = match self.goal {
-            Goal::Connections(total) => progress.connected as f64 / total as f64,
-            Goal::Echoes { before, more } => {
-                progress.echoes.saturating_sub(before) as f64 / more.max(1) as f64
-            }
-            Goal::Time(time) => progress.phase_elapsed.as_secs_f64() / time.as_secs_f64(),
-            Goal::Until(end) => {
-                let whole = end.saturating_duration_since(self.began).as_secs_f64();
-                self.began.elapsed().as_secs_f64() / whole.max(1e-9)
-            }
-            Goal::Close => 1.0 / (1.0 + progress.connected as f64),
+    /// Takes the view away.
+    pub(crate) fn finish(&mut self) {
+        if let Look::Live(screen) = &mut self.look {
+            screen.clear();
+        }
+    }
+
+    fn panel(&self, progress: &Progress) -> Panel {
+        let (rate, times) = nouns(self.goal);
+        let times = if self.label == "churning" { "handshake" } else { times };
+        let (part, done) = self.done(progress);
+        let mut facts = vec![Fact {
+            name: "connections",
+            value: count(progress.connected),
+            of: Some(|slice| slice.connected),
+            tone: Tone::Amount,
+        }];
+        facts.extend(self.sample.map(|sample| Fact {
+            name: "server",
+            value: self.server_now(sample, progress),
+            of: Some(|slice| slice.rss_bytes),
+            tone: Tone::Amount,
+        }));
+        let plain = |name, value, tone| Fact { name, value, of: None, tone };
+        let left = self.left_bytes.map(|bytes| format::bytes(bytes as f64));
+        facts.extend(left.map(|left| plain("memory left", left, Tone::Plain)));
+        let classes = progress.failures.classes().map(|(class, n)| format!("{} {}", count(n), class.name()));
+        let classes: Vec<String> = classes.collect();
+        if !classes.is_empty() {
+            facts.push(plain("failed", classes.join(", "), Tone::Bad));
+        }
+        let (title, elapsed, phase) = (self.title.clone(), self.started.elapsed(), self.label.clone());
+        Panel { title, elapsed, phase, part, done, rate, times, facts }
+    }
+
+    /// Its memory, a connection's share of it, and its processor time.
+    fn server_now(&self, sample: Sample, progress: &Progress) -> String {
+        let mut text = format::bytes(sample.rss_bytes as f64);
+        let grown = sample.rss_bytes as f64 - self.first.map_or(0.0, |first| first.rss_bytes as f64);
+        // The look at memory is up to a second old: of a fleet that is growing, the share would be wrong.
+        let is_growing = matches!(self.goal, Goal::Connections(_) | Goal::Close);
+        if grown > 0.0 && progress.connected > 0 && !is_growing {
+            text += &format!(", {} each", format::bytes(grown / progress.connected as f64));
+        }
+        self.cores.map_or(text.clone(), |cores| format!("{text}, {:.0}% CPU", cores * 100.0))
+    }
+
+    /// How much of the goal is reached, from 0 to 1, and in words.
+    fn done(&self, progress: &Progress) -> (f64, String) {
+        let of = |done: u64, all: u64| {
+            (done as f64 / all.max(1) as f64, format!("{} of {}", count(done), count(all)))
         };
-        part.clamp(0.0, 1.0)
+        let time = |done: Duration, all: Duration| {
+            let (done, all) = (done.min(all).as_secs_f64(), all.as_secs_f64());
+            (done / all.max(1e-9), format!("{done:.0} of {}", format::seconds(all)))
+        };
+        let (part, words) = match self.goal {
+            Goal::Connections(total) => of(progress.connected, total),
+            Goal::Echoes { before, more } => of(progress.echoes.saturating_sub(before), more),
+            Goal::Time(whole) => time(progress.phase_elapsed, whole),
+            Goal::Until(end) => time(self.began.elapsed(), end.saturating_duration_since(self.began)),
+            Goal::Visits { done, all } => {
+                let (part, words) = of(done, all);
+                (part, words + " visits")
+            }
+            Goal::Close => of(self.connected.0.saturating_sub(progress.connected), self.connected.0),
+        };
+        (part.clamp(0.0, 1.0), words)
     }
 
     fn text(&self, progress: &Progress) -> String {
@@ -167,7 +282,10 @@ impl Bar {
             }
             _ => format!("{} connections", count(progress.connected)),
         };
-        text += &self.rate;
+        let (per_s, _) = self.history.rates_per_s();
+        if per_s > 0.0 {
+            text += &format!(", {} {}", format::number(per_s), nouns(self.goal).0);
+        }
         if let Some(sample) = self.sample {
             text += &format!(", server {}", format::bytes(sample.rss_bytes as f64));
         }
@@ -181,16 +299,12 @@ impl Bar {
     }
 }
 
-/// What has been done a second since the last look.
-fn rate((then, before): &(Instant, Progress), now: Instant, progress: &Progress) -> String {
-    let elapsed_s = now.duration_since(*then).as_secs_f64().max(1e-3);
-    let per_s = |now: u64, before: u64| format::number(now.saturating_sub(before) as f64 / elapsed_s);
-    if progress.echoes > before.echoes {
-        format!(", {} echoes/s", per_s(progress.echoes, before.echoes))
-    } else if progress.connected > before.connected {
-        format!(", {} connects/s", per_s(progress.connected, before.connected))
-    } else {
-        String::new()
+/// What a phase with this goal counts a second, and what it takes the times of.
+fn nouns(goal: Goal) -> (&'static str, &'static str) {
+    match goal {
+        Goal::Connections(_) => ("connects/s", "handshake"),
+        Goal::Close => ("closes/s", "latency"),
+        Goal::Echoes { .. } | Goal::Time(_) | Goal::Until(_) | Goal::Visits { .. } => ("echoes/s", "latency"),
     }
 }
 

@@ -118,7 +118,7 @@ impl Source {
     fn families(&self) -> Vec<MetricFamily> {
         let now = self.watch.progress();
         let (handshakes, latencies) = (self.watch.handshakes(), self.watch.latencies());
-        let opened = handshakes.buckets.iter().map(|&(_, count)| count).sum::<u64>() + handshakes.beyond;
+        let opened = handshakes.doublings().map(|(_, count)| count).sum();
         let failures = Class::ALL.map(|class| (class.name(), now.failures.of(class) as f64));
         let labels = [("scenario", self.scenario.as_str()), ("version", env!("CARGO_PKG_VERSION"))];
         let gauge = |name, help, value: u64| families::gauge(name, help, value as f64);
@@ -141,6 +141,7 @@ impl Source {
 }
 
 fn seconds(name: &str, help: &str, times: &Times) -> MetricFamily {
-    let buckets = times.buckets.iter().map(|(bound, count)| (bound.as_secs_f64(), *count));
-    families::histogram(name, help, buckets, times.beyond, times.sum.as_secs_f64())
+    let mut buckets: Vec<_> = times.doublings().map(|(bound, count)| (bound.as_secs_f64(), count)).collect();
+    let (_, longest) = buckets.pop().expect("there is a last one");
+    families::histogram(name, help, buckets.into_iter(), longest, times.sum().as_secs_f64())
 }

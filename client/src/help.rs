@@ -1,0 +1,113 @@
+//! What `--help` shows beside the flags themselves: headings over groups of them, and examples.
+
+use clap::Command;
+
+/// Headings, and the flags under each, whichever subcommand has them.
+const HEADINGS: [(&str, &[&str]); 4] = [
+    (
+        "Server",
+        &[
+            "url",
+            "pid",
+            "metrics_url",
+            "stage",
+            "stages",
+            "target",
+            "target_path",
+            "no_build",
+            "server_flags",
+        ],
+    ),
+    (
+        "Connections",
+        &[
+            "connections",
+            "connect_rate",
+            "connect_timeout",
+            "hold",
+            "source_ip",
+            "shards",
+            "levels",
+            "reconnect",
+        ],
+    ),
+    (
+        "Load",
+        &[
+            "scenario",
+            "active",
+            "payload",
+            "rate",
+            "duration",
+            "warmup",
+            "message_timeout",
+            "start_at",
+            "quick",
+            "rounds",
+            "open_rate",
+            "raw",
+        ],
+    ),
+    ("Output", &["json", "hdr", "out", "from", "quiet", "metrics_addr"]),
+];
+
+/// Examples for each subcommand.
+const EXAMPLES: [(&str, &str); 8] = [
+    (
+        "run",
+        "  client run --connections 10000 --active 500      closed loop
+  client run --connections 10000 --rate 20000      open loop, 20,000 messages/s
+  client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
+  client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json",
+    ),
+    (
+        "merge",
+        "  client merge a.json b.json
+  client merge clients/*.json --json all.json --hdr all.hdr",
+    ),
+    (
+        "compare",
+        "  client compare                                   under 4 minutes on 2 cores, once built
+  client compare --quick                           under 40 seconds, rougher figures
+  client compare --stages 4 --target 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
+  client compare --from report/results.json --out report",
+    ),
+    (
+        "race",
+        "  client race 2 4 --connections 10000 --active 500
+  client race 3 4 --rate 20000 --json race.json
+  client race 4 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
+  client race ws://127.0.0.1:8000/echo ws://127.0.0.1:9000/echo",
+    ),
+    (
+        "million",
+        "  client million                                   stage 4, about four minutes
+  client million --raw                             with the floor, what the kernel alone needs
+  client million --stage 1,2,3,4 --connections 100000
+  client million -- --ping-interval 30s            flags after -- are the server's",
+    ),
+    (
+        "doctor",
+        "  client doctor                                    for a million connections
+  client doctor --connections 100000 --stage 1 --json",
+    ),
+    (
+        "completions",
+        "  client completions bash > ~/.local/share/bash-completion/completions/client
+  client completions zsh > \"${fpath[1]}/_client\"
+  client completions fish > ~/.config/fish/completions/client.fish",
+    ),
+    ("man", "  client man ~/.local/share/man/man1 && man client-run"),
+];
+
+/// The command line with headings and examples.
+pub fn dress(command: Command) -> Command {
+    command.mut_subcommands(|subcommand| {
+        let name = subcommand.get_name().to_owned();
+        let subcommand = common::config::with_headings(subcommand, &HEADINGS).next_line_help(true);
+        match EXAMPLES.iter().find(|(of, _)| *of == name) {
+            Some((_, examples)) => subcommand.after_help(format!("Examples:\n{examples}")),
+            None => subcommand,
+        }
+    })
+}

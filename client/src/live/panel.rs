@@ -1,0 +1,295 @@
+//! What the live view shows of one fleet, in as many columns and rows as there are.
+
+use super::history::{History, Slice};
+use super::plot::{bands, gauge, round_up, spark};
+use super::text::{Row, Tone, side_by_side};
+use crate::report::format::{micros, number};
+use std::time::Duration;
+
+/// Where an axis is labelled: as many columns as its longest label.
+const LABEL: usize = 6;
+/// The columns of a name and of a value in the rows below the plots.
+const NAME: usize = 12;
+const VALUE: usize = 30;
+/// Fewer columns than this are too few for two plots side by side, …
+const WIDE: usize = 100;
+const BETWEEN: &str = "   ";
+/// … and for any plot.
+const NARROW: usize = 32;
+/// Rows of a plot at most: one above the other, and side by side.
+const STACKED_ROWS: usize = 5;
+const WIDE_ROWS: usize = 8;
+
+/// A figure below the plots.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    /// What it is.
+    pub name: &'static str,
+    /// What it is now.
+    pub value: String,
+    /// What it was in a slice, to be drawn beside it.
+    pub of: Option<fn(&Slice) -> f64>,
+    /// How it is to look.
+    pub tone: Tone,
+}
+
+/// Where a fleet stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    /// The server, or the command.
+    pub title: String,
+    /// Since the beginning.
+    pub elapsed: Duration,
+    /// What the fleet is doing.
+    pub phase: String,
+    /// How much of that is done, from 0 to 1.
+    pub part: f64,
+    /// The same in words.
+    pub done: String,
+    /// What is counted a second, and what takes its time.
+    pub rate: &'static str,
+    pub times: &'static str,
+    /// Further figures.
+    pub facts: Vec<Fact>,
+}
+
+/// Where the axes of the plots end; two fleets that are to be compared have the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale {
+    most_per_s: f64,
+    /// Powers of ten, in microseconds.
+    times_us: (f64, f64),
+}
+
+impl Scale {
+    /// Room for what panels of so many columns show of these.
+    pub fn of(histories: &[&History], columns: usize) -> Scale {
+        let slices = || histories.iter().flat_map(|history| history.latest(slices_in(columns)));
+        let most_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
+        let times = slices().filter_map(|slice| slice.times_us);
+        let (least, most) =
+            times.fold((f64::MAX, 0f64), |(least, most), (p50, p99)| (least.min(p50), most.max(p99)));
+        let power = |us: f64| 10f64.powf(us.log10().floor());
+        let times_us = if most > 0.0 { (power(least), power(most) * 10.0) } else { (10.0, 10_000.0) };
+        Scale { most_per_s: round_up(most_per_s), times_us }
+    }
+
+    /// How high a rate and a time stand in their plots, from 0 to 1.
+    fn rate(&self, per_s: f64) -> f64 {
+        per_s / self.most_per_s
+    }
+
+    fn time(&self, us: f64) -> f64 {
+        let (least, most) = self.times_us;
+        (us / least).log10() / (most / least).log10()
+    }
+}
+
+fn plot_width(columns: usize) -> usize {
+    if columns >= WIDE { (columns - BETWEEN.len()) / 2 } else { columns }
+}
+
+/// How many slices a plot shows in so many columns of a panel.
+fn slices_in(columns: usize) -> usize {
+    plot_width(columns).saturating_sub(LABEL + 1) * 2
+}
+
+impl Panel {
+    /// Draws it, in no more columns and rows than there are.
+    pub fn rows(&self, history: &History, scale: Scale, (columns, rows): (usize, usize)) -> Vec<Row> {
+        let wide = columns >= WIDE;
+        // Title, gauge, a blank line before each plot, its own title, a blank line, and the facts.
+        let (around, plots, most) =
+            if wide { (5 + self.facts.len(), 1, WIDE_ROWS) } else { (7 + self.facts.len(), 2, STACKED_ROWS) };
+        let each = (rows.saturating_sub(around) / plots).min(most);
+        if columns < NARROW || rows < 4 {
+            return vec![self.line(history).clipped(columns)];
+        }
+        let mut drawn = vec![self.head(columns), self.progress(columns)];
+        if each >= 2 {
+            let width = plot_width(columns);
+            let (rates, times) =
+                (self.rates(history, scale, width, each), self.latencies(history, scale, width, each));
+            drawn.push(Row::default());
+            if wide {
+                drawn.extend(side_by_side(rates, times, width, BETWEEN));
+            } else {
+                drawn.extend(rates);
+                drawn.push(Row::default());
+                drawn.extend(times);
+            }
+            drawn.push(Row::default());
+        } else {
+            drawn.push(self.rate_title(history).clipped(columns));
+            drawn.push(self.times_title(history, columns).clipped(columns));
+        }
+        drawn.extend(self.facts.iter().map(|fact| fact.row(history, columns)));
+        drawn.truncate(rows);
+        drawn
+    }
+
+    fn head(&self, columns: usize) -> Row {
+        let seconds = self.elapsed.as_secs();
+        let clock = format!("{}:{:02}", seconds / 60, seconds % 60);
+        Row::of(Tone::Strong, self.title.as_str()).with_end(Row::of(Tone::Dim, clock), columns)
+    }
+
+    fn progress(&self, columns: usize) -> Row {
+        let phase = format!("{:<NAME$} ", self.phase);
+        let width = columns.saturating_sub(phase.chars().count() + self.done.chars().count() + 1);
+        let (done, rest) = gauge(self.part, width);
+        let row = Row::of(Tone::Strong, phase).and(Tone::Rate, done).and(Tone::Dim, rest);
+        row.and(Tone::Plain, format!(" {}", self.done))
+    }
+
+    fn rate_title(&self, history: &History) -> Row {
+        let (now, most) = history.rates_per_s();
+        let text = format!("{}, at most {}", number(now), number(most));
+        Row::of(Tone::Dim, format!("{:<NAME$} ", self.rate)).and(Tone::Rate, text)
+    }
+
+    fn times_title(&self, history: &History, columns: usize) -> Row {
+        let named = Row::of(Tone::Dim, format!("{:<NAME$} ", self.times));
+        let Some([p50, p99, most]) = history.times_us() else { return named.and(Tone::Dim, "–") };
+        let text = format!("p50 {}, p99 {}", micros(p50), micros(p99));
+        let longer = format!("{text}, max {}", micros(most));
+        let fits = named.width() + longer.chars().count() <= columns;
+        named.and(Tone::Time, if fits { longer } else { text })
+    }
+
+    fn rates(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
+        let slices = history.latest((columns - LABEL - 1) * 2);
+        let areas: Vec<_> =
+            slices.map(|slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)))).collect();
+        let labels = [short(scale.most_per_s), "0".to_owned()];
+        let title = self.rate_title(history).with_end(span(areas.len()), columns);
+        plot(title, &areas, rows, labels, Tone::Rate)
+    }
+
+    /// From the median to the 99th percentile, on a logarithmic axis.
+    fn latencies(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
+        let slices = history.latest((columns - LABEL - 1) * 2);
+        let band = |(p50, p99)| (scale.time(p50), scale.time(p99));
+        let times: Vec<_> = slices.map(|slice| slice.times_us.map(band)).collect();
+        let labels = [micros(scale.times_us.1), micros(scale.times_us.0)];
+        plot(self.times_title(history, columns), &times, rows, labels, Tone::Time)
+    }
+
+    /// All that fits one line.
+    fn line(&self, history: &History) -> Row {
+        let row = Row::of(Tone::Strong, self.phase.as_str()).and(Tone::Plain, format!(" {}", self.done));
+        row.and(Tone::Rate, format!(" {} {}", number(history.rates_per_s().0), self.rate))
+    }
+}
+
+impl Fact {
+    fn row(&self, history: &History, columns: usize) -> Row {
+        let row = Row::of(Tone::Dim, format!("{:<NAME$} ", self.name)).and(self.tone, self.value.as_str());
+        let width = columns.saturating_sub(NAME + 1 + VALUE);
+        let Some(of) = self.of.filter(|_| width >= 8 && row.width() <= NAME + VALUE) else {
+            return row.clipped(columns);
+        };
+        // The same time as the plots show, in so many blocks.
+        let slices: Vec<f64> = history.latest(slices_in(columns)).map(of).collect();
+        let blocks = slices_in(columns).div_ceil(width);
+        let last: Vec<f64> = slices.chunks(blocks).filter_map(|chunk| chunk.last().copied()).collect();
+        row.padded(NAME + 1 + VALUE).and(self.tone, spark(&last))
+    }
+}
+
+fn plot(
+    title: Row,
+    columns: &[Option<(f64, f64)>],
+    rows: usize,
+    labels: [String; 2],
+    tone: Tone,
+) -> Vec<Row> {
+    let [top, bottom] = labels;
+    let label = |row: usize| match row {
+        0 => top.as_str(),
+        row if row + 1 == rows => bottom.as_str(),
+        _ => "",
+    };
+    let drawn = bands(columns, rows)
+        .into_iter()
+        .enumerate()
+        .map(|(row, dots)| Row::of(Tone::Dim, format!("{:>LABEL$} ", label(row))).and(tone, dots));
+    std::iter::once(title).chain(drawn).collect()
+}
+
+/// How much time the plots show.
+fn span(slices: usize) -> Row {
+    Row::of(Tone::Dim, format!("last {} s", (slices as f64 / 5.0).ceil()))
+}
+
+/// A number on an axis: `200k`, `1M`.
+fn short(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{}M", value / 1e6),
+        value if value >= 1e3 => format!("{}k", value / 1e3),
+        value => format!("{value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// Twelve seconds: connections come, and then echoes, a little slower in the middle.
+    fn history() -> History {
+        let mut history = History::new(Instant::now());
+        for n in 0..60u32 {
+            let (rising, slow) = (n < 10, (30..40).contains(&n));
+            history.push(Slice {
+                per_s: if rising { 5_000.0 } else { 80_000.0 - f64::from(u8::from(slow)) * 30_000.0 },
+                times_us: Some(if slow { (900.0, 40_000.0) } else { (120.0, 2_500.0) }),
+                connected: if rising { f64::from(n + 1) * 1_000.0 } else { 10_000.0 },
+                rss_bytes: 4e6 + f64::from(n.min(10)) * 1e5,
+            });
+        }
+        history
+    }
+
+    fn panel() -> Panel {
+        let fact = |name, value: &str, of| Fact { name, value: value.into(), of, tone: Tone::Amount };
+        Panel {
+            title: "stage4-zero-buffer".into(),
+            elapsed: Duration::from_secs(12),
+            phase: "echoing".into(),
+            part: 0.5,
+            done: "10 of 20 s".into(),
+            rate: "echoes/s",
+            times: "latency",
+            facts: vec![
+                fact("connections", "10,000", Some(|slice| slice.connected)),
+                fact("server", "5 MB, 14.6 B each, 20% CPU", Some(|slice| slice.rss_bytes)),
+                fact("failed", "3 reset", None),
+            ],
+        }
+    }
+
+    fn drawn(columns: usize, rows: usize) -> Vec<String> {
+        let history = history();
+        let drawn = panel().rows(&history, Scale::of(&[&history], columns), (columns, rows));
+        assert!(drawn.len() <= rows && drawn.iter().all(|row| row.width() <= columns), "{drawn:?}");
+        drawn.iter().map(|row| row.to_terminal(false)).collect()
+    }
+
+    #[test]
+    fn print() {
+        for size in [(59, 23), (119, 30), (79, 9), (30, 20)] {
+            println!("{size:?}");
+            drawn(size.0, size.1).iter().for_each(|row| println!("{row:?},"));
+        }
+    }
+
+    #[test]
+    fn it_never_takes_more_than_there_is() {
+        for columns in 0..140 {
+            for rows in 1..30 {
+                drawn(columns, rows);
+            }
+        }
+    }
+}

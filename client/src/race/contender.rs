@@ -1,0 +1,132 @@
+//! Who takes part: a stage, another server, or one that runs already.
+
+use crate::compare::plan::{self, Subject};
+use crate::compare::server::Server;
+use crate::doctor::Machine;
+use crate::fleet::Url;
+use crate::run::server::Server as Seen;
+use crate::watch::Metrics;
+use anyhow::{Context, Result, ensure};
+
+/// A server, as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// The stage of this number.
+    Stage(u8),
+    /// Another server, by its command.
+    Other(plan::Other),
+    /// A server that is running.
+    Url(Url),
+}
+
+/// Reads `1` to `4`, `NAME=COMMAND` or `ws://IP:PORT/PATH`.
+pub fn parse(text: &str) -> Result<Contender, String> {
+    if text.contains("://") && !text.contains('=') {
+        return text.parse().map(Contender::Url).map_err(|error| format!("{error}"));
+    }
+    match text {
+        "1" | "2" | "3" | "4" => Ok(Contender::Stage(text.as_bytes()[0] - b'0')),
+        _ if text.contains('=') => plan::parse_target(text).map(Contender::Other),
+        _ => Err("none of a stage (1 to 4), NAME=COMMAND and ws://IP:PORT/PATH".into()),
+    }
+}
+
+impl Contender {
+    /// How it is started; `None` for one that is running. `path` is where those echo that are given by a command.
+    ///
+    /// # Errors
+    /// Where this program cannot tell where it is.
+    pub fn subject(&self, machine: &Machine, path: &str) -> Result<Option<Subject>> {
+        Ok(match self {
+            Contender::Stage(number) => Some(Subject::stage(*number, machine)?),
+            Contender::Other(other) => Some(Subject {
+                name: other.name.clone(),
+                start: plan::Start::Other(other.words.clone(), path.into()),
+                reckoned: None,
+            }),
+            Contender::Url(_) => None,
+        })
+    }
+}
+
+/// A server that is ready.
+pub struct Ready {
+    /// What it is called.
+    pub name: String,
+    /// Where it echoes.
+    pub url: Url,
+    /// How it was started, where it was.
+    pub command: Option<String>,
+    /// Whether it is a stage, and has to end with exit 0.
+    is_stage: bool,
+    server: Option<Server>,
+}
+
+impl Ready {
+    /// Starts it, unless it runs.
+    ///
+    /// # Errors
+    /// What kept it from starting, in one line.
+    pub fn start(contender: &Contender, subject: Option<Subject>, connections: u64) -> Result<Ready> {
+        match (contender, subject) {
+            (Contender::Url(url), _) => {
+                let (name, url) = (url.to_string(), url.clone());
+                Ok(Ready { name, url, command: None, is_stage: false, server: None })
+            }
+            (_, Some(subject)) => {
+                let server = Server::start(&subject, connections).with_context(|| subject.name.clone())?;
+                Ok(Ready {
+                    url: server.url.clone(),
+                    command: Some(subject.command_line()),
+                    is_stage: matches!(contender, Contender::Stage(_)),
+                    name: subject.name,
+                    server: Some(server),
+                })
+            }
+            (_, None) => unreachable!("only one that is running has nothing to be started"),
+        }
+    }
+
+    /// Where its memory can be read: a stage that is running tells it on the port that it echoes on.
+    pub fn seen(&self) -> Seen {
+        let told = || Metrics::fetch(self.url.addr).ok()?.value("process_resident_memory_bytes");
+        match &self.server {
+            Some(server) => Seen::Process(server.watched()),
+            None if told().is_some() => Seen::Metrics(self.url.addr),
+            None => Seen::Unwatched,
+        }
+    }
+
+    /// Ends it if it was started here; says how it ended.
+    ///
+    /// # Errors
+    /// Where it has died before, or does not end as it should.
+    pub fn stop(self) -> Result<Option<String>> {
+        let Some(mut server) = self.server else { return Ok(None) };
+        server.check_alive()?;
+        let ending = server.stop()?;
+        let well = !self.is_stage || ending == "exit 0";
+        ensure!(well, "it ended with {ending} on SIGTERM, and not with exit 0");
+        Ok(Some(ending))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contenders_are_told_apart() {
+        assert_eq!(parse("3"), Ok(Contender::Stage(3)));
+        assert!(matches!(parse("ws://127.0.0.1:8000/echo"), Ok(Contender::Url(url)) if url.path == "/echo"));
+        let Ok(Contender::Other(other)) = parse("gorilla=/opt/server -url ws://x/{port}") else {
+            panic!("a command may hold a URL");
+        };
+        assert_eq!((other.name.as_str(), other.words.len()), ("gorilla", 3));
+        for (wrong, named) in
+            [("5", "1 to 4"), ("", "1 to 4"), ("x=", "NAME=COMMAND"), ("wss://127.0.0.1/", "TLS")]
+        {
+            assert!(parse(wrong).is_err_and(|error| error.contains(named)), "{wrong}");
+        }
+    }
+}

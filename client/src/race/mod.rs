@@ -1,0 +1,185 @@
+//! `client race`: two servers under the same load at the same time, side by side.
+
+mod contender;
+mod record;
+mod show;
+mod table;
+
+pub use contender::Contender;
+pub use record::{RaceReport, SCHEMA, Side};
+
+use crate::cli;
+use crate::compare::build;
+use crate::doctor::Machine;
+use crate::run::bar::Bar;
+use crate::run::gate::Gate;
+use crate::run::{RunArgs, RunReport, payload_len, side};
+use anyhow::{Context, Result};
+use clap::Args;
+use contender::Ready;
+use show::Show;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// Loads two servers in the same way at the same time, and shows them side by side
+///
+/// They share the machine, and each takes from it what the other then lacks: for figures to be quoted, client compare
+/// has them run one after the other. Exit status: 0 if all went well for both, 1 if anything failed, 2 if an argument
+/// is wrong. Ctrl-C ends the load at once, and the results so far are reported.
+#[derive(Args, Clone, Debug)]
+#[command(next_line_help = true, allow_negative_numbers = true)]
+pub struct RaceArgs {
+    /// Each a stage (1 to 4), another server by NAME=COMMAND, in which {port} becomes a free port, or the URL of a
+    /// server that is running
+    #[arg(value_name = "SERVER", num_args = 2, required = true, value_parser = contender::parse)]
+    pub servers: Vec<Contender>,
+
+    /// Connections to open to each
+    #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
+    pub connections: u64,
+
+    /// Connections to open to each in a second [default: as fast as they are accepted]
+    #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
+    pub connect_rate: Option<f64>,
+
+    /// How long to hold them idle before sending
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = cli::duration)]
+    pub hold: Duration,
+
+    /// Connections to each that send messages; the others stay idle [default: all]
+    #[arg(long, value_name = "N", value_parser = cli::count)]
+    pub active: Option<u64>,
+
+    /// Octets of payload in a message, such as 32 or 4KiB
+    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = payload_len)]
+    pub payload: usize,
+
+    /// Send each so many messages a second in open loop [default: closed loop, one message outstanding on each
+    /// active connection]
+    #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
+    pub rate: Option<f64>,
+
+    /// How long to send, after a second of warm-up
+    #[arg(long, default_value = "20s", value_name = "TIME", value_parser = cli::positive_duration)]
+    pub duration: Duration,
+
+    /// The path at which a server given by its command echoes
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub target_path: String,
+
+    /// Take the stages as they are built
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// Write the results as JSON to this file, or to standard output if it is '-'
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Show no progress
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Races them, and says in one line on standard error what failed.
+pub fn run(args: &RaceArgs) -> ExitCode {
+    match race(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("client race: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn race(args: &RaceArgs) -> Result<bool> {
+    cli::stop_on_ctrl_c();
+    if let Some(file) = args.json.as_deref().filter(|file| *file != Path::new("-")) {
+        // Better now than after the race.
+        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let ready = start(args)?;
+    let outcomes = load(args, &ready);
+    let sides = ready.into_iter().zip(outcomes).map(|(ready, outcome)| record::side(ready, outcome));
+    let report = RaceReport {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        started,
+        servers: sides.collect(),
+    };
+    write(args.json.as_deref(), &report)?;
+    let complaints: Vec<String> = report.servers.iter().filter_map(Side::complaint).collect();
+    complaints.iter().for_each(|complaint| eprintln!("client race: {complaint}"));
+    Ok(complaints.is_empty())
+}
+
+/// Builds the stages that take part, and starts what does not run yet.
+fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
+    let machine = Machine::here();
+    let subject = |contender: &Contender| contender.subject(&machine, &args.target_path);
+    let subjects = args.servers.iter().map(subject).collect::<Result<Vec<_>>>()?;
+    if !args.no_build {
+        let mut stages: Vec<_> = subjects.iter().flatten().cloned().collect();
+        stages.dedup_by(|left, right| left.name == right.name);
+        build::stages(&stages)?;
+    }
+    let start = |(contender, subject)| Ready::start(contender, subject, args.connections);
+    args.servers.iter().zip(subjects).map(start).collect()
+}
+
+/// Loads both, each from a thread of its own, and shows how they do meanwhile.
+fn load(args: &RaceArgs, ready: &[Ready]) -> Vec<Result<RunReport>> {
+    let mut show = Show::new(args.quiet);
+    thread::scope(|scope| {
+        let runs = ready.iter().zip(Gate::pair()).map(|(ready, gate)| {
+            let bar = Bar::new(show.look(&ready.name), ready.name.clone(), ready.seen()).with_gate(gate);
+            let args = run_args(args, ready);
+            scope.spawn(move || side::run(&args, bar))
+        });
+        let runs: Vec<_> = runs.collect();
+        while !runs.iter().all(|run| run.is_finished()) {
+            show.draw();
+            thread::sleep(show::EVERY);
+        }
+        let outcome = |run: thread::ScopedJoinHandle<'_, Result<RunReport>>| {
+            run.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its load has panicked")))
+        };
+        runs.into_iter().map(outcome).collect()
+    })
+}
+
+fn run_args(args: &RaceArgs, ready: &Ready) -> RunArgs {
+    RunArgs {
+        url: ready.url.clone(),
+        connections: args.connections,
+        connect_rate: args.connect_rate,
+        hold: args.hold,
+        active: args.active,
+        payload: args.payload,
+        rate: args.rate,
+        duration: args.duration,
+        ..side::usual()
+    }
+}
+
+/// The table to standard output, or to standard error where the JSON goes to standard output; and the file.
+fn write(to_json: Option<&Path>, report: &RaceReport) -> Result<()> {
+    let mut json = serde_json::to_string_pretty(report)?;
+    json.push('\n');
+    match to_json {
+        Some(file) if file == Path::new("-") => {
+            eprint!("{}", table::render(report, false));
+            print!("{json}");
+        }
+        _ => print!("{}", table::render(report, cli::colour(&std::io::stdout()))),
+    }
+    if let Some(file) = to_json.filter(|file| *file != Path::new("-")) {
+        fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}

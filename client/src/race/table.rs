@@ -1,0 +1,87 @@
+//! The end of a race: the two side by side, and what the second has against the first.
+
+use super::record::{RaceReport, Side};
+use crate::live::text::{Row, Tone};
+use crate::report::format::{bytes, change, count, micros, number};
+use crate::run::{Latency, RunReport};
+
+const LABEL: usize = 17;
+const LEAST: usize = 12;
+
+/// A figure: what it is called, what it is, how it is written, and which is the better one.
+type Figure = (&'static str, fn(&RunReport) -> Option<f64>, fn(f64) -> String, Better);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Better {
+    More,
+    Less,
+}
+
+const FIGURES: [Figure; 11] = [
+    ("connections", |run| Some(run.connect.as_ref()?.connected as f64), count, Better::More),
+    ("connects/s", |run| Some(run.connect.as_ref()?.connects_per_s), number, Better::More),
+    ("handshake p99", |run| quantile_us(&run.connect.as_ref()?.handshake, 0.99), micros, Better::Less),
+    ("echoes/s", |run| Some(run.echo.as_ref()?.echoes_per_s), number, Better::More),
+    ("latency p50", |run| quantile_us(&run.echo.as_ref()?.latency, 0.5), micros, Better::Less),
+    ("latency p99", |run| quantile_us(&run.echo.as_ref()?.latency, 0.99), micros, Better::Less),
+    ("latency max", |run| quantile_us(&run.echo.as_ref()?.latency, 1.0), micros, Better::Less),
+    ("CPU an echo", |run| run.server.as_ref()?.cpu_us_per_echo, micros, Better::Less),
+    ("memory at most", |run| Some(run.server.as_ref()?.peak_rss_bytes as f64), bytes, Better::Less),
+    ("a connection", |run| run.server.as_ref()?.rss_bytes_per_connection, bytes, Better::Less),
+    ("failures", |run| Some(run.failures.total() as f64), count, Better::Less),
+];
+
+fn quantile_us(Latency(times): &Latency, part: f64) -> Option<f64> {
+    (!times.is_empty()).then(|| times.value_at_quantile(part) as f64 / 1e3)
+}
+
+/// A row for each figure that either has; the better one stands out where there are colours.
+pub fn render(report: &RaceReport, colour: bool) -> String {
+    let widths: Vec<usize> =
+        report.servers.iter().map(|side| side.name.chars().count().clamp(LEAST, 24) + 2).collect();
+    let mut rows = vec![report.servers.iter().zip(&widths).fold(
+        Row::of(Tone::Plain, " ".repeat(LABEL)),
+        |row, (side, width)| {
+            let name: String = side.name.chars().take(width - 2).collect();
+            row.and(Tone::Strong, format!("{name:>width$}"))
+        },
+    )];
+    for figure in FIGURES {
+        let values: Vec<Option<f64>> =
+            report.servers.iter().map(|side| figure.1(side.run.as_ref()?)).collect();
+        if values.iter().any(Option::is_some) {
+            rows.push(row(&figure, &values, &widths));
+        }
+    }
+    rows.extend(report.servers.iter().filter_map(broken));
+    rows.iter().map(|row| row.to_terminal(colour) + "\n").collect()
+}
+
+fn row((label, _, written, better): &Figure, values: &[Option<f64>], widths: &[usize]) -> Row {
+    let both = values[0].zip(values[1]);
+    let wins = |value: f64| {
+        both.is_some_and(|(left, right)| {
+            left != right && value == if *better == Better::More { left.max(right) } else { left.min(right) }
+        })
+    };
+    let row = values.iter().zip(widths).fold(
+        Row::of(Tone::Dim, format!("{label:<LABEL$}")),
+        |row, (value, width)| {
+            let text = value.map_or("–".into(), written);
+            let tone = if value.is_some_and(wins) { Tone::Amount } else { Tone::Plain };
+            row.and(tone, format!("{text:>width$}"))
+        },
+    );
+    match both {
+        Some((left, right)) if left > 0.0 && right > 0.0 && left != right => {
+            row.and(Tone::Dim, format!("  {}", change(left, right, ("less", "more"))))
+        }
+        _ => row,
+    }
+}
+
+/// One that did not come to its end has no figures.
+fn broken(side: &Side) -> Option<Row> {
+    let error = side.error.as_ref()?;
+    Some(Row::of(Tone::Bad, format!("{} broke off: ", side.name)).and(Tone::Plain, error.as_str()))
+}

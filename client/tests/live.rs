@@ -1,0 +1,249 @@
+//! The live view as a terminal sees it, which is a pseudo terminal here; and that nothing else ever sees any of it.
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn echo_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(|| {
+                let Ok(mut socket) = tungstenite::accept(stream) else { return };
+                while let Ok(message) = socket.read() {
+                    if message.is_binary() && socket.send(message).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A program on a terminal of its own, and what that terminal shows.
+struct Terminal {
+    keyboard: File,
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    sent: Vec<u8>,
+    shown: vt100::Parser,
+}
+
+impl Terminal {
+    fn start(arguments: &str, (columns, rows): (u16, u16), environment: &[(&str, &str)]) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
+        grantpt(&master).expect("grantpt");
+        unlockpt(&master).expect("unlockpt");
+        let name = ptsname(&master, Vec::new()).expect("its name");
+        let end = || {
+            let end = open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+            Stdio::from(end.expect("the other end"))
+        };
+        let (stdin, stdout, stderr) = (end(), end(), end());
+        let keyboard = File::from(master);
+        resize(&keyboard, (columns, rows));
+        // A session of its own, so that the terminal's Ctrl-C reaches it.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(CLIENT).args(arguments.split_whitespace());
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR").envs(environment.iter().copied());
+        let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().expect("setsid runs");
+        drop(command);
+        let (send, output) = mpsc::channel();
+        let mut screen = keyboard.try_clone().expect("a second descriptor");
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // It fails when the last of those at the other end has gone.
+            while let Ok(len) = screen.read(&mut buffer) {
+                if send.send(buffer[..len].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Terminal { keyboard, child, output, sent: Vec::new(), shown: vt100::Parser::new(rows, columns, 0) }
+    }
+
+    fn text(&self) -> String {
+        self.shown.screen().contents()
+    }
+
+    /// Reads until the terminal shows what it should.
+    #[track_caller]
+    fn wait_until(&mut self, expected: &str, is_shown: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_shown(&self.text()) {
+            assert!(Instant::now() < deadline, "expected: {expected}\n{}", self.text());
+            match self.output.recv_timeout(Duration::from_millis(100)) {
+                Ok(bytes) => self.take(&bytes),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("ended before: {expected}\n{}", self.text()),
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.shown.process(bytes);
+        self.sent.extend_from_slice(bytes);
+    }
+
+    /// Whether the terminal shows what is typed.
+    fn echoes_typing(&self) -> bool {
+        tcgetattr(&self.keyboard).expect("its modes").local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// What is left on the terminal when the program has ended, which is as it was before.
+    #[track_caller]
+    fn end(&mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().expect("it ends");
+        while let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(200)) {
+            self.take(&bytes);
+        }
+        let (screen, left) = (self.shown.screen(), self.text());
+        assert!(!screen.hide_cursor() && !screen.alternate_screen(), "{left}");
+        assert!(self.echoes_typing(), "what is typed is shown again");
+        assert!(
+            !left.contains(['━', '─', '█']) && !has_braille(&left),
+            "nothing is left of the view: {left}"
+        );
+        (status.code(), left)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn resize(terminal: &File, (columns, rows): (u16, u16)) {
+    let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).expect("a size");
+}
+
+fn has_braille(text: &str) -> bool {
+    text.contains(|c| ('\u{2801}'..='\u{28ff}').contains(&c))
+}
+
+fn load(duration: &str) -> String {
+    let address = echo_server();
+    format!("run --url ws://{address}/echo --connections 20 --warmup 0s --duration {duration}")
+}
+
+#[test]
+fn a_run_is_drawn_and_leaves_its_summary_alone() {
+    let mut terminal = Terminal::start(&load("2s"), (80, 24), &[]);
+    terminal.wait_until("plots of echoes and latency", |text| {
+        ["echoing", "echoes/s", "latency      p50", "connections  20", " of 2 s"]
+            .iter()
+            .all(|part| text.contains(part))
+            && has_braille(text)
+    });
+    assert!(!terminal.echoes_typing(), "an Enter would shift the view");
+    let (status, left) = terminal.end();
+    assert_eq!(status, Some(0), "{left}");
+    for part in ["connections  20 of 20 in", "each as it was sent", "failures     none"] {
+        assert!(left.contains(part), "{part} in {left}");
+    }
+    assert!(left.starts_with("ws://"), "nothing stands above the summary: {left}");
+    assert!(String::from_utf8_lossy(&terminal.sent).contains("\x1b[36m"), "in colours");
+}
+
+#[test]
+fn ctrl_c_ends_it_and_puts_the_terminal_back() {
+    let mut terminal = Terminal::start(&load("1h"), (80, 24), &[]);
+    terminal.wait_until("a plot", |text| text.contains("echoing") && has_braille(text));
+    terminal.keyboard.write_all(b"\x03").expect("typed");
+    let (status, left) = terminal.end();
+    assert_eq!(status, Some(0), "{left}");
+    assert!(left.contains("interrupted") && left.contains("20 of 20 in"), "{left}");
+}
+
+#[test]
+fn the_view_follows_the_size_of_the_terminal() {
+    let mut terminal = Terminal::start(&load("1h"), (80, 24), &[]);
+    terminal.wait_until("two plots", |text| text.contains("\nlatency ") && has_braille(text));
+    let once = |text: &str| text.matches("echoing").count() == 1;
+    for (size, expected) in [((130, 40), true), ((130, 7), false), ((130, 3), false), ((200, 50), true)] {
+        let (columns, rows) = size;
+        terminal.shown.screen_mut().set_size(rows, columns);
+        resize(&terminal.keyboard, size);
+        let whole = |text: &str| {
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            once(text) && has_braille(text) == expected && (!expected || widest == usize::from(columns) - 1)
+        };
+        terminal.wait_until(&format!("a view of {size:?}"), whole);
+    }
+    terminal.keyboard.write_all(b"\x03").expect("typed");
+    terminal.end();
+}
+
+#[test]
+fn a_race_is_two_columns() {
+    let [left, right] = [echo_server(), echo_server()];
+    let arguments = format!("race ws://{left}/ ws://{right}/ --connections 20 --hold 0s --duration 2s");
+    let mut terminal = Terminal::start(&arguments, (100, 30), &[]);
+    terminal.wait_until("both", |text| {
+        let both =
+            |part: &str| text.lines().any(|line| line.matches(part).count() == 2 && line.contains(" │ "));
+        ["echoing", "echoes/s", "latency      p50", "connections  20"].into_iter().all(both)
+            && has_braille(text)
+    });
+    let (status, left) = terminal.end();
+    assert_eq!(status, Some(0), "{left}");
+    assert!(left.contains("latency p99") && !left.contains('│'), "{left}");
+}
+
+#[test]
+fn a_terminal_that_is_too_small_shows_one_line() {
+    let mut terminal = Terminal::start(&load("2s"), (20, 24), &[]);
+    terminal.wait_until("a line", |text| text.contains("echoing") && text.contains(" of "));
+    assert!(terminal.text().trim().lines().count() == 1, "{}", terminal.text());
+    assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
+fn no_color_is_honoured() {
+    let mut terminal = Terminal::start(&load("1s"), (80, 24), &[("NO_COLOR", "1")]);
+    terminal.wait_until("a plot", |text| text.contains("echoing") && has_braille(text));
+    assert_eq!(terminal.end().0, Some(0));
+    // Every SGR sequence ends in m, and no other does.
+    let sent = String::from_utf8_lossy(&terminal.sent).into_owned();
+    let sgr =
+        |rest: &&str| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m');
+    assert_eq!(sent.split("\x1b[").skip(1).find(sgr), None);
+}
+
+#[test]
+fn a_dumb_terminal_gets_lines() {
+    let mut terminal = Terminal::start(&load("4s"), (80, 24), &[("TERM", "dumb")]);
+    terminal.wait_until("a line", |text| text.contains("echoing: 20 connections, "));
+    assert_eq!(terminal.end().0, Some(0));
+    assert!(!terminal.sent.contains(&0x1b));
+}
+
+#[test]
+fn nothing_is_drawn_where_there_is_no_terminal_or_no_wish() {
+    let output = Command::new(CLIENT).args(load("4s").split_whitespace()).output().expect("the client runs");
+    assert!(output.status.success());
+    let progress = String::from_utf8(output.stderr).expect("text");
+    assert!(progress.starts_with("echoing: 20 connections, "), "{progress}");
+    assert!(!progress.contains('\x1b') && !output.stdout.contains(&0x1b));
+
+    let mut terminal = Terminal::start(&(load("1s") + " --quiet"), (80, 24), &[]);
+    let (status, left) = terminal.end();
+    assert!(status == Some(0) && left.starts_with("ws://"), "{left}");
+    assert!(!terminal.sent.contains(&0x1b), "no more than the summary was sent");
+}
