@@ -110,8 +110,6 @@ build() {
             fail 1 "the client was not built: see above"
         client=$target/release/client
     else
-        docker version >/dev/null 2>&1 ||
-            fail 1 "no Docker engine answers ('docker version' says why): start it, or do without: ./setup.sh --local"
         "$root/deploy/docker/build.sh" client >/dev/null || fail 1 "there is no image of the client: see above"
         client=$target/image/client/client
     fi
@@ -123,6 +121,8 @@ find_server() {
     local host gateway route
     if [[ -z $server ]] && $is_local; then
         server=127.0.0.1
+    elif ! $is_local && ! docker version >/dev/null 2>&1; then
+        fail 1 "no Docker engine answers ('docker version' says why): start it, or do without: ./setup.sh --local"
     elif [[ -z $server ]]; then
         gateway=$(docker network inspect bridge --format '{{range .IPAM.Config}}{{.Gateway}}{{end}}' 2>/dev/null || true)
         server=${gateway:-172.17.0.1}
@@ -308,9 +308,9 @@ main() {
     results=$(mktemp -d)
     trap clean_up EXIT
     trap 'exit 130' INT TERM
-    build
     find_server
     check_ports
+    build
     examine
     trap interrupt INT TERM
     start

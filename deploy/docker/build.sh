@@ -37,17 +37,17 @@ target=${CARGO_TARGET_DIR:-target}
 command -v cargo >/dev/null || fail 1 "no cargo here: install Rust (https://rustup.rs)"
 # With a target of its own the flags do not reach build scripts and macros, which cannot be static.
 host=$(rustc -vV | sed -n 's/^host: //p')
-RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols \
-    cargo build --release --locked --target "$host" "${packages[@]/#/--package=}"
+export RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
 
 for package in "${packages[@]}"; do
+    # One by one: built together, each would be built anew when it is built alone the next time.
+    cargo build --release --locked --target "$host" --package "$package" || fail 1 "$package was not built: see above"
     context=$target/image/$package
     mkdir -p "$context"
     cp "$target/$host/release/$package" "$context/"
     $images || continue
     stage=server
     [[ $package == client ]] && stage=client
-    # Without BuildKit's plug-in the engine builds it itself, as well, and says that this is going to end.
     docker build --quiet --target "$stage" --build-arg "BINARY=$package" --tag "million-websockets/$package" \
         --file deploy/Dockerfile "$context" >"$context.log" 2>&1 ||
         fail 1 "no image of $package: $(tail -n 1 "$context.log")"
