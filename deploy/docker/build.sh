@@ -32,8 +32,8 @@ for word; do
 done
 ((${#packages[@]})) || fail 2 "no package given; see build.sh --help"
 
-cd "$(dirname "$0")/../.."
-target=${CARGO_TARGET_DIR:-target}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
 command -v cargo >/dev/null || fail 1 "no cargo here: install Rust (https://rustup.rs)"
 # With a target of its own the flags do not reach build scripts and macros, which cannot be static.
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -41,7 +41,8 @@ export RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" CARGO_PROFILE_REL
 
 for package in "${packages[@]}"; do
     # One by one: built together, each would be built anew when it is built alone the next time.
-    cargo build --release --locked --target "$host" --package "$package" || fail 1 "$package was not built: see above"
+    cargo build --manifest-path "$root/Cargo.toml" --release --locked --target "$host" --package "$package" ||
+        fail 1 "$package was not built: see above"
     context=$target/image/$package
     mkdir -p "$context"
     cp "$target/$host/release/$package" "$context/"
@@ -49,7 +50,7 @@ for package in "${packages[@]}"; do
     stage=server
     [[ $package == client ]] && stage=client
     docker build --quiet --target "$stage" --build-arg "BINARY=$package" --tag "million-websockets/$package" \
-        --file deploy/Dockerfile "$context" >"$context.log" 2>&1 ||
+        --file "$root/deploy/Dockerfile" "$context" >"$context.log" 2>&1 ||
         fail 1 "no image of $package: $(tail -n 1 "$context.log")"
     echo "million-websockets/$package"
 done
