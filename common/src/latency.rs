@@ -46,7 +46,7 @@ impl Echoing {
 
     #[cold]
     fn begin_one_in(one_in: u32, messages: u64, before: u64) -> Echoing {
-        Echoing((messages > 0 && before % u64::from(one_in) == 0).then(Instant::now))
+        Echoing((messages > 0 && before.is_multiple_of(u64::from(one_in))).then(Instant::now))
     }
 
     /// Its last octet is with the kernel.
