@@ -52,7 +52,7 @@ anatomy connections="10000" *flags:
 profile seconds="10":
     mkdir -p report
     perf record --event cpu-clock --freq 499 --call-graph dwarf,16384 --pid {{ pid }} --output report/perf.data -- sleep {{ seconds }}
-    perf script --no-inline --input report/perf.data | inferno-collapse-perf | inferno-flamegraph > report/flame.svg
+    perf script --input report/perf.data | inferno-collapse-perf | inferno-flamegraph > report/flame.svg
 
 # Watch the counters of the stage that runs
 watch:
