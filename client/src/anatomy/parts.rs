@@ -39,13 +39,14 @@ pub enum Share {
     Half,
 }
 
-/// Whether the parts are all there is.
+/// Whether the kernel's parts are all that its pages were taken for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// The parts at both ends, the client's own memory with them, for each connection.
+    /// The kernel's parts at both ends, for each connection.
     pub parts_bytes: f64,
-    /// What the machine has less, for each connection.
-    pub machine_bytes: f64,
+    /// What slab caches, stacks in the kernel and page tables have grown by for each connection, by /proc/meminfo: in whole
+    /// pages, with the room that is left in them.
+    pub pages_bytes: f64,
 }
 
 /// What each of `connections` has added between two snapshots.
@@ -70,11 +71,14 @@ pub fn parts(before: &Snapshot, after: &Snapshot, connections: u64) -> (Vec<Part
         }
         None => parts.push(own("slab caches", Share::Half, each(after.slab_bytes, before.slab_bytes) / 2.0)),
     }
-    let both_ends: f64 =
-        parts.iter().map(|part| if part.share == Share::Half { 2.0 * part.bytes } else { part.bytes }).sum();
+    let of_both_ends = |part: &Part| match part.share {
+        Share::User => 0.0,
+        Share::Process | Share::Server => part.bytes,
+        Share::Half => 2.0 * part.bytes,
+    };
     let check = Check {
-        parts_bytes: both_ends + each(after.client_rss_bytes, before.client_rss_bytes),
-        machine_bytes: each(after.machine_bytes, before.machine_bytes),
+        parts_bytes: parts.iter().map(of_both_ends).sum(),
+        pages_bytes: each(after.kernel_page_bytes(), before.kernel_page_bytes()),
     };
     (parts, check)
 }
@@ -139,8 +143,7 @@ mod tests {
                 slab("task_struct", 90, 6_000),
                 slab("dentry", 7_000, 192),
             ]),
-            client_rss_bytes: 200_000,
-            machine_bytes: 900_000_000,
+            all_page_table_bytes: 50_000,
         };
         let after = Snapshot {
             user_bytes: BTreeMap::from([
@@ -158,8 +161,7 @@ mod tests {
                 slab("dentry", 7_050, 192),
                 slab("filp", 200, 200),
             ]),
-            client_rss_bytes: 210_000,
-            machine_bytes: 905_000_000,
+            all_page_table_bytes: 80_000,
         };
         (before, after)
     }
@@ -185,8 +187,8 @@ mod tests {
         // A cache that was not there before, and one that others on the machine have used by the way.
         let ends = [("TCP", Some(1.0), 2_368.0), ("filp", Some(1.0), 200.0), ("other caches", None, 48.0)];
         assert_eq!(rows(&parts, Share::Half), ends);
-        let both_ends = 12_010.0 + 200.0 + 22_000.0 + 2.0 * (2_368.0 + 200.0 + 48.0) + 100.0;
-        assert_eq!((check.parts_bytes, check.machine_bytes), (both_ends, 50_000.0));
+        let both_ends = 200.0 + 22_000.0 + 2.0 * (2_368.0 + 200.0 + 48.0);
+        assert_eq!((check.parts_bytes, check.pages_bytes), (both_ends, 36_300.0));
     }
 
     #[test]

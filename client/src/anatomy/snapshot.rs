@@ -22,10 +22,8 @@ pub struct Snapshot {
     pub slab_bytes: u64,
     /// The caches one by one; `None` without the privilege.
     pub slabs: Option<Vec<Slab>>,
-    /// Resident memory of this program.
-    pub client_rss_bytes: u64,
-    /// Memory of the machine that is neither free nor a copy of files.
-    pub machine_bytes: u64,
+    /// Page tables of all processes.
+    pub all_page_table_bytes: u64,
 }
 
 impl Snapshot {
@@ -44,10 +42,12 @@ impl Snapshot {
             kernel_stack_bytes: meminfo.kernel_stack.unwrap_or(0),
             slab_bytes: meminfo.slab,
             slabs: Slab::read_all(proc),
-            client_rss_bytes: Watched::new(std::process::id()).read()?.rss_bytes,
-            machine_bytes: meminfo
-                .mem_total
-                .saturating_sub(meminfo.mem_free + meminfo.buffers + meminfo.cached),
+            all_page_table_bytes: meminfo.page_tables.unwrap_or(0),
         })
+    }
+
+    /// The pages of the kernel that parts are taken from, by /proc/meminfo.
+    pub fn kernel_page_bytes(&self) -> u64 {
+        self.slab_bytes + self.kernel_stack_bytes + self.all_page_table_bytes
     }
 }

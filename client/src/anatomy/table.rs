@@ -23,7 +23,7 @@ pub fn render(anatomy: &Anatomy) -> String {
     let Anatomy { program, pid, url, connections, .. } = anatomy;
     let connections = count(*connections as f64);
     let mut text = format!("{program} ({pid}) with {connections} connections more, at {url}\n\n");
-    let _ = writeln!(text, "{:<40} {:>10} {:>10} {:>16}", "", "objects", "of", "a connection");
+    let _ = writeln!(text, "{:<52} {:>8} {:>8} {:>14}", "", "objects", "of", "a connection");
     for (share, heading) in GROUPS {
         let rows: Vec<&Part> = anatomy
             .parts
@@ -36,18 +36,18 @@ pub fn render(anatomy: &Anatomy) -> String {
         }
     }
     let all = anatomy.user_bytes + anatomy.kernel_bytes;
-    let sum = |name: &str, value: f64| format!("{name:<40} {:>38}\n", bytes(value));
+    let sum = |name: &str, value: f64| format!("{name:<52} {:>32}\n", bytes(value));
     text += "\n";
     text += &sum("in user space (smaps_rollup)", anatomy.user_bytes);
     text += &sum("in the kernel", anatomy.kernel_bytes);
     text += &sum("a connection, at the server", all);
-    let (parts, machine) = (anatomy.check.parts_bytes, anatomy.check.machine_bytes);
+    let (parts, pages) = (anatomy.check.parts_bytes, anatomy.check.pages_bytes);
     let _ = writeln!(
         text,
-        "\nthe machine has {} less for each connection; these parts, at both ends, and the client's own memory are {}: {}%",
-        bytes(machine),
+        "\nBoth ends together: these parts of the kernel's are {}, and its pages for them grew by {} ({}% of that).",
         bytes(parts),
-        number(parts / machine * 100.0)
+        bytes(pages),
+        number(pages / parts * 100.0)
     );
     text
 }
@@ -55,5 +55,5 @@ pub fn render(anatomy: &Anatomy) -> String {
 fn push_row(text: &mut String, part: &Part) {
     let objects = part.objects.map(number).unwrap_or_default();
     let size = part.object_bytes.map(|size| format!("{} B", count(size as f64))).unwrap_or_default();
-    let _ = writeln!(text, "  {:<38} {objects:>10} {size:>10} {:>16}", part.name, bytes(part.bytes));
+    let _ = writeln!(text, "  {:<50} {objects:>8} {size:>8} {:>14}", part.name, bytes(part.bytes));
 }
