@@ -71,3 +71,39 @@ fn man(directory: &Path) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_stands_under_a_heading_and_every_subcommand_has_examples() {
+        command().debug_assert();
+        for subcommand in command().get_subcommands() {
+            let name = subcommand.get_name();
+            assert!(subcommand.get_after_help().is_some(), "help.rs has no example of {name}");
+            let flags = subcommand.get_opts().filter(|flag| flag.get_long() != Some("help"));
+            for flag in flags.filter(|_| !["merge", "doctor"].contains(&name)) {
+                assert!(
+                    flag.get_help_heading().is_some(),
+                    "help.rs has no heading for --{} of {name}",
+                    flag.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn manual_pages_and_completions() {
+        let directory = std::env::temp_dir().join(format!("client-man-{}", std::process::id()));
+        assert_eq!(man(&directory), ExitCode::SUCCESS);
+        let page = std::fs::read_to_string(directory.join("client-run.1")).expect("a page");
+        assert!(page.contains(".SH EXAMPLES") || page.contains("Examples:"), "{page}");
+        std::fs::remove_dir_all(&directory).expect("removed");
+        assert_eq!(man(Path::new("/proc/nowhere")), ExitCode::FAILURE);
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut command(), "client", &mut script);
+        let script = String::from_utf8(script).expect("text");
+        assert!(["race", "--connect-rate"].iter().all(|word| script.contains(word)));
+    }
+}

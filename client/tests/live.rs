@@ -6,6 +6,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -42,7 +43,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(arguments: &str, (columns, rows): (u16, u16), environment: &[(&str, &str)]) -> Terminal {
+    fn start(arguments: &str, size: (u16, u16), environment: &[(&str, &str)]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
@@ -53,7 +54,8 @@ impl Terminal {
         };
         let (stdin, stdout, stderr) = (end(), end(), end());
         let keyboard = File::from(master);
-        resize(&keyboard, (columns, rows));
+        resize(&keyboard, size);
+        let (columns, rows) = nonzero(size);
         // A session of its own, so that the terminal's Ctrl-C reaches it.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(CLIENT).args(arguments.split_whitespace());
@@ -128,6 +130,10 @@ impl Drop for Terminal {
     }
 }
 
+fn nonzero((columns, rows): (u16, u16)) -> (NonZero<u16>, NonZero<u16>) {
+    (NonZero::new(columns).expect("columns"), NonZero::new(rows).expect("rows"))
+}
+
 fn resize(terminal: &File, (columns, rows): (u16, u16)) {
     let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size).expect("a size");
@@ -177,8 +183,9 @@ fn the_view_follows_the_size_of_the_terminal() {
     terminal.wait_until("two plots", |text| text.contains("\nlatency ") && has_braille(text));
     let once = |text: &str| text.matches("echoing").count() == 1;
     for (size, expected) in [((130, 40), true), ((130, 7), false), ((130, 3), false), ((200, 50), true)] {
-        let (columns, rows) = size;
-        terminal.shown.screen_mut().set_size(rows, columns);
+        let columns = size.0;
+        let (width, height) = nonzero(size);
+        terminal.shown.screen_mut().set_size(height, width);
         resize(&terminal.keyboard, size);
         let whole = |text: &str| {
             let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);

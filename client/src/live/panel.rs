@@ -162,7 +162,11 @@ impl Panel {
         let areas: Vec<_> =
             slices.map(|slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)))).collect();
         let labels = [short(scale.most_per_s), "0".to_owned()];
-        let title = self.rate_title(history).with_end(span(areas.len()), columns);
+        let mut title = self.rate_title(history);
+        let span = span(areas.len());
+        if title.width() + span.width() < columns {
+            title = title.with_end(span, columns);
+        }
         plot(title, &areas, rows, labels, Tone::Rate)
     }
 
@@ -263,7 +267,7 @@ mod tests {
             times: "latency",
             facts: vec![
                 fact("connections", "10,000", Some(|slice| slice.connected)),
-                fact("server", "5 MB, 14.6 B each, 20% CPU", Some(|slice| slice.rss_bytes)),
+                fact("server", "5 MB, 14.6 B each", Some(|slice| slice.rss_bytes)),
                 fact("failed", "3 reset", None),
             ],
         }
@@ -277,11 +281,49 @@ mod tests {
     }
 
     #[test]
-    fn print() {
-        for size in [(59, 23), (119, 30), (79, 9), (30, 20)] {
-            println!("{size:?}");
-            drawn(size.0, size.1).iter().for_each(|row| println!("{row:?},"));
-        }
+    fn two_plots_one_above_the_other() {
+        let expected = [
+            "stage4-zero-buffer                                     0:12",
+            "echoing      ━━━━━━━━━━━━━━━━━╸───────────────── 10 of 20 s",
+            "",
+            "echoes/s     80,000, at most 80,000               last 12 s",
+            "  100k",
+            "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿     ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
+            "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣶⣶⣶⣶⣶⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
+            "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
+            "     0 ⣤⣤⣤⣤⣤⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
+            "",
+            "latency      –",
+            "100 ms                ⣀⣀⣀⣀⣀",
+            "                      ⣿⣿⣿⣿⣿",
+            "       ⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤⣿⣿⣿⣿⣿⣤⣤⣤⣤⣤⣤⣤⣤⣤⣤",
+            "       ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⠛⠛⠛⠛⠛⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
+            "100 µs ⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿     ⠿⠿⠿⠿⠿⠿⠿⠿⠿⠿",
+            "",
+            "connections  10,000                        ▆████████",
+            "server       5 MB, 14.6 B each             █████████",
+            "failed       3 reset",
+        ];
+        assert_eq!(drawn(59, 23), expected);
+    }
+
+    #[test]
+    fn side_by_side_where_it_is_wide_and_none_where_it_is_low() {
+        let wide = drawn(119, 30);
+        assert_eq!(wide.len(), 16);
+        assert!(wide[3].contains("last 12 s   latency      –"), "{wide:?}");
+        assert!(wide[4].starts_with("  100k") && wide[4].ends_with("100 ms"), "{wide:?}");
+        let low = [
+            "stage4-zero-buffer                                                         0:12",
+            "echoing      ━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────────────────── 10 of 20 s",
+            "echoes/s     80,000, at most 80,000",
+            "latency      –",
+            "connections  10,000                        ▄▇█████████████",
+            "server       5 MB, 14.6 B each             ▇██████████████",
+            "failed       3 reset",
+        ];
+        assert_eq!(drawn(79, 9), low);
+        assert_eq!(drawn(30, 20), ["echoing 10 of 20 s 80,000 ech…"]);
     }
 
     #[test]

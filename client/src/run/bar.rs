@@ -229,6 +229,8 @@ impl Bar {
             tone: Tone::Amount,
         }));
         let plain = |name, value, tone| Fact { name, value, of: None, tone };
+        let cpu = self.cores.map(|cores| format!("{:.0}% of a core", cores * 100.0));
+        facts.extend(cpu.map(|cpu| plain("CPU", cpu, Tone::Plain)));
         let left = self.left_bytes.map(|bytes| format::bytes(bytes as f64));
         facts.extend(left.map(|left| plain("memory left", left, Tone::Plain)));
         let classes = progress.failures.classes().map(|(class, n)| format!("{} {}", count(n), class.name()));
@@ -240,7 +242,7 @@ impl Bar {
         Panel { title, elapsed, phase, part, done, rate, times, facts }
     }
 
-    /// Its memory, a connection's share of it, and its processor time.
+    /// Its memory, and a connection's share of it.
     fn server_now(&self, sample: Sample, progress: &Progress) -> String {
         let mut text = format::bytes(sample.rss_bytes as f64);
         let grown = sample.rss_bytes as f64 - self.first.map_or(0.0, |first| first.rss_bytes as f64);
@@ -249,7 +251,7 @@ impl Bar {
         if grown > 0.0 && progress.connected > 0 && !is_growing {
             text += &format!(", {} each", format::bytes(grown / progress.connected as f64));
         }
-        self.cores.map_or(text.clone(), |cores| format!("{text}, {:.0}% CPU", cores * 100.0))
+        text
     }
 
     /// How much of the goal is reached, from 0 to 1, and in words.
