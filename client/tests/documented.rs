@@ -121,7 +121,9 @@ fn words(line: &str) -> Vec<String> {
         word.split_once('=')
             .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
     };
-    words.into_iter().skip_while(setting).collect()
+    // What follows is of another command, or a file.
+    let operator = |word: &String| [">", ">>", "<", "|", "&", "&&", ";"].contains(&word.as_str());
+    words.into_iter().skip_while(setting).take_while(|word| !operator(word)).collect()
 }
 
 /// `cargo run … -p NAME -- ARGUMENTS` as `NAME ARGUMENTS`.
