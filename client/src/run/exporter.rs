@@ -143,5 +143,5 @@ impl Source {
 fn seconds(name: &str, help: &str, times: &Times) -> MetricFamily {
     let mut buckets: Vec<_> = times.doublings().map(|(bound, count)| (bound.as_secs_f64(), count)).collect();
     let (_, longest) = buckets.pop().expect("there is a last one");
-    families::histogram(name, help, buckets.into_iter(), longest, times.sum().as_secs_f64())
+    families::histogram(name, help, buckets, longest, times.sum().as_secs_f64())
 }
