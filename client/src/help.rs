@@ -52,7 +52,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
 ];
 
 /// Examples for each subcommand.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     (
         "run",
         "  client run --connections 10000 --active 500      closed loop
@@ -90,6 +90,11 @@ const EXAMPLES: [(&str, &str); 8] = [
         "doctor",
         "  client doctor                                    for a million connections
   client doctor --connections 100000 --stage 1 --json",
+    ),
+    (
+        "anatomy",
+        "  client anatomy --pid \"$(pidof stage4-zero-buffer)\"
+  client anatomy --pid \"$(pidof stage2-task-per-conn)\" --connections 1000 --json anatomy.json",
     ),
     (
         "completions",

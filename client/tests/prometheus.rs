@@ -257,7 +257,7 @@ fn every_panel_has_data_and_alerts_fire() {
 
     // 100 of them find room, and the others none; nor do those that knock at the door from now on.
     let filling = load(&server, "--connections 400 --scenario idle");
-    let knocking = load(&server, "--connections 120 --connect-rate 3 --scenario idle");
+    let knocking = load(&server, "--connections 1200 --connect-rate 40 --scenario idle");
     prometheus.fires(&["ServerFull", "ServerRejecting"]);
     thread::sleep(LOAD.saturating_sub(loaded.elapsed()));
     every_panel_has_data(&prometheus);

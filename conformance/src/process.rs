@@ -56,7 +56,14 @@ mod tests {
         assert!(cpu_s(pid) >= 0.0);
         let name = std::thread::Builder::new().name("waits".into());
         let (stop, wait) = std::sync::mpsc::channel::<()>();
-        let waiting = name.spawn(move || wait.recv()).expect("a thread");
+        // A thread gives itself its name.
+        let (started, named) = std::sync::mpsc::channel();
+        let begin = move || {
+            started.send(()).expect("somebody waits for it");
+            wait.recv()
+        };
+        let waiting = name.spawn(begin).expect("a thread");
+        named.recv().expect("it runs");
         crate::wait::until("a thread waits", || match waits_of(pid, "waits") {
             0 => Err("it has not".into()),
             _ => Ok(()),

@@ -97,6 +97,10 @@ pub fn run(args: &AnatomyArgs) -> ExitCode {
 fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
     check::fits(&args.url, &[], args.connections)?;
     let program = program(args.pid)?;
+    if let Some(file) = args.json.as_ref().filter(|file| file.as_path() != Path::new("-")) {
+        // Better now than after a long run.
+        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let mut fleet = Fleet::start(FleetConfig {
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(args.url.clone(), args.connections.max(WARM_CONNECTIONS))
@@ -135,7 +139,7 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
 /// The name of the file that a process runs.
 fn program(pid: u32) -> Result<String> {
     let path = fs::read_link(format!("/proc/{pid}/exe"))
-        .with_context(|| format!("cannot look at process {pid}: is this its id, and is it yours?"))?;
+        .with_context(|| format!("cannot look at process {pid} (is this its id, and is it yours?)"))?;
     Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 

@@ -136,7 +136,7 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
 /// Writes the report, and the table to the terminal; says whether the comparison was complete.
 fn finish(results: &Results, out: &Path) -> Result<bool> {
     report::write(results, out)?;
-    println!("\n{}", cli::fitted(&report::table(results)));
+    print!("{}", cli::fitted(&report::table(results)));
     for failure in &results.failures {
         eprintln!("client compare: {failure}");
     }

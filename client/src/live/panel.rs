@@ -167,7 +167,7 @@ impl Panel {
         if title.width() + span.width() < columns {
             title = title.with_end(span, columns);
         }
-        plot(title, &areas, rows, labels, Tone::Rate)
+        plot(title.clipped(columns), &areas, rows, labels, Tone::Rate)
     }
 
     /// From the median to the 99th percentile, on a logarithmic axis.
@@ -176,7 +176,7 @@ impl Panel {
         let band = |(p50, p99)| (scale.time(p50), scale.time(p99));
         let times: Vec<_> = slices.map(|slice| slice.times_us.map(band)).collect();
         let labels = [micros(scale.times_us.1), micros(scale.times_us.0)];
-        plot(self.times_title(history, columns), &times, rows, labels, Tone::Time)
+        plot(self.times_title(history, columns).clipped(columns), &times, rows, labels, Tone::Time)
     }
 
     /// All that fits one line.

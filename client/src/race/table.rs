@@ -38,7 +38,7 @@ fn quantile_us(Latency(times): &Latency, part: f64) -> Option<f64> {
 /// A row for each figure that either has; the better one stands out where there are colours.
 pub fn render(report: &RaceReport, colour: bool) -> String {
     let widths: Vec<usize> =
-        report.servers.iter().map(|side| side.name.chars().count().clamp(LEAST, 24) + 2).collect();
+        report.servers.iter().map(|side| side.name.chars().count().clamp(LEAST, 20) + 2).collect();
     let mut rows = vec![report.servers.iter().zip(&widths).fold(
         Row::of(Tone::Plain, " ".repeat(LABEL)),
         |row, (side, width)| {
