@@ -88,6 +88,15 @@ fn drained(stderr: ChildStderr, mark: &str) -> Vec<String> {
     panic!("it ended before it said {mark:?}:\n{}", seen.join("\n"));
 }
 
+/// Where the one Prometheus of these tests has its files.
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("prometheus")
+}
+
+fn targets(clients: &[SocketAddr]) -> String {
+    format!("targets: {clients:?}")
+}
+
 struct Prometheus {
     _process: Killed,
     addr: SocketAddr,
@@ -97,7 +106,7 @@ impl Prometheus {
     /// Starts one with the configuration of the repository, but for the targets, and for times so short that a test can
     /// wait for them.
     fn start(server: SocketAddr, clients: &[SocketAddr]) -> Prometheus {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("prometheus");
+        let folder = folder();
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder");
         let copy = |file: &str, changes: &[(&str, &str)]| {
@@ -109,9 +118,8 @@ impl Prometheus {
             }
             fs::write(folder.join(file), text).expect("written");
         };
-        let clients = format!("targets: {clients:?}");
         copy("prometheus.yml", &[("server:8001", &server.to_string()), (": 5s", ": 1s")]);
-        copy("clients.yml", &[("targets: []", &clients)]);
+        copy("clients.yml", &[("targets: []", &targets(clients))]);
         copy("alerts.yml", &[("for: 30s", "for: 2s"), ("for: 1m", "for: 2s"), ("[1m]", "[10s]")]);
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
@@ -130,6 +138,11 @@ impl Prometheus {
             if answer.starts_with("HTTP/1.0 200") { Ok(()) } else { Err(answer) }
         });
         prometheus
+    }
+
+    /// Has it watch these clients: it looks at the file again when that has changed.
+    fn watch(clients: &[SocketAddr]) {
+        fs::write(folder().join("clients.yml"), format!("- {}\n", targets(clients))).expect("written");
     }
 
     fn get(&self, path: &str) -> String {
@@ -257,7 +270,8 @@ fn every_panel_has_data_and_alerts_fire() {
 
     // 100 of them find room, and the others none; nor do those that knock at the door from now on.
     let filling = load(&server, "--connections 400 --scenario idle");
-    let knocking = load(&server, "--connections 1200 --connect-rate 40 --scenario idle");
+    let knocking = load(&server, "--connections 1200 --connect-rate 20 --scenario idle");
+    Prometheus::watch(&[echoing, churning, knocking.1]);
     prometheus.fires(&["ServerFull", "ServerRejecting"]);
     thread::sleep(LOAD.saturating_sub(loaded.elapsed()));
     every_panel_has_data(&prometheus);

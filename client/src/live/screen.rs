@@ -52,7 +52,9 @@ impl Screen {
 
     /// Takes away what is drawn.
     pub fn clear(&mut self) {
-        self.write("", &[]);
+        if !self.drawn.is_empty() {
+            self.write("", &[]);
+        }
         self.show_typing();
     }
 
