@@ -22,6 +22,7 @@ use crate::fleet::{Fleet, FleetConfig, Url};
 use anyhow::{Context, Result};
 use bar::{Bar, Look};
 use clap::{Args, ValueEnum};
+use report::ReconnectReport;
 use server::Server;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -104,6 +105,11 @@ pub struct RunArgs {
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub message_timeout: Duration,
 
+    /// Replace a connection that is lost, after a random wait of 100 ms to 5 s that grows with failed attempts; what
+    /// is lost is then counted and no failure, unless it is not back when all are closed
+    #[arg(long)]
+    pub reconnect: bool,
+
     /// The server's process id, to watch its memory and processor time
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "metrics_url")]
     pub pid: Option<u32>,
@@ -185,6 +191,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
     let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
     let mut bar = Bar::new(Look::new(args.quiet), format!("client run {}", args.url), server);
     load::run(args, &mut fleet, &mut bar, &mut report)?;
+    report.reconnect = fleet.reconnects().map(ReconnectReport::from);
     drop(fleet);
     bar.finish();
     report.conclude();
@@ -215,6 +222,7 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
         payload_len: args.payload,
         connect_timeout: args.connect_timeout,
         message_timeout: args.message_timeout,
+        reconnect: args.reconnect,
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(args.url.clone(), args.connections)
     }

@@ -9,7 +9,7 @@ const LOOK: u32 = 64;
 
 impl Shard {
     pub(super) fn step_hold(&mut self, now_ns: u64, end_ns: u64) -> u64 {
-        self.outcome.stuck = self.totals.live == 0 && now_ns < end_ns;
+        self.outcome.stuck = self.totals.live + self.pending() == 0 && now_ns < end_ns;
         if self.outcome.stuck || now_ns >= end_ns {
             self.finish();
             return 0;
@@ -20,12 +20,12 @@ impl Shard {
     /// Closes connections at a pace, and opens another in place of each that is gone: a server that is full has room
     /// for no more.
     pub(super) fn step_churn(&mut self, now_ns: u64, pace: Pace, window: u32, end_ns: u64) -> u64 {
-        let busy = self.totals.connecting + self.closing > 0 || self.replaced < self.next;
+        let busy = self.connecting() + self.pending() + self.closing > 0 || self.replaced < self.next;
         let none_left = self.totals.live == 0 && !busy;
         self.outcome.stuck |= self.hopeless(now_ns) || (none_left && now_ns < end_ns);
         let over = now_ns >= end_ns || self.outcome.stuck;
         let mut wake_ns = end_ns;
-        while !over && self.totals.connecting.max(self.closing) < window.into() {
+        while !over && self.connecting().max(self.closing) < window.into() {
             let due_ns = pace.due_ns(self.next);
             if due_ns > now_ns {
                 wake_ns = due_ns.min(end_ns);
@@ -38,13 +38,13 @@ impl Shard {
         }
         while !self.outcome.stuck
             && self.replaced + self.closing < self.next
-            && self.totals.connecting < window.into()
+            && self.connecting() < window.into()
         {
             self.replaced += 1;
             self.attempt();
         }
         // Handshakes have deadlines of their own.
-        if over && self.totals.connecting + self.closing == 0 {
+        if over && self.connecting() + self.closing == 0 {
             return self.await_echoes(now_ns, end_ns + self.setup.message_timeout_ns, true);
         }
         if over { u64::MAX } else { wake_ns }

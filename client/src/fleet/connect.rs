@@ -2,6 +2,7 @@
 
 use super::failures::Class;
 use super::phase::{Pace, Phase};
+use super::reconnect::notice_silence;
 use super::shard::{READABLE, Shard};
 use super::slots::{CLOSE_SEEN, State, UNASKED};
 use super::source::class_of;
@@ -9,6 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};
 use std::io;
+use std::time::Duration;
 
 /// So many failures in a row, and not one success, show that there is no use in going on …
 const STREAK: u64 = 128;
@@ -30,7 +32,7 @@ impl Shard {
         }
         // A round is bounded, for an attempt that fails at once leaves the window open.
         for _ in 0..window {
-            if self.next == attempts || self.totals.connecting >= window.into() {
+            if self.next == attempts || self.connecting() >= window.into() {
                 break;
             }
             match pace.map(|pace| pace.due_ns(self.next)) {
@@ -39,11 +41,11 @@ impl Shard {
             }
             self.next += 1;
         }
-        if self.next == attempts && self.totals.connecting == 0 {
+        if self.next == attempts && self.connecting() == 0 {
             self.finish();
             return 0;
         }
-        let blocked = self.next == attempts || self.totals.connecting >= window.into();
+        let blocked = self.next == attempts || self.connecting() >= window.into();
         if blocked { u64::MAX } else { now_ns }
     }
 
@@ -57,19 +59,23 @@ impl Shard {
 
     /// Begins a connection. Over loopback it stands when connect(2) returns, so the request is sent without waiting
     /// for the socket to become writable; elsewhere that is one call in vain.
-    pub(super) fn attempt(&mut self) {
+    ///
+    /// # Errors
+    /// Which call failed, and how.
+    pub(super) fn begin(&mut self) -> Result<u32, (&'static str, Errno)> {
         let began_ns = self.now_ns();
         let n = self.attempts;
         self.attempts += 1;
-        let socket = match self.setup.sources.connect(self.setup.server, n) {
-            Ok(socket) => socket,
-            Err((call, error)) => return self.attempt_failed(call, error),
-        };
+        let socket = self.setup.sources.connect(self.setup.server, n)?;
+        if self.reconnect.is_some() {
+            let patience = Duration::from_nanos(self.setup.message_timeout_ns);
+            notice_silence(&socket, patience).map_err(|error| ("setsockopt", error))?;
+        }
         let sent = match send(&socket, &self.setup.handshake.request, SendFlags::NOSIGNAL) {
             Ok(sent) if sent == self.setup.handshake.request.len() => true,
             Err(Errno::AGAIN) => false,
-            Ok(_) => return self.attempt_failed("send", Errno::NOBUFS),
-            Err(error) => return self.attempt_failed("connect", error),
+            Ok(_) => return Err(("send", Errno::NOBUFS)),
+            Err(error) => return Err(("connect", error)),
         };
         let index = self.slots.insert(socket, began_ns);
         self.totals.connecting += 1;
@@ -80,7 +86,16 @@ impl Shard {
             slot.state = State::Upgrading;
         }
         if let Err(error) = epoll::add(&self.epoll, slot.socket(), EventData::new_u64(index.into()), flags) {
-            self.lost_in(index, "epoll_ctl", error);
+            self.cut(index);
+            return Err(("epoll_ctl", error));
+        }
+        Ok(index)
+    }
+
+    /// Makes an attempt that the phase asks for.
+    pub(super) fn attempt(&mut self) {
+        if let Err((call, error)) = self.begin() {
+            self.attempt_failed(call, error);
         }
     }
 
@@ -108,13 +123,15 @@ impl Shard {
 
     /// The server has accepted the upgrade. False: the connection was lost right away.
     pub(super) fn opened(&mut self, index: u32, now_ns: u64) -> bool {
-        let slot = &mut self.slots[index];
-        slot.state = State::Open;
+        self.slots[index].state = State::Open;
         self.totals.connecting -= 1;
         self.totals.live += 1;
         self.streak = 0;
-        let handshake_ns = now_ns - slot.since_ns;
+        let handshake_ns = now_ns - self.slots[index].since_ns;
         self.setup.counters.handshakes.record(handshake_ns);
+        if self.has_returned(index, now_ns) {
+            return self.resume(index, now_ns);
+        }
         if self.phase == Phase::Rest {
             // It comes too late for the phase it belongs to, which was stopped.
             return true;

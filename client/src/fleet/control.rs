@@ -2,7 +2,9 @@
 
 use super::counters::Watch;
 use super::phase::{Command, Outcome, Phase, Span};
-use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
+use super::results::{
+    ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, histogram_ns,
+};
 use super::split::{drain_from, fill_up, share_of};
 use super::{Fleet, OnTick, clock};
 use anyhow::{Result, bail, ensure};
@@ -178,7 +180,8 @@ impl Fleet {
             held: outcome.live,
             lost: all.saturating_sub(outcome.live),
             pings: outcome.pings,
-            ended_early: (outcome.live == 0 && all > 0).then(|| all_lost(all, &outcome)),
+            ended_early: (!self.config.reconnect && outcome.live == 0 && all > 0)
+                .then(|| all_lost(all, &outcome)),
             failures: outcome.failures,
         })
     }
@@ -247,6 +250,9 @@ impl Fleet {
             match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(mut outcome) => {
                     waiting -= 1;
+                    if let Some(reconnects) = outcome.reconnects.take() {
+                        self.reconnects.merge(&reconnects);
+                    }
                     for bin in outcome.times.take().iter().flat_map(Histogram::iter_recorded) {
                         times.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
                     }
@@ -272,6 +278,11 @@ impl Fleet {
         Ok((sum.expect("there is at least one shard"), times))
     }
 
+    /// What was lost and replaced by the end of the last phase; nothing, where lost connections are failures.
+    pub fn reconnects(&self) -> Option<&Reconnects> {
+        self.config.reconnect.then_some(&self.reconnects)
+    }
+
     /// Whether the fleet was told to stop.
     pub fn is_stopped(&self) -> bool {
         self.config.stop.load(Relaxed)
@@ -289,10 +300,11 @@ impl Fleet {
             // What was under way when the fleet was told to stop is not missing.
             missing: if self.is_stopped() { 0 } else { outcome.sent.saturating_sub(outcome.echoes) },
             late: outcome.late,
-            ended_early: (active > 0 && (outcome.stuck || outcome.live == 0)).then(|| match outcome.live {
-                0 => all_lost(active, &outcome),
-                _ => format!("no echo came for {:?}", self.config.message_timeout),
-            }),
+            ended_early: (active > 0 && (outcome.stuck || (outcome.live == 0 && !self.config.reconnect)))
+                .then(|| match outcome.live {
+                    0 => all_lost(active, &outcome),
+                    _ => format!("no echo came for {:?}", self.config.message_timeout),
+                }),
             latency: times,
             failures: outcome.failures,
         }
@@ -307,9 +319,9 @@ impl Fleet {
         clock::now_ns() - self.base_ns
     }
 
-    /// The open connections of each shard.
+    /// The open connections of each shard, and those that are to come back.
     fn live(&self) -> Vec<u64> {
-        self.shards.iter().map(|shard| shard.counters.live()).collect()
+        self.shards.iter().map(|shard| shard.counters.expected()).collect()
     }
 
     /// A shard's part of a window over all shards.

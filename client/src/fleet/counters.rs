@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 pub(super) struct Counters {
     live: AtomicU64,
     connecting: AtomicU64,
+    pending: AtomicU64,
     sent: AtomicU64,
     echoes: AtomicU64,
     failures: [AtomicU64; Class::ALL.len()],
@@ -29,6 +30,7 @@ pub(super) struct Counters {
 pub(super) struct Totals {
     pub live: u64,
     pub connecting: u64,
+    pub pending: u64,
     pub sent: u64,
     pub echoes: u64,
     pub failures: [u64; Class::ALL.len()],
@@ -41,6 +43,7 @@ impl Counters {
     pub(super) fn publish(&self, totals: &mut Totals) {
         self.live.store(totals.live, Relaxed);
         self.connecting.store(totals.connecting, Relaxed);
+        self.pending.store(totals.pending, Relaxed);
         self.sent.store(totals.sent, Relaxed);
         self.echoes.store(totals.echoes, Relaxed);
         if totals.unpublished_failures {
@@ -51,6 +54,11 @@ impl Counters {
         }
     }
 
+    /// Connections that are open, or to come back.
+    pub(super) fn expected(&self) -> u64 {
+        self.live() + self.pending.load(Relaxed)
+    }
+
     /// Connections that are open.
     pub(super) fn live(&self) -> u64 {
         self.live.load(Relaxed)
@@ -59,6 +67,7 @@ impl Counters {
     /// Adds these counts to `progress`.
     pub(super) fn add_to(&self, progress: &mut Progress) {
         progress.connected += self.live();
+        progress.reconnecting += self.pending.load(Relaxed);
         progress.connecting += self.connecting.load(Relaxed);
         progress.sent += self.sent.load(Relaxed);
         progress.echoes += self.echoes.load(Relaxed);

@@ -30,7 +30,8 @@ impl Shard {
 
     /// Begins the loop on each connection in turn; then the echoes drive it.
     pub(super) fn step_closed(&mut self, now_ns: u64, active: u32, span: Span) -> u64 {
-        if now_ns >= span.end_ns || (self.outstanding == 0 && self.next >= active.into()) {
+        let idle = self.outstanding == 0 && self.next >= active.into() && self.pending() == 0;
+        if now_ns >= span.end_ns || idle {
             self.outcome.stuck = now_ns < span.end_ns;
             return self.await_echoes(now_ns, span.end_ns + self.setup.message_timeout_ns, true);
         }
@@ -56,7 +57,7 @@ impl Shard {
 
     /// Counts a message that is about to be sent, unless it belongs to a warm-up.
     #[inline]
-    fn count_sent(&mut self, since_ns: u64) {
+    pub(super) fn count_sent(&mut self, since_ns: u64) {
         match self.phase {
             Phase::Closed { span, .. } if since_ns < span.record_ns => {}
             _ => self.outcome.sent += 1,
@@ -65,7 +66,7 @@ impl Shard {
 
     /// Sends what is due.
     pub(super) fn step_open(&mut self, now_ns: u64, active: u32, pace: Pace, span: Span) -> u64 {
-        if self.totals.live == 0 {
+        if self.totals.live + self.pending() == 0 {
             self.outcome.stuck = true;
             self.finish();
             return 0;

@@ -19,6 +19,7 @@ mod handshake;
 mod payload;
 mod phase;
 mod receive;
+mod reconnect;
 mod results;
 mod send;
 mod shard;
@@ -34,7 +35,9 @@ mod url;
 
 pub use counters::Watch;
 pub use failures::{Class, Failures};
-pub use results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, histogram_ns};
+pub use results::{
+    ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, histogram_ns,
+};
 pub use source::local_ports;
 pub use start::connections_per_shard;
 pub use times::Times;
@@ -63,6 +66,8 @@ pub struct FleetConfig {
     pub connect_timeout: Duration,
     /// How long to wait for an echo, or for the answer to a Close.
     pub message_timeout: Duration,
+    /// Whether a connection that is lost is replaced, again and again until one stands: see [`Fleet::reconnects`].
+    pub reconnect: bool,
     /// Where set, by a signal handler say, the phase under way ends with what it has so far, and so does each
     /// after it at once.
     pub stop: &'static AtomicBool,
@@ -80,6 +85,7 @@ impl FleetConfig {
             payload_len: 32,
             connect_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(10),
+            reconnect: false,
             stop: &NEVER,
         }
     }
@@ -93,6 +99,7 @@ pub struct Fleet {
     config: FleetConfig,
     shards: Vec<start::Handle>,
     outcomes: Receiver<phase::Outcome>,
+    reconnects: Reconnects,
     /// The start of the fleet, as the monotonic clock had it.
     base_ns: u64,
 }

@@ -1,6 +1,7 @@
 //! What the controlling thread and the shards say to each other.
 
 use super::failures::Failures;
+use super::results::Reconnects;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -104,6 +105,8 @@ pub(super) struct Outcome {
     pub start_ns: u64,
     /// When the last event that counts happened.
     pub last_ns: u64,
+    /// Connections that were replaced since the last phase ended.
+    pub reconnects: Option<Reconnects>,
     /// Of handshakes in a phase that connects, else of echoes: times in nanoseconds.
     pub times: Option<Histogram<u32>>,
     /// The phase was given up, for nothing moved any more.
@@ -127,12 +130,13 @@ impl Outcome {
             failures: Failures::default(),
             start_ns: now_ns,
             last_ns: now_ns,
+            reconnects: None,
             times: None,
             stuck: false,
         }
     }
 
-    /// Adds what another shard reports of the same phase, but for its times.
+    /// Adds what another shard reports of the same phase, but for its times and what was replaced.
     pub(super) fn merge(&mut self, other: &Outcome) {
         self.live += other.live;
         self.opened += other.opened;

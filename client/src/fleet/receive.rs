@@ -90,7 +90,7 @@ impl Shard {
         if self.slots[index].state == State::Upgrading {
             match self.setup.handshake.judge(bytes) {
                 Answer::Partial => return self.keep_for_later(index, Inbox::Head(bytes.to_vec())),
-                Answer::Refused(class, why) => return self.lost(index, class, || why),
+                Answer::Refused(class, why) => return self.lost(index, class, || why.clone()),
                 Answer::Accepted(head_len) => {
                     rest = &bytes[head_len..];
                     if !self.opened(index, now_ns) {
@@ -206,14 +206,17 @@ impl Shard {
         if slot.state == State::Closing {
             return;
         }
-        slot.flags |= UNASKED;
         let code = body.first_chunk().map(|&code| u16::from_be_bytes(code));
-        self.failed(Class::Closed, || match code {
+        let why = || match code {
             Some(code) => format!("the server closed a connection, code {code}"),
             None => "the server closed a connection".to_owned(),
-        });
+        };
+        if !self.returns(index, Class::Closed, &why) {
+            self.failed(Class::Closed, why);
+        }
         // Its echo will not come any more.
         let slot = &mut self.slots[index];
+        slot.flags |= UNASKED;
         self.outstanding -= u64::from(slot.sent - slot.echoed);
         slot.sent = slot.echoed;
         let code = &body[..body.len().min(2)];
@@ -224,7 +227,7 @@ impl Shard {
 
     /// A connection that has said something wrong is not to be trusted with the rest.
     #[cold]
-    fn wrong(&mut self, index: u32, why: impl FnOnce() -> String) {
+    fn wrong(&mut self, index: u32, why: impl Fn() -> String) {
         self.lost(index, Class::WrongEcho, why);
     }
 }

@@ -24,6 +24,8 @@ pub(super) fn shard_times_ns() -> Histogram<u32> {
 pub struct Progress {
     /// Connections that are open now.
     pub connected: u64,
+    /// Connections that were lost, and are to come back.
+    pub reconnecting: u64,
     /// Connections whose handshake is under way.
     pub connecting: u64,
     /// Messages sent since the start of the fleet.
@@ -36,6 +38,39 @@ pub struct Progress {
     pub times: Times,
     /// Time since the phase began.
     pub phase_elapsed: Duration,
+}
+
+/// Connections that were lost without having been asked for, and replaced.
+#[derive(Clone)]
+pub struct Reconnects {
+    /// Connections lost.
+    pub lost: u64,
+    /// Of these, those in whose place another was opened.
+    pub reconnected: u64,
+    /// Attempts that failed on the way.
+    pub failed_attempts: u64,
+    /// How they were lost.
+    pub causes: Failures,
+    /// From the loss until the next connection stood, in ns.
+    pub away: Histogram<u64>,
+}
+
+impl Default for Reconnects {
+    fn default() -> Reconnects {
+        let away = histogram_ns();
+        Reconnects { lost: 0, reconnected: 0, failed_attempts: 0, causes: Failures::default(), away }
+    }
+}
+
+impl Reconnects {
+    /// Counts those of `more` too.
+    pub fn merge(&mut self, more: &Reconnects) {
+        self.lost += more.lost;
+        self.reconnected += more.reconnected;
+        self.failed_attempts += more.failed_attempts;
+        self.causes.merge(&more.causes);
+        self.away.add(&more.away).expect("histograms of the same bounds");
+    }
 }
 
 /// The result of growing the fleet.
@@ -184,3 +219,4 @@ debug_without_histogram!(
     failures,
     ended_early
 );
+debug_without_histogram!(Reconnects, away, lost, reconnected, failed_attempts, causes);

@@ -9,6 +9,7 @@ use super::failures::Class;
 use super::handshake::Handshake;
 use super::phase::{Command, Outcome, Phase};
 use super::receive::Inbox;
+use super::reconnect::Reconnect;
 use super::results::shard_times_ns;
 use super::send::Outbox;
 use super::slots::{Slots, State};
@@ -49,6 +50,7 @@ pub(super) struct Setup {
     pub payload_len: usize,
     pub connect_timeout_ns: u64,
     pub message_timeout_ns: u64,
+    pub reconnect: Option<Reconnect>,
     /// The start of the fleet, as the monotonic clock had it: times are nanoseconds since.
     pub base_ns: u64,
     /// Opened before this thread's descriptor table was split from the one of the thread that writes to it, and
@@ -97,6 +99,8 @@ pub(super) struct Shard {
     pub(super) attempts: u64,
     /// Failed attempts since the last that succeeded.
     pub(super) streak: u64,
+    /// The connections that are to come back, where lost ones are replaced.
+    pub(super) reconnect: Option<Reconnect>,
     /// Messages sent whose echo has not come.
     pub(super) outstanding: u64,
     /// Connections whose closing handshake is under way.
@@ -109,7 +113,7 @@ pub(super) struct Shard {
 
 impl Shard {
     /// A shard with its own epoll instance, to be made in the thread that will run it.
-    pub(super) fn new(setup: Setup) -> io::Result<Shard> {
+    pub(super) fn new(mut setup: Setup) -> io::Result<Shard> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &*setup.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         let timer =
@@ -142,6 +146,7 @@ impl Shard {
             turn: 0,
             attempts: 0,
             streak: 0,
+            reconnect: setup.reconnect.take(),
             outstanding: 0,
             closing: 0,
             connect_deadlines: VecDeque::new(),
@@ -180,6 +185,7 @@ impl Shard {
             if woken && self.commanded().is_none() {
                 return self.cut_all_off();
             }
+            self.totals.pending = self.pending();
             self.setup.counters.publish(&mut self.totals);
         }
     }
@@ -219,8 +225,9 @@ impl Shard {
     fn step(&mut self) -> Option<u64> {
         let now_ns = self.now_ns();
         self.expire(now_ns);
+        let restore_ns = self.restore(now_ns);
         let next_ns = match self.phase {
-            Phase::Rest if self.closing == 0 => return None,
+            Phase::Rest if self.closing + self.pending() == 0 => return None,
             Phase::Rest => u64::MAX,
             Phase::Connect { attempts, pace, window } => self.step_connect(now_ns, attempts, pace, window),
             Phase::Once { active, window } => self.step_once(now_ns, active, window),
@@ -230,7 +237,7 @@ impl Shard {
             Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
             Phase::Close { window } => self.step_close(now_ns, window),
         };
-        Some(next_ns)
+        Some(next_ns.min(restore_ns))
     }
 
     /// One connection has something to read, can be written to again, or has ended.
@@ -263,7 +270,12 @@ impl Shard {
         let slot = &self.slots[index];
         match slot.state {
             State::Free => return None,
-            State::Connecting | State::Upgrading => self.totals.connecting -= 1,
+            State::Connecting | State::Upgrading => {
+                self.totals.connecting -= 1;
+                if let Some(reconnect) = &mut self.reconnect {
+                    reconnect.requeue(index);
+                }
+            }
             State::Open => self.totals.live -= 1,
             State::Closing => self.closing -= 1,
         }
@@ -284,13 +296,15 @@ impl Shard {
         self.outcome.failures.first.get_or_insert_with(why);
     }
 
-    /// Gives a connection, or the attempt at one, up as failed.
+    /// Gives a connection, or the attempt at one, up: as failed, unless another is to take its place.
     #[cold]
-    pub(super) fn lost(&mut self, index: u32, class: Class, why: impl FnOnce() -> String) {
-        if matches!(self.slots[index].state, State::Connecting | State::Upgrading) {
-            self.streak += 1;
+    pub(super) fn lost(&mut self, index: u32, class: Class, why: impl Fn() -> String) {
+        if !self.returns(index, class, &why) {
+            if matches!(self.slots[index].state, State::Connecting | State::Upgrading) {
+                self.streak += 1;
+            }
+            self.failed(class, why);
         }
-        self.failed(class, why);
         self.cut(index);
     }
 

@@ -3,6 +3,8 @@
 use super::counters::Counters;
 use super::handshake::Handshake;
 use super::phase::Command;
+use super::reconnect::Reconnect;
+use super::results::Reconnects;
 use super::shard::{Setup, Shard};
 use super::source::{Sources, random};
 use super::{Fleet, FleetConfig, clock};
@@ -95,8 +97,15 @@ impl Fleet {
             .map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Arc::new))
             .collect::<Result<_, _>>()
             .context("cannot open an eventfd for each shard")?;
-        let mut fleet = Fleet { shards: Vec::with_capacity(count), outcomes: reports, base_ns, config };
+        let mut fleet = Fleet {
+            shards: Vec::with_capacity(count),
+            outcomes: reports,
+            reconnects: Reconnects::default(),
+            base_ns,
+            config,
+        };
         let config = &fleet.config;
+        let window = (super::control::CONNECT_WINDOW / count as u32).max(4);
         let sources =
             Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
         let mut started: Vec<Receiver<io::Result<()>>> = Vec::with_capacity(count);
@@ -111,6 +120,7 @@ impl Fleet {
                 payload_len: config.payload_len,
                 connect_timeout_ns: nanos(config.connect_timeout),
                 message_timeout_ns: nanos(config.message_timeout),
+                reconnect: config.reconnect.then(|| Reconnect::new(window)),
                 base_ns,
                 wake: wake.clone(),
                 commands: orders,

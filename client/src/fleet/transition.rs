@@ -1,6 +1,7 @@
 //! From one phase to the next.
 
 use super::phase::{Outcome, Phase};
+use super::reconnect::Reconnect;
 use super::results::shard_times_ns;
 use super::shard::{READABLE, Shard};
 use super::slots::{OUTBOX, State};
@@ -9,6 +10,9 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 impl Shard {
     /// Begins a phase.
     pub(super) fn start(&mut self, phase: Phase) {
+        if let (Phase::Close { .. }, Some(reconnect)) = (phase, &mut self.reconnect) {
+            reconnect.give_up();
+        }
         let cut = self.settle();
         let now_ns = self.now_ns();
         // What was counted since the last phase ended are connections lost: they are reported with this one.
@@ -63,6 +67,7 @@ impl Shard {
         let now_ns = self.now_ns();
         let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
         outcome.live = self.totals.live;
+        outcome.reconnects = self.reconnect.as_mut().map(Reconnect::take);
         outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {
@@ -73,6 +78,7 @@ impl Shard {
             _ => {}
         }
         self.phase = Phase::Rest;
+        self.totals.pending = self.pending();
         self.setup.counters.publish(&mut self.totals);
         // The fleet may be gone already; then the next command to be read is to quit.
         let _ = self.setup.outcomes.send(outcome);

@@ -233,6 +233,9 @@ impl Bar {
         facts.extend(cpu.map(|cpu| plain("CPU", cpu, Tone::Plain)));
         let left = self.left_bytes.map(|bytes| format::bytes(bytes as f64));
         facts.extend(left.map(|left| plain("memory left", left, Tone::Plain)));
+        if progress.reconnecting > 0 {
+            facts.push(plain("to come back", count(progress.reconnecting), Tone::Bad));
+        }
         let classes = progress.failures.classes().map(|(class, n)| format!("{} {}", count(n), class.name()));
         let classes: Vec<String> = classes.collect();
         if !classes.is_empty() {
@@ -287,6 +290,9 @@ impl Bar {
         let (per_s, _) = self.history.rates_per_s();
         if per_s > 0.0 {
             text += &format!(", {} {}", format::number(per_s), nouns(self.goal).0);
+        }
+        if progress.reconnecting > 0 {
+            text += &format!(", {} to come back", count(progress.reconnecting));
         }
         if let Some(sample) = self.sample {
             text += &format!(", server {}", format::bytes(sample.rss_bytes as f64));

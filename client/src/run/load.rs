@@ -5,10 +5,14 @@ use super::report::{RunReport, ServerReport};
 use super::{RunArgs, Scenario};
 use crate::fleet::{Fleet, Progress};
 use anyhow::Result;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Connections that churn replaces in a second, where nothing else is said.
 pub(super) const CHURN_PER_S: f64 = 100.0;
+
+/// How often to look whether a connection is back, where all are lost.
+const AWAY_LOOK: Duration = Duration::from_millis(20);
 
 /// Has the fleet do what the scenario says. Whatever it has done by then stays in `report`, even if it fails.
 pub(super) fn run(args: &RunArgs, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
@@ -45,7 +49,8 @@ impl Load<'_> {
         }
         let connected = self.bar.sample();
         let echoes = self.fleet.progress().echoes;
-        if self.fleet.progress().connected > 0 {
+        let progress = self.fleet.progress();
+        if progress.connected + progress.reconnecting > 0 {
             send(self)?;
         }
         let loaded = self.bar.sample();
@@ -102,8 +107,11 @@ impl Load<'_> {
             let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
             self.report.add_echo(&phase);
             // They may have been lost between two bursts, and a burst of none is over at once.
-            if self.fleet.progress().connected == 0 {
-                self.end_early("all connections were lost");
+            let progress = self.fleet.progress();
+            match (progress.connected, progress.reconnecting) {
+                (0, 0) => self.end_early("all connections were lost"),
+                (0, _) => thread::sleep(AWAY_LOOK),
+                _ => {}
             }
             if self.is_over(end) {
                 return Ok(());

@@ -156,6 +156,14 @@ impl RunReport {
             close.forced += more.forced;
             close.elapsed_s = close.elapsed_s.max(more.elapsed_s);
         }
+        if let Some(more) = &more.reconnect {
+            let reconnect = self.reconnect.get_or_insert_default();
+            reconnect.lost += more.lost;
+            reconnect.reconnected += more.reconnected;
+            reconnect.failed_attempts += more.failed_attempts;
+            reconnect.causes.merge(&more.causes);
+            reconnect.away.add(&more.away.0);
+        }
     }
 
     /// What was done, in a few words.

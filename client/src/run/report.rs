@@ -3,7 +3,7 @@
 use super::latency::Latency;
 use super::server::Sample;
 use super::{RunArgs, Scenario};
-use crate::fleet::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase};
+use crate::fleet::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Reconnects};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct RunReport {
     pub churn: Option<ChurnReport>,
     /// Closing them.
     pub close: Option<CloseReport>,
+    /// Replacing those that were lost, where that was asked for.
+    pub reconnect: Option<ReconnectReport>,
     /// The server, if it was watched.
     pub server: Option<ServerReport>,
     /// What failed, in all phases together.
@@ -144,6 +146,29 @@ pub struct CloseReport {
     pub elapsed_s: f64,
 }
 
+/// Replacing connections that were lost, in all phases.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReconnectReport {
+    /// Connections lost.
+    pub lost: u64,
+    /// Of these, those in whose place another was opened before all were closed.
+    pub reconnected: u64,
+    /// Attempts that failed on the way.
+    pub failed_attempts: u64,
+    /// How they were lost, by class, and the `first` in words.
+    pub causes: Failures,
+    /// From the loss until the next connection stood.
+    pub away: Latency,
+}
+
+impl From<&Reconnects> for ReconnectReport {
+    fn from(reconnects: &Reconnects) -> ReconnectReport {
+        let Reconnects { lost, reconnected, failed_attempts, ref causes, ref away } = *reconnects;
+        let (causes, away) = (causes.clone(), Latency(away.clone()));
+        ReconnectReport { lost, reconnected, failed_attempts, causes, away }
+    }
+}
+
 /// The server's memory and processor time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServerReport {
@@ -183,6 +208,7 @@ impl RunReport {
             echo: None,
             churn: None,
             close: None,
+            reconnect: None,
             server: None,
             failures: Failures::default(),
             ended_early: None,
@@ -260,9 +286,16 @@ impl RunReport {
         close.elapsed_s += seconds(phase.elapsed);
     }
 
+    /// Connections that were lost, and not replaced before all were closed.
+    pub(super) fn gone(&self) -> u64 {
+        self.reconnect.as_ref().map_or(0, |reconnect| reconnect.lost - reconnect.reconnected)
+    }
+
     /// Sets what follows from the rest.
     pub(super) fn conclude(&mut self) {
-        self.exit_status = u8::from(self.failures.total() > 0 || self.ended_early.is_some());
+        // Of a run that was interrupted, some were just on their way back.
+        let gone = self.gone() > 0 && !self.interrupted;
+        self.exit_status = u8::from(self.failures.total() > 0 || self.ended_early.is_some() || gone);
     }
 }
 

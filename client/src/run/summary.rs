@@ -3,7 +3,7 @@
 use super::latency::Latency;
 use super::report::{EchoReport, RunReport, ServerReport};
 use super::server::Sample;
-use crate::fleet::Class;
+use crate::fleet::{Class, Failures};
 use crate::report::format::{bytes, count, micros, number, seconds};
 use std::fmt::Write;
 
@@ -49,10 +49,16 @@ pub(super) fn render(report: &RunReport) -> String {
         let time = seconds(close.elapsed_s);
         rows.push(("closed", format!("{closed} by closing handshake, {forced} by reset, in {time}")));
     }
+    if let Some(reconnect) = &report.reconnect {
+        let (lost, back) = (whole(reconnect.lost), whole(reconnect.reconnected));
+        let (causes, failed) = (by_class(&reconnect.causes), whole(reconnect.failed_attempts));
+        rows.push(("lost", format!("{lost} ({causes}), {back} of them replaced, {failed} attempts failed")));
+        rows.push(("away", distribution(&reconnect.away)));
+    }
     if let Some(server) = &report.server {
         rows.push(("server", server_row(server)));
     }
-    rows.push(("failures", failures(report)));
+    rows.push(("failures", by_class(&report.failures)));
     let mut text =
         format!("{}, {}, payload {}", report.url, report.scenario, bytes(report.payload_bytes as f64));
     if report.clients > 1 {
@@ -114,9 +120,9 @@ fn distribution(Latency(times): &Latency) -> String {
     format!("p50 {}, p90 {}, p99 {}, p99.9 {}, max {max}", at(0.5), at(0.9), at(0.99), at(0.999))
 }
 
-fn failures(report: &RunReport) -> String {
+fn by_class(failures: &Failures) -> String {
     let classes: Vec<String> =
-        report.failures.classes().map(|(class, n)| format!("{} {}", whole(n), class.name())).collect();
+        failures.classes().map(|(class, n)| format!("{} {}", whole(n), class.name())).collect();
     if classes.is_empty() { "none".to_owned() } else { classes.join(", ") }
 }
 
@@ -131,6 +137,9 @@ pub(super) fn complaint(report: &RunReport) -> Option<String> {
         .map(|(class, n)| format!("{} {} ({})", whole(n), class.name(), class.advice()))
         .collect();
     let mut parts: Vec<String> = report.ended_early.iter().cloned().collect();
+    if report.gone() > 0 {
+        parts.push(format!("{} connections were lost and not replaced in time", whole(report.gone())));
+    }
     parts.extend((!advice.is_empty()).then(|| format!("failed: {}", advice.join(", "))));
     // Where the cause is named already, it need not be named twice.
     let told = report.ended_early.is_some() || report.failures.of(Class::Refused) > 0;

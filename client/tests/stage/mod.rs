@@ -1,6 +1,7 @@
 //! A stage, started and watched by a test of the client.
 
 use client::watch::{Metrics, Watched};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -85,7 +86,12 @@ impl Stage {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        self.child.kill().expect("it runs");
+        self.end(Signal::KILL);
+    }
+
+    /// Sends a signal, and waits for it to end.
+    pub fn end(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
         self.child.wait().expect("it has ended");
     }
 }

@@ -1,0 +1,271 @@
+//! Connections that were lost are opened anew, where that is asked for.
+//!
+//! A thousand clients that lose their server at the same moment must not come back at the same moment, nor hammer a
+//! server that is not there: each waits for a random time, out of a range that doubles with every attempt that fails.
+
+use super::failures::{Class, Failures};
+use super::phase::Phase;
+use super::results::{Reconnects, shard_times_ns};
+use super::shard::Shard;
+use super::slots::{State, UNASKED};
+use hdrhistogram::Histogram;
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+/// The shortest wait before an attempt.
+const SHORTEST_NS: u64 = 100_000_000;
+/// The longest.
+const LONGEST_NS: u64 = 5_000_000_000;
+
+/// A connection to be opened in place of one that was lost. The earliest is the first in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Retry {
+    due_ns: u64,
+    lost_ns: u64,
+    /// Attempts that have failed.
+    failed: u32,
+}
+
+/// What a shard has to bring back.
+#[derive(Debug)]
+pub(super) struct Reconnect {
+    waiting: BinaryHeap<Reverse<Retry>>,
+    /// Whose attempt is under way, by slot.
+    trying: HashMap<u32, Retry>,
+    /// Attempts under way at a time, at most.
+    window: usize,
+    /// Where the waits come from (xorshift64).
+    random: u64,
+    lost: u64,
+    reconnected: u64,
+    failed_attempts: u64,
+    causes: Failures,
+    away: Histogram<u32>,
+}
+
+impl Reconnect {
+    /// Nothing lost yet; at most `window` attempts at a time.
+    pub(super) fn new(window: u32) -> Reconnect {
+        Reconnect {
+            waiting: BinaryHeap::new(),
+            trying: HashMap::new(),
+            window: window as usize,
+            random: super::source::random() | 1,
+            lost: 0,
+            reconnected: 0,
+            failed_attempts: 0,
+            causes: Failures::default(),
+            away: shard_times_ns(),
+        }
+    }
+
+    /// Connections that are to come back.
+    pub(super) fn pending(&self) -> u64 {
+        (self.waiting.len() + self.trying.len()) as u64
+    }
+
+    /// Attempts under way.
+    pub(super) fn trying(&self) -> u64 {
+        self.trying.len() as u64
+    }
+
+    /// What there is to report since the last time.
+    pub(super) fn take(&mut self) -> Reconnects {
+        let mut away = super::results::histogram_ns();
+        for bin in std::mem::replace(&mut self.away, shard_times_ns()).iter_recorded() {
+            away.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
+        }
+        Reconnects {
+            lost: std::mem::take(&mut self.lost),
+            reconnected: std::mem::take(&mut self.reconnected),
+            failed_attempts: std::mem::take(&mut self.failed_attempts),
+            causes: std::mem::take(&mut self.causes),
+            away,
+        }
+    }
+
+    /// No more attempts: all are to be closed.
+    pub(super) fn give_up(&mut self) {
+        self.waiting.clear();
+        self.trying.clear();
+    }
+
+    /// An attempt was cut off, by no fault of its own: the next is due at once.
+    pub(super) fn requeue(&mut self, index: u32) {
+        self.waiting.extend(self.trying.remove(&index).map(Reverse));
+    }
+
+    /// Has the attempt of a connection wait for its turn.
+    fn wait(&mut self, now_ns: u64, lost_ns: u64, failed: u32) {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let due_ns = now_ns + wait_ns(failed, self.random);
+        self.waiting.push(Reverse(Retry { due_ns, lost_ns, failed }));
+    }
+
+    fn attempt_failed(&mut self, now_ns: u64, retry: Retry) {
+        self.failed_attempts += 1;
+        self.wait(now_ns, retry.lost_ns, retry.failed.saturating_add(1));
+    }
+
+    /// One whose time has come, if there is room for another attempt.
+    fn next(&mut self, now_ns: u64) -> Option<Retry> {
+        if self.trying.len() >= self.window || self.waiting.peek()?.0.due_ns > now_ns {
+            return None;
+        }
+        self.waiting.pop().map(|Reverse(retry)| retry)
+    }
+
+    /// When the next attempt is due; where there is no room for it, the end of another will be an event.
+    fn due_ns(&self) -> u64 {
+        match self.waiting.peek() {
+            Some(Reverse(retry)) if self.trying.len() < self.window => retry.due_ns,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// How long to wait after so many attempts that failed: at random, from the shortest wait up to twice that, doubled
+/// with each failure.
+fn wait_ns(failed: u32, random: u64) -> u64 {
+    let most_ns = (SHORTEST_NS << failed.saturating_add(1).min(16)).min(LONGEST_NS);
+    SHORTEST_NS + random % (most_ns - SHORTEST_NS + 1)
+}
+
+/// Has the kernel give up a peer that is gone without a word: one that does not acknowledge for `patience`, or does
+/// not answer when it has been silent for half of that (tcp(7), `TCP_USER_TIMEOUT`, `TCP_KEEPIDLE`).
+pub(super) fn notice_silence(socket: impl AsFd, patience: Duration) -> Result<(), Errno> {
+    let second = Duration::from_secs(1);
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, (patience / 2).max(second))?;
+    sockopt::set_tcp_keepintvl(&socket, (patience / 8).max(second))?;
+    sockopt::set_tcp_user_timeout(&socket, patience.as_millis().try_into().unwrap_or(u32::MAX))
+}
+
+impl Shard {
+    /// Connections that are to come back.
+    pub(super) fn pending(&self) -> u64 {
+        self.reconnect.as_ref().map_or(0, Reconnect::pending)
+    }
+
+    /// Handshakes under way that the phase has asked for.
+    pub(super) fn connecting(&self) -> u64 {
+        self.totals.connecting - self.reconnect.as_ref().map_or(0, Reconnect::trying)
+    }
+
+    /// Begins the attempts that are due, and says when the next one is.
+    pub(super) fn restore(&mut self, now_ns: u64) -> u64 {
+        while let Some(retry) = self.reconnect.as_mut().and_then(|reconnect| reconnect.next(now_ns)) {
+            let begun = self.begin();
+            let Some(reconnect) = &mut self.reconnect else { break };
+            match begun {
+                Ok(index) => drop(reconnect.trying.insert(index, retry)),
+                Err(_) => reconnect.attempt_failed(now_ns, retry),
+            }
+        }
+        self.reconnect.as_ref().map_or(u64::MAX, Reconnect::due_ns)
+    }
+
+    /// Whether a connection, or the attempt at one, is lost only for a while; then another will take its place. Not
+    /// if it is being closed, or the server cannot be trusted with another.
+    #[cold]
+    pub(super) fn returns(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) -> bool {
+        let now_ns = self.now_ns();
+        let closing = matches!(self.phase, Phase::Close { .. });
+        let Some(reconnect) = &mut self.reconnect else { return false };
+        let slot = &self.slots[index];
+        if slot.has(UNASKED) {
+            // It is counted already.
+            return true;
+        }
+        if let Some(retry) = reconnect.trying.remove(&index) {
+            reconnect.attempt_failed(now_ns, retry);
+            return true;
+        }
+        if slot.state != State::Open || closing || class == Class::WrongEcho {
+            return false;
+        }
+        reconnect.lost += 1;
+        reconnect.causes.add(class, 1);
+        reconnect.causes.first.get_or_insert_with(why);
+        reconnect.wait(now_ns, now_ns, 0);
+        true
+    }
+
+    /// Whether the connection that was opened takes the place of one that was lost.
+    pub(super) fn has_returned(&mut self, index: u32, now_ns: u64) -> bool {
+        let Some(reconnect) = &mut self.reconnect else { return false };
+        let Some(retry) = reconnect.trying.remove(&index) else { return false };
+        reconnect.reconnected += 1;
+        reconnect.away.saturating_record(now_ns - retry.lost_ns);
+        true
+    }
+
+    /// Has a connection that is back do what the lost one did. It has the number of one that was lost: free slots are
+    /// taken first. False: it was lost right away.
+    pub(super) fn resume(&mut self, index: u32, now_ns: u64) -> bool {
+        match self.phase {
+            Phase::Closed { active, span }
+                if index < active && u64::from(index) < self.next && now_ns < span.end_ns =>
+            {
+                self.count_sent(now_ns);
+                self.send_message(index, now_ns)
+            }
+            Phase::Open { active, .. } if index < active => {
+                // What was due in the meantime was not sent, and is not made up for.
+                let passed = self.next.saturating_sub(index.into()).div_ceil(active.into()) as u32;
+                let slot = &mut self.slots[index];
+                (slot.sent, slot.echoed) = (passed, passed);
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_spread_and_grow_to_a_bound() {
+        let waits =
+            |failed| (0..10_000u64).map(move |n| wait_ns(failed, n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        for (failed, most_ns) in [(0, 200_000_000), (1, 400_000_000), (4, 3_200_000_000), (5, LONGEST_NS)] {
+            let (least, longest) = (waits(failed).min(), waits(failed).max());
+            assert!(
+                least >= Some(SHORTEST_NS) && least < Some(SHORTEST_NS + most_ns / 50),
+                "{failed}: {least:?}"
+            );
+            assert!(
+                longest <= Some(most_ns) && longest > Some(most_ns - most_ns / 50),
+                "{failed}: {longest:?}"
+            );
+        }
+        assert!(waits(u32::MAX).all(|wait_ns| (SHORTEST_NS..=LONGEST_NS).contains(&wait_ns)));
+    }
+
+    #[test]
+    fn attempts_come_in_turn_and_no_more_than_the_window_at_a_time() {
+        let mut reconnect = Reconnect::new(2);
+        (0..5).for_each(|lost_ns| reconnect.wait(0, lost_ns, 0));
+        assert_eq!(reconnect.next(SHORTEST_NS - 1), None);
+        let now_ns = 2 * SHORTEST_NS;
+        let mut last_ns = 0;
+        for index in 0..2 {
+            let retry = reconnect.next(now_ns).expect("it is due");
+            assert!(retry.due_ns >= last_ns);
+            last_ns = retry.due_ns;
+            reconnect.trying.insert(index, retry);
+        }
+        assert_eq!((reconnect.next(now_ns), reconnect.due_ns()), (None, u64::MAX));
+        reconnect.requeue(0);
+        assert!(reconnect.next(now_ns).is_some(), "there is room again");
+        assert_eq!(reconnect.pending(), 4);
+    }
+}
