@@ -191,7 +191,9 @@ look() {
             phase[replica] = $1; held[replica] = number($2)
             failed[replica] = match($0, /[0-9,]+ failed/) ? number(substr($0, RSTART)) : 0
         }
-        FILENAME ~ /\.json$/ && /^ *"connected": [0-9]+/ && !(replica in done) { done[replica]; held[replica] = number($2) }
+        FILENAME ~ /\.json$/ && match($0, /"connected": *[0-9]+/) && !(replica in done) {
+            done[replica]; held[replica] = number(substr($0, RSTART + length("\"connected\":")))
+        }
         function name(file) { sub(/\.[a-z]*$/, "", file); return file }
         function number(text) { gsub(/,/, "", text); return text + 0 }
         END {

@@ -122,7 +122,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "IP:PORT")]
     pub metrics_addr: Option<SocketAddr>,
 
-    /// Write the results as JSON to this file, or to standard output if it is '-'
+    /// Write the results as JSON to this file, or in one line to standard output if it is '-'
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
@@ -231,16 +231,16 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
 /// The summary to standard output, or to standard error where the JSON goes to standard output; and the files.
 fn write(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> Result<()> {
     let summary = summary::render(report);
-    let mut json = serde_json::to_string_pretty(report)?;
-    json.push('\n');
     match to_json {
         Some(file) if file == Path::new("-") => {
             eprint!("{summary}");
-            print!("{json}");
+            // In one line, which is found in a log that has both streams.
+            println!("{}", serde_json::to_string(report)?);
         }
         Some(file) => {
             print!("{}", cli::fitted(&summary));
-            fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+            fs::write(file, serde_json::to_string_pretty(report)? + "\n")
+                .with_context(|| format!("cannot write {}", file.display()))?;
         }
         None => print!("{}", cli::fitted(&summary)),
     }

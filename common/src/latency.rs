@@ -3,7 +3,7 @@
 //! What went before, in the kernel's queue and in the event loop's, is not in it. An echo that its peer does not take is
 //! timed where a connection waits for it (stages 1 and 2), and not where a loop goes on with the others.
 //!
-//! It is measured only while somebody looks ([`crate::live`]), and then on as many echoes as a figure needs. While nobody
+//! It is measured only while somebody looks (at the live page), and then on as many echoes as a figure needs. While nobody
 //! does, an echo pays a load and two branches for it.
 
 use serde::Serialize;
