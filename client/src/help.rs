@@ -27,6 +27,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "hold",
             "source_ip",
             "shards",
+            "pin",
             "levels",
             "reconnect",
         ],

@@ -97,6 +97,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub shards: Option<u64>,
 
+    /// Keep each thread on one core: for a server on this machine that has --pin as well
+    #[arg(long)]
+    pub pin: bool,
+
     /// How long a handshake may take
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub connect_timeout: Duration,
@@ -218,6 +222,7 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
 fn fleet_config(args: &RunArgs) -> FleetConfig {
     FleetConfig {
         shards: args.shards.map(|shards| shards as usize),
+        pin: args.pin,
         source_ips: args.source_ip.clone(),
         payload_len: args.payload,
         connect_timeout: args.connect_timeout,

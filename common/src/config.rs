@@ -2,6 +2,7 @@
 
 use crate::origin::Origin;
 use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use clap_complete::Shell;
 use std::io::{self, Write};
@@ -35,6 +36,11 @@ pub struct Config {
     /// [default: one per core, or as many as --max-connections needs]
     #[arg(long, env = "WS_SHARDS", value_name = "N")]
     pub shards: Option<NonZeroUsize>,
+
+    /// Keep each shard on one core, where it takes the connections whose packets arrive there (Linux 6.2): for packets that
+    /// come evenly to all cores, from a network card with a queue for each, or from a client here with --pin as well
+    #[arg(long, env = "WS_PIN", value_parser = FalseyValueParser::new())]
+    pub pin: bool,
 
     /// Connections that may wait for accept(2), per shard; the kernel cuts it to net.core.somaxconn
     #[arg(long, env = "WS_BACKLOG", default_value_t = 4096, value_name = "N",
@@ -122,7 +128,7 @@ struct Cli<F: Args> {
 /// The headings in `--help`, and the flags under each.
 const HEADINGS: [(&str, &[&str]); 4] = [
     ("Addresses", &["addr", "admin_addr", "allow_origin"]),
-    ("Capacity", &["max_connections", "shards", "backlog", "max_message_size", "buffer_budget"]),
+    ("Capacity", &["max_connections", "shards", "pin", "backlog", "max_message_size", "buffer_budget"]),
     ("Time limits", &["handshake_timeout", "idle_timeout", "ping_interval", "drain_timeout"]),
     ("Output", &["log"]),
 ];

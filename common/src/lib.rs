@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod cgroup;
 pub mod config;
+pub mod cores;
 pub mod families;
 pub mod frame;
 pub mod heartbeat;

@@ -11,14 +11,18 @@ use std::net::{SocketAddr, TcpListener};
 const UNSENT_LEN: u32 = 128 * 1024;
 
 /// A listener among others on the same address: the kernel spreads connections over them by a hash of addresses
-/// and ports (socket(7), `SO_REUSEPORT`).
-pub(crate) fn listener(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+/// and ports (socket(7), `SO_REUSEPORT`), and of those with a core over the ones whose core the packet has come to (Linux
+/// 6.2, `SO_INCOMING_CPU`).
+pub(crate) fn listener(addr: SocketAddr, backlog: i32, core: Option<usize>) -> io::Result<TcpListener> {
     let socket = socket(addr)?;
     socket.set_reuse_port(true)?;
     // What it accepts inherits this.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(UNSENT_LEN)?;
     socket.set_nonblocking(true)?;
+    if let Some(core) = core {
+        socket.set_cpu_affinity(core)?;
+    }
     socket.bind(&addr.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
@@ -63,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_it_accepts_keeps_little_output_in_the_kernel() {
-        let listener = listener("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let listener = listener("127.0.0.1:0".parse().unwrap(), 1, None).unwrap();
         listener.set_nonblocking(false).unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();

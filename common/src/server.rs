@@ -7,7 +7,7 @@ use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::{admin, healthcheck, limits, listen, process, signals, table};
+use crate::{admin, cores, healthcheck, limits, listen, process, signals, table};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use std::io::Write;
@@ -131,9 +131,11 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             let (shared, flags, all) = (Arc::new(config.clone()), flags.clone(), metrics.clone());
             let (shutdown, done, serve) = (shutdown.clone(), done.clone(), self.serve);
             let (capacity, limited_by) = (plan.capacity, plan.limited_by);
+            let core = config.pin.then(|| plan.cores[index % plan.cores.len()]);
             let shard = move || -> io::Result<()> {
                 let listener = table::unshare_table(std::os::fd::AsFd::as_fd(&shutdown))
-                    .and_then(|()| listen::listener(shared.addr, shared.backlog));
+                    .and_then(|()| core.map_or(Ok(()), cores::stay_on))
+                    .and_then(|()| listen::listener(shared.addr, shared.backlog, core));
                 let listener = match listener {
                     Ok(listener) => listener,
                     Err(error) => return bound.send(Err(error)).map_err(io::Error::other),
@@ -160,6 +162,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
 #[derive(Debug)]
 struct Plan {
     nofile: usize,
+    cores: Vec<usize>,
     bound: Option<Bound>,
     shards: usize,
     capacity: usize,
@@ -175,8 +178,16 @@ impl Plan {
         }
         let asked = config.max_connections.map(NonZeroUsize::get);
         let needed = asked.map_or(1, |connections| limits::shards_needed(connections, capacity));
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let shards = config.shards.map_or(needed.max(cores), NonZeroUsize::get);
+        let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cores = cores::available().context("cannot tell which cores there are")?;
+        // With --pin each core's connections are dealt out among the shards there, and no others.
+        let even = if config.pin { cores.len() } else { 1 };
+        let shards = config.shards.map_or(needed.max(at_once).next_multiple_of(even), NonZeroUsize::get);
+        if !shards.is_multiple_of(even) {
+            bail!(
+                "--pin takes as many shards on each of {even} cores: --shards {shards} is no multiple of {even}"
+            );
+        }
         if shards < needed {
             bail!(
                 "{shards} shards hold {} connections under a descriptor limit of {nofile}; \
@@ -186,7 +197,7 @@ impl Plan {
             );
         }
         let limit = asked.unwrap_or(shards * capacity);
-        let mut plan = Plan { nofile, shards, capacity, bound, limit, limited_by: Rejected::Full };
+        let mut plan = Plan { nofile, cores, shards, capacity, bound, limit, limited_by: Rejected::Full };
         if let Some(bound) = plan.bound.as_ref().filter(|bound| bound.connections < plan.limit) {
             plan.limit = bound.connections;
             plan.limited_by = Rejected::Threads;

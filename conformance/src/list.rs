@@ -210,6 +210,7 @@ macro_rules! __cases {
                 help_and_version,
                 environment,
                 all_at_once,
+                pinned_shards,
                 line_at_start;
             leaks:
                 connections,

@@ -27,6 +27,34 @@ pub(crate) fn waits_of(pid: u32, name: &str) -> u64 {
     line.and_then(|count| count.trim().parse().ok()).expect("a line with voluntary_ctxt_switches")
 }
 
+/// The cores that this program may run on.
+pub(crate) fn cores() -> Vec<u32> {
+    allowed(&fs::read_to_string("/proc/thread-self/status").expect("status of this thread"))
+}
+
+/// Those that each of its threads may run on whose name begins so.
+pub(crate) fn cores_of(pid: u32, name: &str) -> Vec<Vec<u32>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
+    let read = |task: fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
+    let status = tasks.flatten().filter_map(|task| read(task, "status"));
+    let named = |status: &String| {
+        status.lines().next().is_some_and(|line| line.trim_start_matches("Name:").trim().starts_with(name))
+    };
+    status.filter(named).map(|status| allowed(&status)).collect()
+}
+
+/// `Cpus_allowed_list` of a status, such as `0-2,5`.
+fn allowed(status: &str) -> Vec<u32> {
+    let list =
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a line with it");
+    let number = |text: &str| text.trim().parse::<u32>().expect("a core's number");
+    let range = |range: &str| match range.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(range)..=number(range),
+    };
+    list.trim().split(',').flat_map(range).collect()
+}
+
 /// How many descriptors its threads see, added up: each thread may have a descriptor table of its own, so the
 /// table of the first one does not show them all.
 pub(crate) fn descriptors(pid: u32) -> usize {

@@ -57,6 +57,8 @@ pub struct FleetConfig {
     pub connections: u64,
     /// Threads, instead of one per core, or as many as the limit on descriptors makes necessary if that is more.
     pub shards: Option<usize>,
+    /// Whether each shard stays on one core. To a server on this machine that does the same, connections then stay on it.
+    pub pin: bool,
     /// Local addresses to connect from, in turn. None: all of 127.0.0.0/8 to a server there, else the kernel's
     /// choice.
     pub source_ips: Vec<Ipv4Addr>,
@@ -81,6 +83,7 @@ impl FleetConfig {
             url,
             connections,
             shards: None,
+            pin: false,
             source_ips: Vec::new(),
             payload_len: 32,
             connect_timeout: Duration::from_secs(10),

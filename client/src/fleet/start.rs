@@ -9,6 +9,7 @@ use super::shard::{Setup, Shard};
 use super::source::{Sources, random};
 use super::{Fleet, FleetConfig, clock};
 use anyhow::{Context, Result, bail, ensure};
+use common::cores;
 use common::limits::raise_nofile;
 use common::table::unshare_table;
 use rustix::event::{EventfdFlags, eventfd};
@@ -69,8 +70,10 @@ fn count_shards(config: &FleetConfig) -> Result<usize> {
         ),
         Some(shards) => Ok(shards),
         None => {
-            let cores = thread::available_parallelism().map_or(1, NonZero::get);
-            Ok(cores.min(config.connections.max(1) as usize).max(needed))
+            let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+            let shards = at_once.min(config.connections.max(1) as usize).max(needed);
+            // The same number of connections on each core.
+            Ok(if config.pin { shards.next_multiple_of(cores::available()?.len()) } else { shards })
         }
     }
 }
@@ -91,6 +94,7 @@ impl Fleet {
             config.url.addr
         );
         let count = count_shards(&config)?;
+        let cores = if config.pin { cores::available()? } else { Vec::new() };
         let base_ns = clock::now_ns();
         let (outcomes, reports) = mpsc::channel();
         let wakes: Vec<Arc<OwnedFd>> = (0..count)
@@ -127,7 +131,8 @@ impl Fleet {
                 outcomes: outcomes.clone(),
                 counters: counters.clone(),
             };
-            let (thread, ready) = spawn(setup).context("cannot start a thread for each shard")?;
+            let core = cores.get(number % cores.len().max(1)).copied();
+            let (thread, ready) = spawn(setup, core).context("cannot start a thread for each shard")?;
             fleet.shards.push(Handle { commands, wake, counters, thread: Some(thread) });
             started.push(ready);
         }
@@ -154,13 +159,15 @@ impl Drop for Fleet {
     }
 }
 
-/// Starts a shard's thread; what comes from the receiver says whether it got what it needs.
-fn spawn(setup: Setup) -> io::Result<(JoinHandle<()>, Receiver<io::Result<()>>)> {
+/// Starts a shard's thread, on this core if it is to stay on one; what comes from the receiver says whether it got what it needs.
+fn spawn(setup: Setup, core: Option<usize>) -> io::Result<(JoinHandle<()>, Receiver<io::Result<()>>)> {
     let (ready, started) = mpsc::channel();
     let builder = thread::Builder::new().name(format!("shard-{}", setup.number)).stack_size(STACK_LEN);
     let thread = builder.spawn(move || {
         setup.counters.thread_id.store(gettid().as_raw_pid() as u32, Relaxed);
-        let shard = own_table(setup.wake.as_fd()).and_then(|()| Shard::new(setup));
+        let shard = own_table(setup.wake.as_fd())
+            .and_then(|()| core.map_or(Ok(()), cores::stay_on))
+            .and_then(|()| Shard::new(setup));
         match shard {
             Ok(shard) => {
                 let _ = ready.send(Ok(()));

@@ -50,7 +50,9 @@ fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
     if task.stop.load(Relaxed) {
         return Ok(());
     }
-    let mut server = Server::start_with(&forecast.subject, forecast.goal, &task.settings.server_flags)?;
+    // Both ends are on this machine, so each connection can be served on the core that its packets are on.
+    let flags = [&["--pin".to_owned()], &task.settings.server_flags[..]].concat();
+    let mut server = Server::start_with(&forecast.subject, forecast.goal, &flags)?;
     run.shards = server.shards;
     // The fleet is gone when this returns, and with it whatever connection was left.
     let outcome = Load::start(task, forecast, &server, run).and_then(|mut load| load.all());

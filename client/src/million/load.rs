@@ -54,6 +54,7 @@ impl<'a> Load<'a> {
         config.message_timeout = Duration::from_secs(PATIENCE_S + forecast.goal / SLOWEST_PER_S);
         config.payload_len = task.settings.payload_bytes as usize;
         config.stop = task.stop;
+        config.pin = true;
         let fleet = Fleet::start(config)?;
         run.client_shards = fleet.shards() as u64;
         let watched = server.watched();

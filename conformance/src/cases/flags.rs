@@ -1,6 +1,7 @@
 //! The command line: what is wrong with it is said in one line.
 
 use crate::frame::Frame;
+use crate::process;
 use crate::server::{Binary, Finished, Setup};
 use crate::wire::Peer;
 use std::net::TcpListener;
@@ -125,6 +126,7 @@ pub(crate) fn help_and_version(binary: &Binary) {
         "--admin-addr",
         "--max-connections",
         "--shards",
+        "--pin",
         "--backlog",
         "--handshake-timeout",
         "--idle-timeout",
@@ -176,6 +178,28 @@ pub(crate) fn all_at_once(binary: &Binary) {
     peer.close();
     let [stdout, _] = server.output();
     assert_eq!(stdout.lines().count(), 1, "expected: logs on stderr; got on stdout: {stdout}");
+}
+
+/// As many shards on each core, and each stays there; all of them serve.
+pub(crate) fn pinned_shards(binary: &Binary) {
+    let cores = process::cores();
+    let shards = (2 * cores.len()).to_string();
+    let server = binary.serve_with(Setup {
+        flags: &["--shards", &shards],
+        env: &[("WS_PIN", "1")],
+        ..Setup::default()
+    });
+    let mut stays: Vec<_> = process::cores_of(server.pid(), "shard-");
+    stays.sort();
+    let expected: Vec<_> = cores.iter().flat_map(|core| [vec![*core], vec![*core]]).collect();
+    assert_eq!(stays, expected, "expected: two shards on each core, got the cores of each");
+    let mut peers = Peer::connect_many(&server, 50);
+    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("from one core or another")));
+    if cores.len() > 1 {
+        let odd = (cores.len() + 1).to_string();
+        let setup = Setup { flags: &["--pin", "--shards", &odd], ..Setup::default() };
+        none_of([fails(binary, setup, 1, "--pin")].into_iter());
+    }
 }
 
 /// The line that says the server is ready names it, its version and its addresses.
