@@ -92,9 +92,9 @@ impl KernelShare {
         let me = Status::from_file(self.proc.join("self/status")).ok()?;
         let (for_sockets, sockets, thread_caches, source) = match Slab::read_all(&self.proc) {
             Some(slabs) => {
-                let queued = tcp_sockstat(&self.proc, "mem") * procfs::page_size();
+                let for_sockets = socket_bytes(&slabs) + queued_bytes(&self.proc);
                 let threads = bytes_of(&slabs, Owner::Server);
-                (socket_bytes(&slabs) + queued, sockets(&self.proc), threads, ShareSource::Slabinfo)
+                (for_sockets, sockets(&self.proc), threads, ShareSource::Slabinfo)
             }
             None => {
                 let start = self.at_start?;
@@ -141,6 +141,17 @@ impl KernelShare {
 /// TCP sockets, of all network namespaces.
 fn sockets(proc: &Path) -> u64 {
     tcp_sockstat(proc, "alloc")
+}
+
+/// What is queued in sockets, less what that count may be off by: each core keeps up to `net.core.mem_pcpu_rsv` pages of
+/// the difference to itself (1 MiB unless changed), so that with nothing queued at all it can be that much a core.
+fn queued_bytes(proc: &Path) -> u64 {
+    let reserve = fs::read_to_string(proc.join("sys/net/core/mem_pcpu_rsv"));
+    let reserve =
+        reserve.ok().and_then(|pages| pages.trim().parse().ok()).unwrap_or((1 << 20) / procfs::page_size());
+    let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();
+    let cores = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
+    tcp_sockstat(proc, "mem").saturating_sub(reserve * cores as u64) * procfs::page_size()
 }
 
 fn socket_bytes(slabs: &[Slab]) -> u64 {
@@ -224,7 +235,10 @@ mod tests {
             task_struct 80 80 9000 3 8\n\
             ext4_inode_cache 90000 90000 1100 3 8\n";
         fs::write(proc.join("slabinfo"), slabinfo).expect("written");
-        let of_sockets = 200 * (2_000 + 800 + 190 + 180) + 100 * 100 + 5 * procfs::page_size();
+        fs::create_dir_all(proc.join("sys/net/core")).expect("a directory");
+        fs::write(proc.join("sys/net/core/mem_pcpu_rsv"), "1\n").expect("written");
+        fs::write(proc.join("stat"), "cpu  9 9\ncpu0 5 5\ncpu1 4 4\nintr 7\n").expect("written");
+        let of_sockets = 200 * (2_000 + 800 + 190 + 180) + 100 * 100 + 3 * procfs::page_size();
         let own = (80 * 9_000 + 1_000 * 1024) / 10 + 40 * 1024;
         let expected = Share { bytes: of_sockets / 2 + own, source: ShareSource::Slabinfo };
         assert_eq!(KernelShare::under(&proc, &sys).now(100), Some(expected));
