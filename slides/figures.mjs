@@ -107,8 +107,8 @@ function slabs(before, after) {
 }
 
 export const figures = {
-    ladder: ladder('results/2026-11-22-ladder/results.json'),
-    million: million('results/2026-11-22-million'),
+    ladder: ladder('results/2026-11-25-ladder/results.json'),
+    million: million('results/2026-11-25-million'),
     readiness: readiness('results/2026-11-25-readiness/readiness.csv'),
     questions: questions('results/2026-11-25-questions'),
 };
