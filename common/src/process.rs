@@ -12,6 +12,9 @@ const LARGE_LEN: libc::c_int = 128 * 1024;
 /// Resident memory that is worth being told exactly.
 const EXACT_UP_TO_BYTES: u64 = 256 << 20;
 
+/// With more threads than this, exact figures are slow: more than shards are for 3,000,000 connections.
+const EXACT_UP_TO_THREADS: i64 = 200;
+
 /// The standard `process_*` metrics. `shard_threads` are the threads that each have a descriptor table of their own.
 ///
 /// A figure that /proc does not give (it may be mounted with `hidepid`) is left out.
@@ -43,13 +46,14 @@ pub fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
     families
 }
 
-/// Resident memory. What statm says is off by up to a batch of pages per processor. smaps_rollup is exact, and has every
-/// page looked at, which in the middle of a storm takes a tenth of a second for each gigabyte: so it is asked where it
-/// matters and is quick.
+/// Resident memory. What statm says is off by up to a batch of pages per processor, before Linux 6.16. smaps_rollup is exact,
+/// and has every page looked at, which in the middle of a storm takes a tenth of a second for each gigabyte; and it waits
+/// for its turn at each mapping while others make some, as threads do when they start: with a thread a connection, for
+/// seconds. So it is asked where it matters and is quick.
 pub(crate) fn resident_bytes(exact_up_to_bytes: u64) -> Option<u64> {
     let me = Process::myself().ok()?;
     let about = me.statm().ok()?.resident * procfs::page_size();
-    if about > exact_up_to_bytes {
+    if about > exact_up_to_bytes || me.stat().ok()?.num_threads > EXACT_UP_TO_THREADS {
         return Some(about);
     }
     let exact = me.smaps_rollup().ok().and_then(|rollup| {
