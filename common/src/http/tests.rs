@@ -1,12 +1,18 @@
 use super::*;
+use std::sync::Mutex;
 
 const GOOD: &str = "GET /echo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// Heads that requests borrow from. They are kept here, where the leak sanitizer finds them.
+static HEADS: Mutex<Vec<&str>> = Mutex::new(vec![]);
+
 /// The good request with one thing changed.
 fn parse_with(from: &str, to: &str) -> Request<'static> {
     assert!(GOOD.contains(from), "{from}");
-    parse(GOOD.replace(from, to).leak().as_bytes())
+    let head = GOOD.replace(from, to).leak();
+    HEADS.lock().expect("no test has panicked here").push(head);
+    parse(head.as_bytes())
 }
 
 /// The good request with these lines as well.
