@@ -30,6 +30,8 @@ pub struct KernelShare {
     proc: PathBuf,
     sys: PathBuf,
     at_start: Option<Growing>,
+    /// What TCP's count of pages may be off by.
+    slack_pages: u64,
 }
 
 /// What a server has of the kernel's memory at one moment.
@@ -80,7 +82,7 @@ impl KernelShare {
     fn under(proc: &Path, sys: &Path) -> Self {
         let growing = |meminfo: Meminfo| Growing { slab_bytes: meminfo.slab, sockets: sockets(proc) };
         let at_start = Meminfo::from_file(proc.join("meminfo")).ok().map(growing);
-        Self { proc: proc.into(), sys: sys.into(), at_start }
+        Self { proc: proc.into(), sys: sys.into(), at_start, slack_pages: slack_pages(proc) }
     }
 
     /// As it is now, for a server of so many connections; `None` where /proc does not say.
@@ -92,7 +94,8 @@ impl KernelShare {
         let me = Status::from_file(self.proc.join("self/status")).ok()?;
         let (for_sockets, sockets, thread_caches, source) = match Slab::read_all(&self.proc) {
             Some(slabs) => {
-                let for_sockets = socket_bytes(&slabs) + queued_bytes(&self.proc);
+                let queued_pages = tcp_sockstat(&self.proc, "mem").saturating_sub(self.slack_pages);
+                let for_sockets = socket_bytes(&slabs) + queued_pages * procfs::page_size();
                 let threads = bytes_of(&slabs, Owner::Server);
                 (for_sockets, sockets(&self.proc), threads, ShareSource::Slabinfo)
             }
@@ -143,15 +146,15 @@ fn sockets(proc: &Path) -> u64 {
     tcp_sockstat(proc, "alloc")
 }
 
-/// What is queued in sockets, less what that count may be off by: each core keeps up to `net.core.mem_pcpu_rsv` pages of
-/// the difference to itself (1 MiB unless changed), so that with nothing queued at all it can be that much a core.
-fn queued_bytes(proc: &Path) -> u64 {
+/// What TCP's count of pages with queued data may be off by: each core keeps up to `net.core.mem_pcpu_rsv` pages of the
+/// difference to itself (1 MiB unless changed), so that with nothing queued at all it can be that much a core.
+fn slack_pages(proc: &Path) -> u64 {
     let reserve = fs::read_to_string(proc.join("sys/net/core/mem_pcpu_rsv"));
     let reserve =
         reserve.ok().and_then(|pages| pages.trim().parse().ok()).unwrap_or((1 << 20) / procfs::page_size());
     let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();
     let cores = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
-    tcp_sockstat(proc, "mem").saturating_sub(reserve * cores as u64) * procfs::page_size()
+    reserve * cores as u64
 }
 
 fn socket_bytes(slabs: &[Slab]) -> u64 {
