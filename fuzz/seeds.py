@@ -85,6 +85,14 @@ for stream_name, stream in STREAMS.items():
 for name, n in EVENTS.items():
     connection(f"{name}-open", steps((ALL, 0), (BEFALL, n)), HELLO + frame(0x01, b"half"))
     connection(f"{name}-unread", steps((ARRIVE_32, 31), (BEFALL, n), (READ, 9), (BEFALL, n + 1)), HELLO * 9)
+with_data = steps((ARRIVE_32, 31), *[(READ_64, 31)] * 4, (ARRIVE_UNSEEN, 3), (BEFALL, EVENTS["eof"]))
+connection("eof-with-data", with_data, HELLO * 200)
+connection("eof-in-line", with_data, HELLO * 200, buffer=2)
+# Bit 3 of the first octet: a small budget, which needs more than 4 KiB to be seen.
+for name, stream in {"message": frame(0x82, b"m" * 6000)[:5500], "messages": frame(0x82, b"m" * 1500) * 4}.items():
+    for script_name, script in SCRIPTS.items():
+        connection(f"budget-{name}-{script_name}", script, stream, buffer=15, limits=3)
+        connection(f"budget-{name}-{script_name}-in-pieces", script, stream, buffer=12, limits=3)
 for request in range(1, 4):
     connection(f"request-{request}", steps((ALL, 0)), b"more", limits=60 + request << 2)
 

@@ -225,11 +225,11 @@ impl<F> Shard<F> {
 
 #[cfg(feature = "fuzzing")]
 impl<F> Shard<F> {
-    /// The only shard of a server with the default flags, on a free port of loopback.
+    /// The only shard of a server with the default flags but for `--buffer-budget`, on a free port of loopback.
     ///
     /// # Errors
     /// The kernel's, where it has no eventfd or no port.
-    pub fn alone(flags: F) -> std::io::Result<Shard<F>> {
+    pub fn alone(flags: F, budget: Option<usize>) -> std::io::Result<Shard<F>> {
         use crate::budget::Budget;
         use clap::{Args, Command, FromArgMatches};
 
@@ -246,12 +246,23 @@ impl<F> Shard<F> {
             all: Arc::new(Metrics {
                 stage: "alone",
                 limit,
-                budget: Budget::new(None),
+                budget: Budget::new(budget),
                 kernel: crate::kernel::KernelShare::at_start(),
                 admitted: Default::default(),
                 shards: vec![ShardMetrics::default()],
             }),
         })
+    }
+
+    /// What is left of `--buffer-budget`, in octets.
+    pub fn budget_left(&self) -> usize {
+        let budget = &self.all.budget;
+        budget.limit.checked_sub(budget.held()).expect("never more held than the budget allows")
+    }
+
+    /// Connections that were closed for want of it.
+    pub fn overloads(&self) -> u64 {
+        self.metrics().closed[Closed::Overload as usize].load(Relaxed)
     }
 }
 

@@ -21,18 +21,18 @@ mod server;
 mod slot;
 
 use common::Shard;
+use common::budget::FREE_LEN;
 use common::frame::{CloseCode, Opcode};
 use common::heartbeat::Beat;
 use common::http::switching_protocols;
 use common::metrics::Closed;
 use libfuzzer_sys::fuzz_target;
-use reference::{answer, answers, frames, has_closed};
+use reference::{Frame, answer, answers, frames, has_closed};
 use rustix::Wire;
 use server::Server;
 use slot::Phase;
 use std::cell::RefCell;
 use std::fs::File;
-use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 
 /// Stage 4 has no flag of its own.
@@ -51,21 +51,25 @@ const REQUESTS: [(&str, &str); 4] = [
 ];
 const ACCEPT_KEY: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Of the server's one buffer.
-const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 512, 1024, 4096];
+/// Of the server's one buffer. Up to 4 KiB a short read takes all of it.
+const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 1024, 4096, 8192];
 const MAX_MESSAGE_LENS: [usize; 4] = [16, 126, 1000, 66_000];
+/// What a connection may hold beyond [`FREE_LEN`].
+const SMALL_BUDGET: usize = 500;
 
-thread_local!(static SERVER: RefCell<Server> = {
-    let shard = Shard::alone(Flags).expect("an eventfd and a port");
+thread_local!(static SERVERS: [RefCell<Server>; 2] = [None, Some(SMALL_BUDGET)].map(|budget| {
+    let shard = Shard::alone(Flags, budget).expect("an eventfd and a port");
     RefCell::new(Server::new(shard).expect("an epoll instance"))
-});
+}));
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[buffer, limits, steps], rest)) = data.split_first_chunk() else { return };
     let (script, stream) = rest.split_at(rest.len().min(usize::from(steps)));
     // Mostly a valid handshake.
     let request = REQUESTS[usize::from(limits >> 2).saturating_sub(60)];
-    SERVER.with_borrow_mut(|server| {
+    let small_budget = buffer & 8 != 0;
+    SERVERS.with(|servers| {
+        let server = &mut *servers[usize::from(small_budget)].borrow_mut();
         // What an earlier connection left in it would be seen.
         server.buffer = vec![0xa5; BUFFER_LENS[usize::from(buffer % 8)]].into();
         server.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
@@ -74,7 +78,8 @@ fuzz_target!(|data: &[u8]| {
         let fd = socket.as_raw_fd();
         rustix::with(|wire| *wire = Wire::new(input));
         server.open(fd, socket.into());
-        let mut run = Run { server, fd, told: None, cut_off: false };
+        let (budget, overloads) = (server.shard.budget_left(), server.shard.overloads());
+        let mut run = Run { server, fd, told: None, cut_off: false, budget, overloads };
         script.iter().for_each(|&step| run.step(step));
         run.finish(request);
     });
@@ -88,6 +93,9 @@ struct Run<'s> {
     told: Option<usize>,
     /// Whether the connection ended before all was sent.
     cut_off: bool,
+    /// `--buffer-budget`, and connections closed for want of it, as they were before.
+    budget: usize,
+    overloads: u64,
 }
 
 impl Run<'_> {
@@ -157,9 +165,11 @@ impl Run<'_> {
         if let Some(eof) = event {
             self.server.ready(self.fd, eof);
         }
-        let again = mem::take(&mut self.server.again);
-        again.iter().for_each(|&fd| self.server.ready(fd, true));
-        event.is_some() || !again.is_empty()
+        let waits = !self.server.line.is_empty();
+        self.server.take_turns();
+        // More was held than may be, of which a peer that does not read is not told.
+        self.cut_off |= self.budget == SMALL_BUDGET && self.server.phase(self.fd).is_none();
+        event.is_some() || waits
     }
 
     fn settle(&mut self) {
@@ -174,6 +184,8 @@ impl Run<'_> {
             wire.read(usize::MAX);
         });
         self.settle();
+        let ended = rustix::with(|wire| wire.eof);
+        assert!(!ended || self.server.phase(self.fd).is_none(), "the end of the peer is lost");
         if self.server.phase(self.fd) == Some(Phase::Open) {
             assert!(self.server.busy.is_empty(), "an idle connection keeps nothing");
         }
@@ -181,7 +193,8 @@ impl Run<'_> {
         rustix::with(Wire::end);
         self.settle();
         assert!(self.server.slots.count() == 0 && self.server.busy.is_empty());
-        assert!(self.server.handshakes.is_empty());
+        assert!(self.server.handshakes.is_empty() && self.server.line.is_empty());
+        assert_eq!(self.server.shard.budget_left(), self.budget, "all that was held is given back");
         assert_eq!(self.server.shard.metrics().active(), 0, "accepted = active + closed");
     }
 
@@ -199,6 +212,9 @@ impl Run<'_> {
         assert!(self.cut_off || rest == 0, "half a frame");
         ours.retain(|(opcode, _)| *opcode != Opcode::Ping);
 
+        if self.server.shard.overloads() > self.overloads {
+            return self.check_overload(wire, head, &ours);
+        }
         let answered = self.told.unwrap_or(wire.received).max(head.len());
         let stream = &wire.input[head.len()..answered];
         let going_away = (Opcode::Close, 1001u16.to_be_bytes().to_vec());
@@ -215,5 +231,20 @@ impl Run<'_> {
         }
         assert_eq!(ours, expected);
         assert!(self.cut_off || wire.shut == has_closed(&ours), "shut down once all is sent");
+    }
+
+    /// The connection ended because it held too much: it must have sent as much, and been answered so far.
+    fn check_overload(&self, wire: &Wire, head: &str, ours: &[Frame]) {
+        let stream = &wire.input[head.len()..wire.received];
+        assert!(stream.len() > FREE_LEN, "a peer that sent so little is never in the way");
+        let try_again_later = (Opcode::Close, 1013u16.to_be_bytes().to_vec());
+        let answered = match ours.split_last() {
+            Some((last, answered)) if *last == try_again_later => answered,
+            _ => {
+                assert!(self.cut_off, "closed with 1013, unless there was no room for it");
+                ours
+            }
+        };
+        assert!(answers(stream, self.server.max_message_len).starts_with(answered));
     }
 }

@@ -16,11 +16,18 @@ use tungstenite::{Error, Message};
 /// What is read at once before a connection is open, and what is discarded at once after.
 const PIECE_LEN: usize = 4096;
 
+/// Reads in a turn of one that waited in line for it: 64 KiB, with `--read-buffer` as it comes.
+const READS_IN_TURN: u16 = 16;
+/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
+const READS_IN_DRAIN: u16 = 256;
+
 /// A connection: an entry in the slab.
 pub struct Connection {
     socket: Socket,
     /// The tick at which something last came; in a handshake, that of accept.
     since: u32,
+    /// Whether it is in line for a turn.
+    waits: bool,
     state: State,
 }
 
@@ -67,21 +74,56 @@ impl Server {
     /// A connection was accepted.
     pub fn open(&mut self, stream: TcpStream) -> usize {
         let state = State::Handshake { since: Instant::now(), head: Vec::new() };
-        self.connections.insert(Connection { socket: Socket::new(stream), since: self.now, state })
+        self.connections.insert(Connection {
+            socket: Socket::new(stream),
+            since: self.now,
+            waits: false,
+            state,
+        })
     }
 
     /// The socket is readable, or writable where output waits. `eof`: the peer has sent its last octet, so a short
     /// read does not yet mean that nothing is left to be read (epoll(7), question 9, and `EPOLLRDHUP`).
     pub fn ready(&mut self, key: usize, eof: bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.socket.begin_turn(eof);
+        connection.socket.eof |= eof;
+        // Those in line will find there what has come.
+        if connection.waits {
+            return;
+        }
+        if connection.phase() == Phase::Handshake { self.get_in_line(key) } else { self.read(key, 1) }
+    }
+
+    /// A connection that waited in line has its turn.
+    pub fn turn(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.waits = false;
+        self.read(key, READS_IN_TURN);
+    }
+
+    /// Answers what a peer has sent before it is told to go.
+    pub fn catch_up(&mut self, key: usize) {
+        self.read(key, READS_IN_DRAIN);
+    }
+
+    fn get_in_line(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.waits = true;
+            self.line.push_back(key);
+        }
+    }
+
+    /// Sends what waits, and reads so many times; if there may be more, the connection gets in line.
+    fn read(&mut self, key: usize, reads: u16) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.socket.begin_turn(reads);
         match connection.phase() {
             Phase::Handshake => self.handshake(key),
             Phase::Open => self.echo(key),
             Phase::Lingering => self.discard(key),
         }
         if self.connections.get(key).is_some_and(|connection| connection.socket.turn_is_over()) {
-            self.again.push(key);
+            self.get_in_line(key);
         }
     }
 
@@ -160,7 +202,7 @@ impl Server {
         match beat {
             Beat::Dead => {
                 // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
-                self.ready(key, true);
+                self.turn(key);
                 if self.connections.get(key).is_none_or(|connection| connection.quiet_ticks(self.now) == 0) {
                     return;
                 }

@@ -1,7 +1,9 @@
 //! The event loop of a shard.
 //!
 //! Readiness is edge-triggered: an event says that something *has become* readable, once, so a connection is read
-//! until there is nothing left, or put on the list of those that have more.
+//! until there is nothing left. A little is read at once, which is all that an everyday message needs. Whoever has more
+//! gets in line, and so does whoever is new, so that a short message never waits for all the long ones and all the
+//! newcomers that were there before it.
 
 use crate::Flags;
 use crate::connection::{Connection, Phase};
@@ -13,6 +15,7 @@ use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
@@ -22,6 +25,8 @@ use tungstenite::protocol::WebSocketConfig;
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
+/// Turns of connections in line, of 64 KiB at most, before there is a look at new events.
+const TURNS: usize = 4;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
@@ -31,8 +36,8 @@ pub struct Server {
     pub shard: Shard<Flags>,
     pub connections: Slab<Connection>,
     pub websocket: WebSocketConfig,
-    /// Connections whose turn ended before their input did.
-    pub again: Vec<usize>,
+    /// Connections that have more to be read, in line for their turn.
+    pub line: VecDeque<usize>,
     /// Ticks since the start: the time, as far as timeouts go.
     pub now: u32,
     poll: Poll,
@@ -63,7 +68,7 @@ impl Server {
             tick: heartbeat.tick(&shard.config),
             shard,
             connections: Slab::new(),
-            again: Vec::new(),
+            line: VecDeque::new(),
             now: 0,
             poll,
             heartbeat,
@@ -90,9 +95,7 @@ impl Server {
                     Token(key) => self.ready(key, event.is_read_closed()),
                 }
             }
-            for key in mem::take(&mut self.again) {
-                self.ready(key, true);
-            }
+            self.take_turns();
             self.accept(now);
             if self.now != before {
                 self.sweep(before);
@@ -106,7 +109,15 @@ impl Server {
     /// How long to wait for events.
     fn patience(&self) -> Duration {
         let accept = self.accept_at.map(|at| at.saturating_duration_since(Instant::now()));
-        if self.again.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+        if self.line.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+    }
+
+    /// Lets some of those in line have their turn.
+    pub fn take_turns(&mut self) {
+        for _ in 0..TURNS {
+            let Some(key) = self.line.pop_front() else { return };
+            self.turn(key);
+        }
     }
 
     /// Accepts a batch of those who wait.
@@ -175,7 +186,7 @@ impl Server {
         self.accept_at = None;
         self.shard.stop_listening();
         for key in 0..self.connections.capacity() {
-            self.ready(key, true);
+            self.catch_up(key);
             match self.phase(key) {
                 Some(Phase::Open) => self.close(key, CloseCode::GoingAway, Closed::Shutdown),
                 Some(Phase::Handshake) => self.gone(key, Closed::Eof),

@@ -4,37 +4,33 @@ use common::meter::Meter;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-/// Reads on one connection before the others get their turn again.
-const READS_PER_TURN: u8 = 16;
-
 /// A non-blocking socket that is read for a turn. tungstenite reads until it would block; this says so after a short
 /// read without asking the kernel again (epoll(7), question 9), and after so many reads, for the sake of the others.
 pub struct Socket {
     stream: TcpStream,
     /// Set while the connection is open: what is read is charged to `--buffer-budget`.
     pub meter: Option<Meter>,
-    reads_left: u8,
+    /// Set when the peer has sent its last octet, so that the end is still to be read after a short read.
+    pub eof: bool,
+    reads_left: u16,
     drained: bool,
     heard: bool,
-    eof: bool,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream) -> Socket {
-        Socket { stream, meter: None, reads_left: 0, drained: true, heard: false, eof: false }
+        Socket { stream, meter: None, eof: false, reads_left: 0, drained: true, heard: false }
     }
 
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Something can be read. `eof`: the peer has sent its last octet, so that the end is still to be read after a
-    /// short read.
-    pub fn begin_turn(&mut self, eof: bool) {
-        self.reads_left = READS_PER_TURN;
+    /// Something can be read, so many times.
+    pub fn begin_turn(&mut self, reads: u16) {
+        self.reads_left = reads;
         self.drained = false;
         self.heard = false;
-        self.eof |= eof;
     }
 
     /// Whether anything came in this turn.

@@ -15,8 +15,10 @@ use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
 
-/// Reads on one connection before the others get their turn again.
-const READS_PER_TURN: usize = 16;
+/// What is read as soon as it has come: any message of everyday size.
+const SHORT_READ_LEN: usize = 4096;
+/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
+const READS_IN_DRAIN: usize = 16;
 
 /// A connection whose request has not all arrived.
 pub struct Handshake {
@@ -60,25 +62,64 @@ impl Server {
     /// read does not yet mean that nothing is left to be read (epoll(7), question 9, and `EPOLLRDHUP`).
     #[inline]
     pub fn ready(&mut self, fd: RawFd, eof: bool) {
-        for _ in 0..READS_PER_TURN {
-            if self.phase(fd) == Some(Phase::Busy) && !self.flush(fd) {
-                return;
+        let Some(slot) = self.slots.get_mut(fd) else { return };
+        // Those in line will find there what has come, but for the end, after which no event comes.
+        if slot.waits() && !eof {
+            return;
+        }
+        if slot.phase() == Phase::Handshake || self.read(fd, SHORT_READ_LEN, eof) {
+            self.get_in_line(fd, eof);
+        }
+    }
+
+    /// A connection that waited in line has its turn.
+    pub fn turn(&mut self, fd: RawFd, eof: bool) {
+        let Some(slot) = self.slots.get_mut(fd) else { return };
+        slot.set_waits(false);
+        if self.read(fd, self.buffer.len(), eof) {
+            self.get_in_line(fd, eof);
+        }
+    }
+
+    /// Answers what a peer has sent before it is told to go.
+    pub fn catch_up(&mut self, fd: RawFd) {
+        let more = (0..READS_IN_DRAIN).all(|_| self.read(fd, self.buffer.len(), false));
+        if more {
+            self.get_in_line(fd, false);
+        }
+    }
+
+    fn get_in_line(&mut self, fd: RawFd, eof: bool) {
+        if let Some(slot) = self.slots.get_mut(fd) {
+            slot.set_waits(true);
+            self.line.push_back((fd, eof));
+        }
+    }
+
+    /// Sends what waits, and reads once, `most` octets. Returns whether there may be more.
+    #[inline]
+    fn read(&mut self, fd: RawFd, most: usize, eof: bool) -> bool {
+        if self.phase(fd) == Some(Phase::Busy) && !self.flush(fd) {
+            return false;
+        }
+        let Some(slot) = self.slots.get_mut(fd) else { return false };
+        let most = most.min(self.buffer.len());
+        match rustix::net::recv(slot.socket(), &mut self.buffer[..most], RecvFlags::empty()) {
+            Ok((0, _)) => {
+                self.gone(fd, Closed::Eof);
+                false
             }
-            let Some(slot) = self.slots.get_mut(fd) else { return };
-            match rustix::net::recv(slot.socket(), &mut self.buffer[..], RecvFlags::empty()) {
-                Ok((0, _)) => return self.gone(fd, Closed::Eof),
-                Ok((len, _)) => {
-                    self.input(fd, len);
-                    if len < self.buffer.len() && !eof {
-                        return;
-                    }
-                }
-                Err(Errno::AGAIN) => return,
-                Err(Errno::INTR) => {}
-                Err(_) => return self.gone(fd, Closed::Reset),
+            Ok((len, _)) => {
+                self.input(fd, len);
+                len == most || eof
+            }
+            Err(Errno::AGAIN) => false,
+            Err(Errno::INTR) => true,
+            Err(_) => {
+                self.gone(fd, Closed::Reset);
+                false
             }
         }
-        self.again.push(fd);
     }
 
     /// Takes the first `len` octets of the buffer.
@@ -234,7 +275,7 @@ impl Server {
         match beat {
             Beat::Dead => {
                 // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
-                self.ready(fd, true);
+                self.turn(fd, false);
                 if self.slots.get_mut(fd).is_none_or(|slot| slot.quiet_ticks(self.now) == 0) {
                     return;
                 }

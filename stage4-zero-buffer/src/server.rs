@@ -1,7 +1,9 @@
 //! The event loop of a shard.
 //!
 //! Readiness is edge-triggered: an event says that something *has become* readable, once, so a connection is read
-//! until there is nothing left, or put on the list of those that have more.
+//! until there is nothing left. A little is read at once, which is all that an everyday message needs. Whoever has more
+//! gets in line, and so does whoever is new, so that a short message never waits for all the long ones and all the
+//! newcomers that were there before it.
 
 use crate::Flags;
 use crate::connection::{Busy, Handshake};
@@ -13,7 +15,7 @@ use common::metrics::{Closed, Rejected};
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 const BUFFER_LEN: usize = 64 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
+/// Turns of connections in line, of 64 KiB at most, before there is a look at new events.
+const TURNS: usize = 4;
 /// Connections in the middle of something at once, after which the heap is worth being looked through for what is free.
 const MANY_BUSY: usize = 256;
 
@@ -38,8 +42,8 @@ pub struct Server {
     pub busy: HashMap<RawFd, Busy>,
     pub buffer: Box<[u8]>,
     pub max_message_len: usize,
-    /// Connections whose turn ended before their input did.
-    pub again: Vec<RawFd>,
+    /// Connections that have more to be read, in line for their turn, and whether their peers have sent the last octet.
+    pub line: VecDeque<(RawFd, bool)>,
     /// Ticks since the start: the time, as far as timeouts go.
     pub now: u32,
     poll: Poll,
@@ -73,7 +77,7 @@ impl Server {
             handshakes: HashMap::new(),
             busy: HashMap::new(),
             buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
-            again: Vec::new(),
+            line: VecDeque::new(),
             now: 0,
             poll,
             heartbeat,
@@ -102,9 +106,7 @@ impl Server {
                     Token(fd) => self.ready(fd as RawFd, event.is_read_closed()),
                 }
             }
-            for fd in mem::take(&mut self.again) {
-                self.ready(fd, true);
-            }
+            self.take_turns();
             self.accept(now);
             if self.now != before {
                 self.sweep(before);
@@ -118,7 +120,15 @@ impl Server {
     /// How long to wait for events.
     fn patience(&self) -> Duration {
         let accept = self.accept_at.map(|at| at.saturating_duration_since(Instant::now()));
-        if self.again.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+        if self.line.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+    }
+
+    /// Lets some of those in line have their turn.
+    pub fn take_turns(&mut self) {
+        for _ in 0..TURNS {
+            let Some((fd, eof)) = self.line.pop_front() else { return };
+            self.turn(fd, eof);
+        }
     }
 
     /// Accepts a batch of those who wait.
@@ -186,6 +196,9 @@ impl Server {
         if self.handshakes.is_empty() {
             self.handshakes.shrink_to_fit();
         }
+        if self.line.is_empty() {
+            self.line.shrink_to_fit();
+        }
         if self.slots.release() {
             common::return_freed_memory();
         }
@@ -200,7 +213,7 @@ impl Server {
         self.accept_at = None;
         self.shard.stop_listening();
         for fd in 0..self.slots.end() {
-            self.ready(fd, true);
+            self.catch_up(fd);
             match self.phase(fd) {
                 Some(Phase::Open | Phase::Busy) => self.close(fd, CloseCode::GoingAway, Closed::Shutdown),
                 Some(Phase::Handshake) => self.gone(fd, Closed::Eof),

@@ -16,21 +16,24 @@ pub enum Phase {
 }
 
 const PHASES: [Phase; 4] = [Phase::Handshake, Phase::Open, Phase::Busy, Phase::Lingering];
-const PHASE_BITS: u32 = 2;
+const PHASE_MASK: u32 = PHASES.len() as u32 - 1;
+/// Set while the connection waits for a long turn.
+const WAITS: u32 = 1 << 2;
+const STATE_BITS: u32 = 3;
 
-/// A connection: its socket, and a phase and a time in one word.
+/// A connection: its socket, and what it does and since when in one word.
 #[derive(Debug)]
 pub struct Slot {
     socket: OwnedFd,
-    /// Ticks in the upper 30 bits, the phase in the lower 2.
-    since_and_phase: u32,
+    /// Ticks in the upper 29 bits, then [`WAITS`], then the phase.
+    since_and_state: u32,
 }
 
 const _: () = assert!(size_of::<Option<Slot>>() == 8);
 
 impl Slot {
     pub fn new(socket: OwnedFd, now: u32) -> Slot {
-        Slot { socket, since_and_phase: (now << PHASE_BITS) | Phase::Handshake as u32 }
+        Slot { socket, since_and_state: (now << STATE_BITS) | Phase::Handshake as u32 }
     }
 
     #[inline]
@@ -40,23 +43,33 @@ impl Slot {
 
     #[inline]
     pub fn phase(&self) -> Phase {
-        PHASES[(self.since_and_phase % (1 << PHASE_BITS)) as usize]
+        PHASES[(self.since_and_state & PHASE_MASK) as usize]
+    }
+
+    /// Whether it waits for a long turn.
+    #[inline]
+    pub fn waits(&self) -> bool {
+        self.since_and_state & WAITS != 0
+    }
+
+    pub fn set_waits(&mut self, waits: bool) {
+        self.since_and_state = (self.since_and_state & !WAITS) | if waits { WAITS } else { 0 };
     }
 
     /// Something came at tick `now`.
     #[inline]
     pub fn heard(&mut self, now: u32) {
-        self.since_and_phase = (now << PHASE_BITS) | (self.since_and_phase % (1 << PHASE_BITS));
+        self.since_and_state = (now << STATE_BITS) | (self.since_and_state % (1 << STATE_BITS));
     }
 
     #[inline]
     pub fn enter(&mut self, phase: Phase) {
-        self.since_and_phase = (self.since_and_phase & !(PHASES.len() as u32 - 1)) | phase as u32;
+        self.since_and_state = (self.since_and_state & !PHASE_MASK) | phase as u32;
     }
 
     /// Ticks from the last time something came (in a handshake: from accept) to `now`.
     pub fn quiet_ticks(&self, now: u32) -> u32 {
-        now.wrapping_sub(self.since_and_phase >> PHASE_BITS) % (1 << (u32::BITS - PHASE_BITS))
+        now.wrapping_sub(self.since_and_state >> STATE_BITS) % (1 << (u32::BITS - STATE_BITS))
     }
 }
 
@@ -136,14 +149,16 @@ mod tests {
     }
 
     #[test]
-    fn a_word_holds_a_phase_and_a_time() {
+    fn a_word_holds_a_phase_and_a_time_and_whether_it_waits() {
         let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 7);
-        for phase in PHASES {
+        assert!(!slot.waits());
+        for (phase, waits) in PHASES.into_iter().flat_map(|phase| [(phase, true), (phase, false)]) {
+            slot.set_waits(waits);
             slot.enter(phase);
-            assert_eq!((slot.phase(), slot.quiet_ticks(7)), (phase, 0));
+            assert_eq!((slot.phase(), slot.waits(), slot.quiet_ticks(7)), (phase, waits, 0));
             slot.heard(9);
-            assert_eq!((slot.phase(), slot.quiet_ticks(12)), (phase, 3));
-            slot.heard(u32::MAX >> PHASE_BITS);
+            assert_eq!((slot.phase(), slot.waits(), slot.quiet_ticks(12)), (phase, waits, 3));
+            slot.heard(u32::MAX >> STATE_BITS);
             assert_eq!(slot.quiet_ticks(4), 5, "the time wraps");
             slot.heard(7);
         }
