@@ -54,6 +54,8 @@ const ACCEPT_KEY: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Of the server's one buffer. Up to 4 KiB a short read takes all of it.
 const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 1024, 4096, 8192];
 const MAX_MESSAGE_LENS: [usize; 4] = [16, 126, 1000, 66_000];
+/// How often whoever is in line has its turn before new events are looked at.
+const TURNS: usize = 4;
 /// What a connection may hold beyond [`FREE_LEN`].
 const SMALL_BUDGET: usize = 500;
 
@@ -166,7 +168,10 @@ impl Run<'_> {
             self.server.ready(self.fd, eof);
         }
         let waits = !self.server.line.is_empty();
-        self.server.take_turns();
+        for _ in 0..TURNS {
+            let Some((fd, eof)) = self.server.line.pop_front() else { break };
+            self.server.turn(fd, eof);
+        }
         // More was held than may be, of which a peer that does not read is not told.
         self.cut_off |= self.budget == SMALL_BUDGET && self.server.phase(self.fd).is_none();
         event.is_some() || waits

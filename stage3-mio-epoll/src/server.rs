@@ -25,8 +25,10 @@ use tungstenite::protocol::WebSocketConfig;
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
-/// Turns of connections in line, of 64 KiB at most, before there is a look at new events.
-const TURNS: usize = 4;
+/// How long those in line have their turns before there is a look at new events: at least, and of the time that the last
+/// events took, or those who are busy with short messages would leave none for the line.
+const LEAST_FOR_LINE: Duration = Duration::from_micros(250);
+const SHARE_OF_LINE: f64 = 0.25;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
@@ -95,7 +97,7 @@ impl Server {
                     Token(key) => self.ready(key, event.is_read_closed()),
                 }
             }
-            self.take_turns();
+            self.take_turns(now);
             self.accept(now);
             if self.now != before {
                 self.sweep(before);
@@ -112,11 +114,18 @@ impl Server {
         if self.line.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
     }
 
-    /// Lets some of those in line have their turn.
-    pub fn take_turns(&mut self) {
-        for _ in 0..TURNS {
-            let Some(key) = self.line.pop_front() else { return };
+    /// Lets some of those in line have their turn, after events that were begun with at `since`.
+    fn take_turns(&mut self, since: Instant) {
+        if self.line.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let time = LEAST_FOR_LINE.max((start - since).mul_f64(SHARE_OF_LINE));
+        while let Some(key) = self.line.pop_front() {
             self.turn(key);
+            if start.elapsed() >= time {
+                return;
+            }
         }
     }
 

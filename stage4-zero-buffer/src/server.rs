@@ -26,8 +26,10 @@ use std::time::{Duration, Instant};
 const BUFFER_LEN: usize = 64 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
-/// Turns of connections in line, of 64 KiB at most, before there is a look at new events.
-const TURNS: usize = 4;
+/// How long those in line have their turns before there is a look at new events: at least, and of the time that the last
+/// events took, or those who are busy with short messages would leave none for the line.
+const LEAST_FOR_LINE: Duration = Duration::from_micros(250);
+const SHARE_OF_LINE: f64 = 0.25;
 /// Connections in the middle of something at once, after which the heap is worth being looked through for what is free.
 const MANY_BUSY: usize = 256;
 
@@ -106,7 +108,7 @@ impl Server {
                     Token(fd) => self.ready(fd as RawFd, event.is_read_closed()),
                 }
             }
-            self.take_turns();
+            self.take_turns(now);
             self.accept(now);
             if self.now != before {
                 self.sweep(before);
@@ -123,11 +125,18 @@ impl Server {
         if self.line.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
     }
 
-    /// Lets some of those in line have their turn.
-    pub fn take_turns(&mut self) {
-        for _ in 0..TURNS {
-            let Some((fd, eof)) = self.line.pop_front() else { return };
+    /// Lets some of those in line have their turn, after events that were begun with at `since`.
+    fn take_turns(&mut self, since: Instant) {
+        if self.line.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let time = LEAST_FOR_LINE.max((start - since).mul_f64(SHARE_OF_LINE));
+        while let Some((fd, eof)) = self.line.pop_front() {
             self.turn(fd, eof);
+            if start.elapsed() >= time {
+                return;
+            }
         }
     }
 
