@@ -16,18 +16,13 @@ use tungstenite::{Error, Message};
 /// What is read at once before a connection is open, and what is discarded at once after.
 const PIECE_LEN: usize = 4096;
 
-/// Reads in a turn of one that waited in line for it: 64 KiB, with `--read-buffer` as it comes.
-const READS_IN_TURN: u16 = 16;
-/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
-const READS_IN_DRAIN: u16 = 256;
-
 /// A connection: an entry in the slab.
 pub struct Connection {
     socket: Socket,
     /// The tick at which something last came; in a handshake, that of accept.
     since: u32,
     /// Whether it is in line for a turn.
-    waits: bool,
+    pub waits: bool,
     state: State,
 }
 
@@ -94,27 +89,8 @@ impl Server {
         if connection.phase() == Phase::Handshake { self.get_in_line(key) } else { self.read(key, 1) }
     }
 
-    /// A connection that waited in line has its turn.
-    pub fn turn(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.waits = false;
-        self.read(key, READS_IN_TURN);
-    }
-
-    /// Answers what a peer has sent before it is told to go.
-    pub fn catch_up(&mut self, key: usize) {
-        self.read(key, READS_IN_DRAIN);
-    }
-
-    fn get_in_line(&mut self, key: usize) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.waits = true;
-            self.line.push_back(key);
-        }
-    }
-
     /// Sends what waits, and reads so many times; if there may be more, the connection gets in line.
-    fn read(&mut self, key: usize, reads: u16) {
+    pub fn read(&mut self, key: usize, reads: u16) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.socket.begin_turn(reads);
         match connection.phase() {

@@ -29,6 +29,10 @@ const EVENTS: usize = 1024;
 /// events took, or those who are busy with short messages would leave none for the line.
 const LEAST_FOR_LINE: Duration = Duration::from_micros(250);
 const SHARE_OF_LINE: f64 = 0.25;
+/// Reads in a turn of one that waited in line for it: 64 KiB, with `--read-buffer` as it comes.
+const READS_IN_TURN: u16 = 16;
+/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
+const READS_IN_DRAIN: u16 = 256;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
@@ -126,6 +130,26 @@ impl Server {
             if start.elapsed() >= time {
                 return;
             }
+        }
+    }
+
+    /// A connection that waited in line has its turn.
+    pub fn turn(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.waits = false;
+        self.read(key, READS_IN_TURN);
+    }
+
+    /// Answers what a peer has sent before it is told to go.
+    fn catch_up(&mut self, key: usize) {
+        self.read(key, READS_IN_DRAIN);
+    }
+
+    /// Whoever has more than was read, or is new, waits until the others have been looked at.
+    pub fn get_in_line(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.waits = true;
+            self.line.push_back(key);
         }
     }
 

@@ -17,8 +17,6 @@ use std::time::Instant;
 
 /// What is read as soon as it has come: any message of everyday size.
 const SHORT_READ_LEN: usize = 4096;
-/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
-const READS_IN_DRAIN: usize = 16;
 
 /// A connection whose request has not all arrived.
 pub struct Handshake {
@@ -72,34 +70,10 @@ impl Server {
         }
     }
 
-    /// A connection that waited in line has its turn.
-    pub fn turn(&mut self, fd: RawFd, eof: bool) {
-        let Some(slot) = self.slots.get_mut(fd) else { return };
-        slot.set_waits(false);
-        if self.read(fd, self.buffer.len(), eof) {
-            self.get_in_line(fd, eof);
-        }
-    }
-
-    /// Answers what a peer has sent before it is told to go.
-    pub fn catch_up(&mut self, fd: RawFd) {
-        let more = (0..READS_IN_DRAIN).all(|_| self.read(fd, self.buffer.len(), false));
-        if more {
-            self.get_in_line(fd, false);
-        }
-    }
-
-    fn get_in_line(&mut self, fd: RawFd, eof: bool) {
-        if let Some(slot) = self.slots.get_mut(fd) {
-            slot.set_waits(true);
-            self.line.push_back((fd, eof));
-        }
-    }
-
     /// Sends what waits, and reads once, `most` octets. Returns whether there may be more.
     // Left to itself the compiler calls it, which costs an echo 30 instructions.
     #[inline(always)]
-    fn read(&mut self, fd: RawFd, most: usize, eof: bool) -> bool {
+    pub fn read(&mut self, fd: RawFd, most: usize, eof: bool) -> bool {
         if self.phase(fd) == Some(Phase::Busy) && !self.flush(fd) {
             return false;
         }

@@ -30,6 +30,8 @@ const EVENTS: usize = 1024;
 /// events took, or those who are busy with short messages would leave none for the line.
 const LEAST_FOR_LINE: Duration = Duration::from_micros(250);
 const SHARE_OF_LINE: f64 = 0.25;
+/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
+const READS_IN_DRAIN: usize = 16;
 /// Connections in the middle of something at once, after which the heap is worth being looked through for what is free.
 const MANY_BUSY: usize = 256;
 
@@ -137,6 +139,31 @@ impl Server {
             if start.elapsed() >= time {
                 return;
             }
+        }
+    }
+
+    /// A connection that waited in line has its turn.
+    pub fn turn(&mut self, fd: RawFd, eof: bool) {
+        let Some(slot) = self.slots.get_mut(fd) else { return };
+        slot.set_waits(false);
+        if self.read(fd, self.buffer.len(), eof) {
+            self.get_in_line(fd, eof);
+        }
+    }
+
+    /// Answers what a peer has sent before it is told to go.
+    fn catch_up(&mut self, fd: RawFd) {
+        let more = (0..READS_IN_DRAIN).all(|_| self.read(fd, self.buffer.len(), false));
+        if more {
+            self.get_in_line(fd, false);
+        }
+    }
+
+    /// Whoever has more than was read, or is new, waits until the others have been looked at.
+    pub fn get_in_line(&mut self, fd: RawFd, eof: bool) {
+        if let Some(slot) = self.slots.get_mut(fd) {
+            slot.set_waits(true);
+            self.line.push_back((fd, eof));
         }
     }
 
