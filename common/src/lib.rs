@@ -39,4 +39,4 @@ pub use leave::leave;
 pub use listen::explain as explain_listen;
 pub use process::return_freed_memory;
 pub use server::{Bound, Stage};
-pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};
+pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard, time_for_line};

@@ -20,6 +20,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections taken from the backlog before those already open get their turn again.
 pub const ACCEPT_BATCH: usize = 64;
 
+/// How long connections in line for a long turn have theirs, after events that took so long, before there is a look at new
+/// ones: a fifth of the time, or those who are busy with short messages would leave none, and 250 µs at least.
+pub fn time_for_line(events: Duration) -> Duration {
+    (events / 4).max(Duration::from_micros(250))
+}
+
 /// Where plain text is answered.
 const TEXT: &str = "text/plain; charset=utf-8";
 /// What Prometheus expects of its text format.

@@ -11,7 +11,7 @@ use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Heartbeat;
 use common::metrics::{Closed, Rejected};
-use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
+use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, time_for_line, websocket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -25,10 +25,6 @@ use tungstenite::protocol::WebSocketConfig;
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
-/// How long those in line have their turns before there is a look at new events: at least, and of the time that the last
-/// events took, or those who are busy with short messages would leave none for the line.
-const LEAST_FOR_LINE: Duration = Duration::from_micros(250);
-const SHARE_OF_LINE: f64 = 0.25;
 /// Reads in a turn of one that waited in line for it: 64 KiB, with `--read-buffer` as it comes.
 const READS_IN_TURN: u16 = 16;
 /// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
@@ -124,7 +120,7 @@ impl Server {
             return;
         }
         let start = Instant::now();
-        let time = LEAST_FOR_LINE.max((start - since).mul_f64(SHARE_OF_LINE));
+        let time = time_for_line(start - since);
         while let Some(key) = self.line.pop_front() {
             self.turn(key);
             if start.elapsed() >= time {

@@ -12,7 +12,7 @@ use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Heartbeat;
 use common::metrics::{Closed, Rejected};
-use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard};
+use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, time_for_line};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
@@ -26,10 +26,6 @@ use std::time::{Duration, Instant};
 const BUFFER_LEN: usize = 64 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
-/// How long those in line have their turns before there is a look at new events: at least, and of the time that the last
-/// events took, or those who are busy with short messages would leave none for the line.
-const LEAST_FOR_LINE: Duration = Duration::from_micros(250);
-const SHARE_OF_LINE: f64 = 0.25;
 /// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
 const READS_IN_DRAIN: usize = 16;
 /// Connections in the middle of something at once, after which the heap is worth being looked through for what is free.
@@ -133,7 +129,7 @@ impl Server {
             return;
         }
         let start = Instant::now();
-        let time = LEAST_FOR_LINE.max((start - since).mul_f64(SHARE_OF_LINE));
+        let time = time_for_line(start - since);
         while let Some((fd, eof)) = self.line.pop_front() {
             self.turn(fd, eof);
             if start.elapsed() >= time {
