@@ -31,12 +31,13 @@ mod healthcheck;
 mod leave;
 mod listen;
 mod process;
+mod reclaim;
 mod server;
 mod shard;
 mod signals;
 
 pub use leave::leave;
 pub use listen::explain as explain_listen;
-pub use process::return_freed_memory;
+pub use reclaim::return_freed_memory;
 pub use server::{Bound, Stage};
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard, time_for_line};

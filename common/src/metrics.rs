@@ -166,6 +166,14 @@ impl Metrics {
         self.shards.iter().map(ShardMetrics::active).sum()
     }
 
+    /// Messages, and connections that ended or were not let in: all that memory is freed after.
+    pub(crate) fn happened(&self) -> u64 {
+        let gone = |shard: &ShardMetrics| {
+            shard.closed.iter().chain(&shard.rejected).map(|count| count.load(Relaxed)).sum::<u64>()
+        };
+        self.shards.iter().map(|shard| gone(shard) + shard.messages_sent.load(Relaxed)).sum()
+    }
+
     /// In Prometheus' text format.
     pub fn render(&self) -> Vec<u8> {
         let mut all = vec![self.build_info()];

@@ -84,16 +84,6 @@ pub(crate) fn map_large_buffers() {
     }
 }
 
-/// Gives the pages of the heap that are free back to the kernel, where the C library would keep them for the next
-/// use (malloc_trim(3), glibc alone).
-pub fn return_freed_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer, and locks each arena while it looks at it.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

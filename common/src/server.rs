@@ -5,6 +5,7 @@ use crate::config::{self, Config};
 use crate::kernel::KernelShare;
 use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
+use crate::reclaim::{self, Weather};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::{admin, cores, healthcheck, limits, listen, process, signals, table};
@@ -101,8 +102,10 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         io::stdout().flush().context("cannot write to standard output")?;
         plan.log();
 
+        let mut weather = Weather::default();
         for _ in 0..plan.shards {
-            ended.recv().map_err(|_| anyhow!("a shard has panicked"))?.context("a shard has failed")?;
+            let end = reclaim::receive(&ended, &metrics, &mut weather);
+            end.map_err(|_| anyhow!("a shard has panicked"))?.context("a shard has failed")?;
         }
         match metrics.active() {
             0 => tracing::info!("drained"),

@@ -28,8 +28,6 @@ const BUFFER_LEN: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 /// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
 const READS_IN_DRAIN: usize = 16;
-/// Connections in the middle of something at once, after which the heap is worth being looked through for what is free.
-const MANY_BUSY: usize = 256;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
@@ -219,11 +217,7 @@ impl Server {
         }
         // What a storm needed is not kept for the calm after it.
         if self.busy.is_empty() {
-            let many = self.busy.capacity() >= MANY_BUSY;
             self.busy.shrink_to_fit();
-            if many {
-                common::return_freed_memory();
-            }
         }
         if self.handshakes.is_empty() {
             self.handshakes.shrink_to_fit();
@@ -231,9 +225,7 @@ impl Server {
         if self.line.is_empty() {
             self.line.shrink_to_fit();
         }
-        if self.slots.release() {
-            common::return_freed_memory();
-        }
+        self.slots.release();
     }
 
     /// Stops accepting, and tells every peer, once what it sent so far is answered.

@@ -4,7 +4,8 @@
 //! seconds are the default. Samples are in `STAGE.soak.csv` beside the server's binary.
 //!
 //! Traffic comes in rounds. Between two of them only the lasting peers are there, and all figures have to agree: what
-//! the peers did with what the server counts, and what the server holds with what it held between the rounds before.
+//! the peers did with what the server counts, and what the server holds with what it held between the rounds before: after
+//! a moment of calm, in which a server gives back what the round has needed.
 
 mod hostile;
 mod record;
@@ -46,6 +47,8 @@ const LASTING: usize = 200;
 const LOOK_FOR_PINGS_EVERY: Duration = Duration::from_millis(250);
 /// A machine that is slow for a moment must not make one round of it.
 const LEAST_ROUNDS: usize = 3;
+/// Between two rounds nothing happens for one part of a round in so many: three seconds, in a run of an hour.
+const CALM: u32 = 20;
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
 /// What the peers know to have happened, or cannot know: a reset may overtake what was sent before it.
@@ -166,6 +169,7 @@ fn rounds(server: &Server, tally: &Tally, record: &Record, length: Duration, sto
             return;
         }
         Round { server, tally, until: Instant::now() + round }.run();
+        thread::sleep(round / CALM);
         let limit = record.least_held();
         let sample = wait::until("all figures agree while only the lasting peers are there", || {
             let metrics = server.metrics();
