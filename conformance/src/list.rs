@@ -214,7 +214,8 @@ macro_rules! __cases {
                 line_at_start;
             leaks:
                 connections,
-                refused_connections;
+                refused_connections,
+                memory_of_a_storm;
         }
     };
 }

@@ -1,8 +1,9 @@
 //! Connections come and go, and leave nothing.
 
-use crate::frame::Frame;
+use super::noise;
+use crate::frame::{BINARY, Frame};
 use crate::http::Request;
-use crate::process;
+use crate::process::{self, resident_bytes};
 use crate::server::{Binary, Server};
 use crate::wait;
 use crate::wire::Peer;
@@ -88,6 +89,46 @@ pub(crate) fn refused_connections(binary: &Binary) {
     }
     is_back(&server, &before);
     Peer::connect(&server).close();
+}
+
+/// What a storm of long messages needed goes back to the kernel, though a few that came last, and lie highest in the heaps,
+/// are still on their way.
+pub(crate) fn memory_of_a_storm(binary: &Binary) {
+    /// Short enough to lie in a heap.
+    const LEN: usize = 60_000;
+    const STORM: usize = 800;
+    const LAST: usize = 16;
+    raise_nofile();
+    let server = binary.serve(&["--shards", "2"]);
+    let message = Frame::new(BINARY, noise(LEN, 11));
+    let octets = message.masked();
+    let (most, end) = octets.split_at(octets.len() - 1);
+    let begin = |count| {
+        let mut peers = Peer::connect_many(&server, count);
+        peers.iter_mut().for_each(|peer| peer.send(most));
+        peers
+    };
+    let finish = |mut peers: Vec<Peer>| {
+        peers.iter_mut().for_each(|peer| peer.send(end));
+        peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
+        peers.into_iter().for_each(Peer::close);
+    };
+    let before = resident_bytes(server.pid());
+    let grown = || resident_bytes(server.pid()).saturating_sub(before);
+    let storm = begin(STORM);
+    let last = begin(LAST);
+    let needed = (STORM * LEN) as u64;
+    wait::until(&format!("at least {needed} bytes more than before"), || match grown() {
+        grown if grown >= needed => Ok(()),
+        grown => Err(format!("{grown} bytes more")),
+    });
+    finish(storm);
+    let allowed = needed / 4;
+    wait::until(&format!("at most {allowed} bytes more than before"), || match grown() {
+        grown if grown <= allowed => Ok(()),
+        grown => Err(format!("{grown} bytes more")),
+    });
+    finish(last);
 }
 
 /// What is held once it no longer changes: threads may still be on their way out.
