@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 const UNTIL_EMPTY: Duration = Duration::from_secs(3);
 /// The same where they were cut off, all at once.
 const UNTIL_EMPTY_CUT_OFF: Duration = Duration::from_secs(15);
-/// Stage 4 gives memory back within a second of having no use for it.
-const UNTIL_GIVEN_BACK: Duration = Duration::from_millis(1_500);
+/// A server gives memory back in the second calm second at the latest, and needs some seconds for that of a million.
+const UNTIL_GIVEN_BACK: Duration = Duration::from_secs(5);
 
 /// Has a stage hold its connections. What was measured before an error is kept, and the error with it.
 pub fn attempt(task: &Task, stage: u8, forecast: &Forecast) -> Run {
