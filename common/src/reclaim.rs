@@ -5,6 +5,7 @@
 //! 100,000 connections have gone, in which whoever allocates waits; where nothing was freed, a tenth of a millisecond.
 
 use crate::metrics::Metrics;
+use crate::process;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::Duration;
 
@@ -13,6 +14,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// It is calm where in a second no more than one part in so many happens of all that did since memory was last returned.
 /// Where it is never calm, that is every tenth second.
 const CALM: u64 = 10;
+
+/// Resident memory from which on it is worth it. With less, what each thread keeps of freed buffers, seven of every
+/// size up to 1 KiB, is most of what is there; it lies somewhere else after every return, and keeps other pages.
+const WORTH_IT_FROM_BYTES: u64 = 32 << 20;
 
 /// Waits for a message, and returns freed memory meanwhile, whenever it is calm.
 ///
@@ -28,12 +33,16 @@ pub(crate) fn receive<T>(
             Ok(message) => return Ok(message),
             Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
             Err(RecvTimeoutError::Timeout) => {
-                if weather.is_calm(metrics.happened()) {
+                if weather.is_calm(metrics.happened()) && is_worth_it() {
                     return_freed_memory();
                 }
             }
         }
     }
+}
+
+fn is_worth_it() -> bool {
+    process::resident_bytes(0).is_some_and(|bytes| bytes >= WORTH_IT_FROM_BYTES)
 }
 
 /// Gives the pages of the heap that are free back to the kernel, where the C library would keep them for the next

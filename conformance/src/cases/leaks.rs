@@ -95,8 +95,8 @@ pub(crate) fn refused_connections(binary: &Binary) {
 /// are still on their way.
 pub(crate) fn memory_of_a_storm(binary: &Binary) {
     /// Short enough to lie in a heap.
-    const LEN: usize = 60_000;
-    const STORM: usize = 800;
+    const LEN: usize = 30_000;
+    const STORM: usize = 1_600;
     const LAST: usize = 16;
     raise_nofile();
     let server = binary.serve(&["--shards", "2"]);
