@@ -55,19 +55,21 @@ impl Rest {
     }
 }
 
-/// Waits until the server has no connection left, if it says so, for five seconds at most; and then until it has given
-/// back what these needed.
-pub fn wait_until_calm(server: &Server) {
-    /// A server of ours gives memory back in the second calm second at the latest.
-    const UNTIL_GIVEN_BACK: Duration = Duration::from_millis(2_500);
+/// Waits until the server, if it says so, has no connection left; for five seconds at most.
+pub fn wait_until_empty(server: &Server) {
+    let Some(admin) = server.admin else { return };
     let deadline = Instant::now() + Duration::from_secs(5);
-    let is_empty = |admin| {
-        Metrics::fetch(admin).is_ok_and(|metrics| metrics.value("ws_connections_active") == Some(0.0))
-    };
-    while server.admin.is_some_and(|admin| !is_empty(admin)) && Instant::now() < deadline {
+    let is_empty =
+        || Metrics::fetch(admin).is_ok_and(|metrics| metrics.value("ws_connections_active") == Some(0.0));
+    while !is_empty() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
-    thread::sleep(UNTIL_GIVEN_BACK);
+}
+
+/// Waits until a server that has no connection left has given back what is worth it: one of ours does so in the second
+/// calm second at the latest.
+pub fn wait_until_given_back() {
+    thread::sleep(Duration::from_millis(2_500));
 }
 
 /// Connections that the server has refused so far, by its reasons; empty where it does not say.

@@ -1,6 +1,6 @@
 //! One visit: a server is started, warmed, grown, loaded, emptied and ended.
 
-use super::measure::{self, Others, Rest, by_class, rejected, wait_until_calm};
+use super::measure::{self, Others, Rest, by_class, rejected, wait_until_empty};
 use super::plan::{Plan, Subject};
 use super::server::Server;
 use super::show::Show;
@@ -106,7 +106,7 @@ fn grow(
     fleet.connect_to(plan.settings.warm_connections, None, &mut |_| ())?;
     check_echoes(&fleet.echo_once(&mut |_| ())?, server)?;
     fleet.close_all(&mut |_| ())?;
-    wait_until_calm(server);
+    wait_until_empty(server);
     let warm = Rest::of(&server.watched())?;
     visit.warm = warm.to_process();
 
@@ -131,7 +131,8 @@ fn grow(
     }
     show.step("closing");
     fleet.close_all(&mut |_| ())?;
-    wait_until_calm(server);
+    wait_until_empty(server);
+    measure::wait_until_given_back();
     visit.after_close = Some(Rest::of(&server.watched())?.to_process());
     Ok(())
 }
