@@ -38,6 +38,6 @@ mod signals;
 
 pub use leave::leave;
 pub use listen::explain as explain_listen;
-pub use reclaim::return_freed_memory;
+pub use reclaim::{RECLAIMED_FROM_BYTES, return_freed_memory};
 pub use server::{Bound, Stage};
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard, time_for_line};

@@ -15,9 +15,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where it is never calm, that is every tenth second.
 const CALM: u64 = 10;
 
-/// Resident memory from which on it is worth it. With less, what each thread keeps of freed buffers, seven of every
+/// Resident memory from which on it is worth it, in octets. With less, what each thread keeps of freed buffers, seven of every
 /// size up to 1 KiB, is most of what is there; it lies somewhere else after every return, and keeps other pages.
-const WORTH_IT_FROM_BYTES: u64 = 32 << 20;
+pub const RECLAIMED_FROM_BYTES: u64 = 32 << 20;
 
 /// Waits for a message, and returns freed memory meanwhile, whenever it is calm.
 ///
@@ -42,7 +42,7 @@ pub(crate) fn receive<T>(
 }
 
 fn is_worth_it() -> bool {
-    process::resident_bytes(0).is_some_and(|bytes| bytes >= WORTH_IT_FROM_BYTES)
+    process::resident_bytes(0).is_some_and(|bytes| bytes >= RECLAIMED_FROM_BYTES)
 }
 
 /// Gives the pages of the heap that are free back to the kernel, where the C library would keep them for the next

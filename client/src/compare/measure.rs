@@ -66,10 +66,14 @@ pub fn wait_until_empty(server: &Server) {
     }
 }
 
-/// Waits until a server that has no connection left has given back what is worth it: one of ours does so in the second
-/// calm second at the latest.
-pub fn wait_until_given_back() {
-    thread::sleep(Duration::from_millis(2_500));
+/// Waits until a server that has no connection left has given memory back, where one of ours would find it worth it: that
+/// is in the second calm second at the latest.
+pub fn wait_until_given_back(watched: &Watched) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_millis(2_500);
+    while watched.read()?.rss_bytes >= common::RECLAIMED_FROM_BYTES && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(30));
+    }
+    Ok(())
 }
 
 /// Connections that the server has refused so far, by its reasons; empty where it does not say.

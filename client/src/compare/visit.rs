@@ -132,7 +132,7 @@ fn grow(
     show.step("closing");
     fleet.close_all(&mut |_| ())?;
     wait_until_empty(server);
-    measure::wait_until_given_back();
+    measure::wait_until_given_back(&server.watched())?;
     visit.after_close = Some(Rest::of(&server.watched())?.to_process());
     Ok(())
 }
