@@ -15,8 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where it is never calm, that is every tenth second.
 const CALM: u64 = 10;
 
-/// Resident memory from which on it is worth it, in octets. With less, what each thread keeps of freed buffers, seven of every
-/// size up to 1 KiB, is most of what is there; it lies somewhere else after every return, and keeps other pages.
+/// Resident memory from which on it is worth it, in octets. With less, what each thread keeps of freed buffers, seven of
+/// every size up to 1 KiB, is most of what is there; it lies somewhere else after every return, and keeps other pages.
 pub const RECLAIMED_FROM_BYTES: u64 = 32 << 20;
 
 /// Waits for a message, and returns freed memory meanwhile, whenever it is calm.
