@@ -28,16 +28,16 @@ pub mod websocket;
 
 mod admin;
 mod healthcheck;
+mod heap;
 mod leave;
 mod listen;
 mod process;
-mod reclaim;
 mod server;
 mod shard;
 mod signals;
 
+pub use heap::return_freed_memory;
 pub use leave::leave;
 pub use listen::explain as explain_listen;
-pub use reclaim::{RECLAIMED_FROM_BYTES, return_freed_memory};
 pub use server::{Bound, Stage};
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard, time_for_line};

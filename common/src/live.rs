@@ -13,7 +13,7 @@ use http_body_util::channel::{Channel, Sender};
 use hyper::body::Bytes;
 use limits::{Limit, Processors};
 use serde::Serialize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -134,30 +134,6 @@ struct Sample<'a> {
     limits: Vec<Limit>,
 }
 
-/// What all shards have counted.
-#[derive(Default)]
-struct Totals {
-    accepted: u64,
-    closed: u64,
-    rejected: u64,
-    messages: u64,
-}
-
-impl Totals {
-    fn of(metrics: &Metrics) -> Totals {
-        let all = |counts: &[AtomicU64]| counts.iter().map(|count| count.load(Relaxed)).sum::<u64>();
-        let mut totals = Totals::default();
-        for shard in &metrics.shards {
-            // A connection is counted as closed after it was counted as accepted: read the other way round.
-            totals.closed += all(&shard.closed);
-            totals.accepted += shard.accepted.load(Relaxed);
-            totals.rejected += all(&shard.rejected);
-            totals.messages += shard.messages_sent.load(Relaxed);
-        }
-        totals
-    }
-}
-
 struct Sampler<'a> {
     live: &'a Live,
     timing: Timing,
@@ -168,7 +144,7 @@ struct Sampler<'a> {
 
 impl Sampler<'_> {
     fn new(live: &Live) -> Sampler<'_> {
-        let before = (Instant::now(), Totals::of(&live.metrics).messages);
+        let before = (Instant::now(), live.metrics.totals().messages);
         Sampler { live, timing: Timing::start(), processors: Processors::new(), before }
     }
 
@@ -181,7 +157,7 @@ impl Sampler<'_> {
     fn sample(&mut self) -> Sample<'_> {
         let Live { metrics, .. } = self.live;
         let now = Instant::now();
-        let totals = Totals::of(metrics);
+        let totals = metrics.totals();
         let (then, messages_before) = std::mem::replace(&mut self.before, (now, totals.messages));
         let seconds = now.duration_since(then).as_secs_f64().max(1e-3);
         let of_shard = |shard: &ShardMetrics| [shard.active(), shard.messages_sent.load(Relaxed)];

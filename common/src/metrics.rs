@@ -144,6 +144,22 @@ impl ShardMetrics {
     }
 }
 
+/// What all shards have counted.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub accepted: u64,
+    pub closed: u64,
+    pub rejected: u64,
+    pub messages: u64,
+}
+
+impl Totals {
+    /// All that memory is freed after.
+    pub fn happened(&self) -> u64 {
+        self.closed + self.rejected + self.messages
+    }
+}
+
 /// The metrics of a whole server.
 pub struct Metrics {
     pub(crate) stage: &'static str,
@@ -166,12 +182,17 @@ impl Metrics {
         self.shards.iter().map(ShardMetrics::active).sum()
     }
 
-    /// Messages, and connections that ended or were not let in: all that memory is freed after.
-    pub(crate) fn happened(&self) -> u64 {
-        let gone = |shard: &ShardMetrics| {
-            shard.closed.iter().chain(&shard.rejected).map(|count| count.load(Relaxed)).sum::<u64>()
-        };
-        self.shards.iter().map(|shard| gone(shard) + shard.messages_sent.load(Relaxed)).sum()
+    pub(crate) fn totals(&self) -> Totals {
+        let all = |counts: &[AtomicU64]| counts.iter().map(|count| count.load(Relaxed)).sum::<u64>();
+        let mut totals = Totals::default();
+        for shard in &self.shards {
+            // A connection is counted as closed after it was counted as accepted: read the other way round.
+            totals.closed += all(&shard.closed);
+            totals.accepted += shard.accepted.load(Relaxed);
+            totals.rejected += all(&shard.rejected);
+            totals.messages += shard.messages_sent.load(Relaxed);
+        }
+        totals
     }
 
     /// In Prometheus' text format.

@@ -5,11 +5,6 @@ use procfs::process::{LimitValue, Process};
 use std::collections::HashSet;
 use std::{fs, process};
 
-/// A large buffer, in octets. mallopt(3) begins with twice as much; but where a shard happens to need one or two buffers
-/// more of that size than ever before, its heap is higher by these from then on.
-#[cfg(target_env = "gnu")]
-const LARGE_LEN: libc::c_int = 64 * 1024;
-
 /// Resident memory that is worth being told exactly.
 const EXACT_UP_TO_BYTES: u64 = 256 << 20;
 
@@ -70,18 +65,6 @@ fn open_descriptors(thread: u32) -> u64 {
     match fs::metadata(&path) {
         Ok(directory) if directory.len() > 0 => directory.len(),
         _ => fs::read_dir(&path).map_or(0, |entries| entries.count() as u64),
-    }
-}
-
-/// Has large buffers taken from the kernel one by one, and so given back to it one by one.
-///
-/// The C library does so at first, and stops with the first large buffer that is freed: from then on it keeps those of up
-/// to its size, and twice as much at the top of each thread's heap (mallopt(3), `M_MMAP_THRESHOLD`, glibc alone).
-pub(crate) fn map_large_buffers() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer; and no other thread is there yet.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_LEN);
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::budget::Budget;
 use crate::config::{self, Config};
+use crate::heap::{self, Weather};
 use crate::kernel::KernelShare;
 use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
-use crate::reclaim::{self, Weather};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::{admin, cores, healthcheck, limits, listen, process, signals, table};
+use crate::{admin, cores, healthcheck, limits, listen, signals, table};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use std::io::Write;
@@ -17,7 +17,6 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
-
 use std::{io, thread};
 
 /// A stage: a name and a way to serve a shard.
@@ -67,7 +66,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
     }
 
     fn run(&self, config: Config, flags: F) -> anyhow::Result<()> {
-        process::map_large_buffers();
+        heap::keep_little();
         // Before any thread is started, which would otherwise take the signals itself.
         let signals = signals::block();
         // Before any other descriptor is opened: a shard's table keeps what lies below, and this.
@@ -104,7 +103,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
 
         let mut weather = Weather::default();
         for _ in 0..plan.shards {
-            let end = reclaim::receive(&ended, &metrics, &mut weather);
+            let end = heap::receive(&ended, &metrics, &mut weather);
             end.map_err(|_| anyhow!("a shard has panicked"))?.context("a shard has failed")?;
         }
         match metrics.active() {

@@ -5,7 +5,7 @@ use crate::socket::Socket;
 use crate::split;
 use common::config::LINGER;
 use common::frame::CloseCode;
-use common::heartbeat::Beat;
+use common::heartbeat::{Beat, Heartbeat};
 use common::latency::Echoing;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
@@ -13,13 +13,12 @@ use common::{Answer, leave, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
-use std::mem;
-use std::pin::pin;
-use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
 
@@ -48,7 +47,8 @@ pub async fn open(server: &Server, stream: TcpStream) {
 
 /// Answers a request; returns the connection, if one was opened.
 async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
-    let request = timeout(server.shard.config.handshake_timeout, request(server, stream, Instant::now()));
+    let request =
+        timeout(server.shard.config.handshake_timeout, request(server, stream, std::time::Instant::now()));
     let answered = server.unless_drained(pin!(request)).await?;
     match answered {
         Ok(Ok((stream, Some(frames)))) => {
@@ -68,7 +68,7 @@ async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream
 async fn request(
     server: &Server,
     mut stream: TcpStream,
-    since: Instant,
+    since: std::time::Instant,
 ) -> io::Result<(TcpStream, Option<Vec<u8>>)> {
     let mut head = Vec::new();
     loop {
@@ -132,9 +132,52 @@ pub enum Event {
     End(End),
 }
 
-/// How long nothing has come: since when, and for how long when that was last looked at.
+/// How long nothing has come, and when to look at that again.
 #[derive(Default)]
-pub struct Quiet(Option<(Instant, Duration)>);
+pub struct Quiet {
+    since: Option<Instant>,
+    /// For how long, when that was last looked at.
+    before: Duration,
+    /// One for the connection's life: a new one for each wait would wander through the heap.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Quiet {
+    /// What is due, when it is due.
+    fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
+        loop {
+            let (Some(since), Some(timer)) = (&mut self.since, &mut self.timer) else {
+                self.since = Some(Instant::now());
+                self.wait(heartbeat, Duration::ZERO);
+                continue;
+            };
+            ready!(timer.as_mut().poll(cx));
+            let held_up = timer.deadline().elapsed();
+            if held_up > HELD_UP {
+                // A runtime that stood still is not a peer that is gone: what came meanwhile is still to be read.
+                *since += held_up + HELD_UP;
+                let quiet = since.elapsed();
+                self.wait(heartbeat, quiet);
+                continue;
+            }
+            let (before, now) = (self.before, since.elapsed());
+            self.wait(heartbeat, now);
+            if let Some(beat) = heartbeat.due(before, now) {
+                return Poll::Ready(beat);
+            }
+        }
+    }
+
+    /// Has the timer wait for what is due next, after so much quiet.
+    fn wait(&mut self, heartbeat: Heartbeat, quiet: Duration) {
+        self.before = quiet;
+        let next = Instant::now() + heartbeat.wait(quiet).unwrap_or_default();
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(next),
+            None => self.timer = Some(Box::pin(sleep_until(next))),
+        }
+    }
+}
 
 /// What happens next.
 #[inline]
@@ -142,14 +185,18 @@ pub async fn next<S>(server: &Server, stream: &mut S, quiet: &mut Quiet) -> Even
 where
     S: Stream<Item = Result<Message, Error>> + Unpin,
 {
-    let message = if server.heartbeat.is_on() {
-        match Box::pin(next_or_beat(server, stream, quiet)).await {
-            Ok(message) => message,
-            Err(Beat::Ping) => return Event::PingDue,
-            Err(Beat::Dead) => return Event::End((Closed::Idle, Some(CloseCode::GoingAway))),
+    let message = poll_fn(|cx| match stream.poll_next_unpin(cx) {
+        Poll::Ready(message) => {
+            quiet.since = None;
+            Poll::Ready(Ok(message))
         }
-    } else {
-        stream.next().await
+        Poll::Pending if server.heartbeat.is_on() => quiet.poll(server.heartbeat, cx).map(Err),
+        Poll::Pending => Poll::Pending,
+    });
+    let message = match message.await {
+        Ok(message) => message,
+        Err(Beat::Ping) => return Event::PingDue,
+        Err(Beat::Dead) => return Event::End((Closed::Idle, Some(CloseCode::GoingAway))),
     };
     match message {
         Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
@@ -159,32 +206,6 @@ where
         Some(Ok(_)) => Event::Control,
         Some(Err(error)) => Event::End(websocket::closed_by(&error)),
         None => Event::End((Closed::Normal, None)),
-    }
-}
-
-async fn next_or_beat<S: Stream + Unpin>(
-    server: &Server,
-    stream: &mut S,
-    Quiet(quiet): &mut Quiet,
-) -> Result<Option<S::Item>, Beat> {
-    loop {
-        let (since, before) = quiet.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
-        let wait = server.heartbeat.wait(*before).unwrap_or(Duration::MAX);
-        if let Ok(message) = timeout(wait, stream.next()).await {
-            *quiet = None;
-            return Ok(message);
-        }
-        let held_up = since.elapsed().saturating_sub(before.saturating_add(wait));
-        if held_up > HELD_UP {
-            // A runtime that stood still is not a peer that is gone: what came meanwhile is still to be read.
-            *since += held_up + HELD_UP;
-            *before = since.elapsed();
-            continue;
-        }
-        let now = since.elapsed();
-        if let Some(beat) = server.heartbeat.due(mem::replace(before, now), now) {
-            return Err(beat);
-        }
     }
 }
 

@@ -66,11 +66,14 @@ pub fn wait_until_empty(server: &Server) {
     }
 }
 
-/// Waits until a server that has no connection left has given memory back, where one of ours would find it worth it: that
-/// is in the second calm second at the latest.
+/// Resident memory from which on it matters what a server gives back.
+const WORTH_WAITING_FOR_BYTES: u64 = 32 << 20;
+
+/// Waits until a server that has no connection left has given memory back, as ours do in the second calm second at the
+/// latest.
 pub fn wait_until_given_back(watched: &Watched) -> Result<()> {
     let deadline = Instant::now() + Duration::from_millis(2_500);
-    while watched.read()?.rss_bytes >= common::RECLAIMED_FROM_BYTES && Instant::now() < deadline {
+    while watched.read()?.rss_bytes >= WORTH_WAITING_FOR_BYTES && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(30));
     }
     Ok(())

@@ -1,0 +1,144 @@
+//! What is freed goes back to the kernel.
+//!
+//! The C library would keep it for the next use, in three places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
+//! - Large buffers, in the heap: they are mapped one by one instead, and go back one by one.
+//! - Up to seven buffers of every size up to 1 KiB, in a cache that each thread has. Each keeps the page that it happens to
+//!   lie on, a different one after each storm. The cache is off; echoes are as fast without it.
+//! - Pages that are free, but for those at the top of a heap: one buffer that is still needed, high up, keeps all that was
+//!   freed below it. They go back when somebody asks, and that is done in the calm after a storm.
+
+use crate::metrics::Metrics;
+use procfs::process::Process;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
+use std::time::Duration;
+use std::{env, io};
+
+/// A large buffer, in octets. mallopt(3) begins with twice as much; but where a shard happens to need one or two buffers
+/// more of that size than ever before, its heap is higher by these from then on.
+#[cfg(target_env = "gnu")]
+const LARGE_LEN: libc::c_int = 64 * 1024;
+
+/// Where the C library looks for its settings when a program starts, and the one for no cache (ld.so(8)).
+const TUNABLES: &str = "GLIBC_TUNABLES";
+const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// It is calm where in a second no more than one part in so many happens of all that did since memory was last returned.
+/// Where it is never calm, that is once a minute.
+const CALM: u64 = 60;
+
+/// Has the C library keep little. To be called first: the program begins once more, for the cache can only be set at its
+/// start. Whoever has set `GLIBC_TUNABLES` decides alone.
+pub(crate) fn keep_little() {
+    if cfg!(target_env = "gnu") && env::var_os(TUNABLES).is_none() && !is_secure() {
+        let error = begin_again();
+        tracing::debug!("each thread keeps some of what is freed: cannot begin again without: {error}");
+    }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer; and no other thread is there yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_LEN);
+    }
+}
+
+/// Whether the program has more rights than who started it, and so is not told the settings (getauxval(3), `AT_SECURE`).
+fn is_secure() -> bool {
+    const AT_SECURE: u64 = 23;
+    let told = Process::myself().and_then(|me| me.auxv());
+    told.map_or(true, |told| told.get(&AT_SECURE) != Some(&0))
+}
+
+/// Returns only where it cannot.
+fn begin_again() -> io::Error {
+    let mut args = env::args_os();
+    match env::current_exe() {
+        Ok(program) => Command::new(program)
+            .arg0(args.next().unwrap_or_default())
+            .args(args)
+            .env(TUNABLES, NO_CACHE)
+            .exec(),
+        Err(error) => error,
+    }
+}
+
+/// Waits for a message, and returns freed memory meanwhile, whenever it is calm.
+///
+/// # Errors
+/// If no message can come any more.
+pub(crate) fn receive<T>(
+    from: &Receiver<T>,
+    metrics: &Metrics,
+    weather: &mut Weather,
+) -> Result<T, RecvError> {
+    loop {
+        match from.recv_timeout(LOOK_EVERY) {
+            Ok(message) => return Ok(message),
+            Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+            Err(RecvTimeoutError::Timeout) => {
+                if weather.is_calm(metrics.totals().happened()) {
+                    return_freed_memory();
+                }
+            }
+        }
+    }
+}
+
+/// Gives the pages of the heap that are free back to the kernel (malloc_trim(3)). It takes a tenth of a second where 100,000
+/// connections have gone, in which whoever allocates waits; where nothing was freed, a tenth of a millisecond.
+pub fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and locks each arena while it looks at it.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// How many things had happened, of whatever kind may free memory.
+#[derive(Default)]
+pub(crate) struct Weather {
+    at_last_look: u64,
+    at_last_return: u64,
+}
+
+impl Weather {
+    /// Whether it is time to return memory, when so many things have `happened`. Asked once a second.
+    fn is_calm(&mut self, happened: u64) -> bool {
+        let (lately, in_all) = (happened - self.at_last_look, happened - self.at_last_return);
+        self.at_last_look = happened;
+        let calm = in_all > 0 && lately * CALM <= in_all;
+        if calm {
+            self.at_last_return = happened;
+        }
+        calm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which memory is returned, where so much happens in each.
+    fn returned(happens: &[u64]) -> Vec<usize> {
+        let (mut weather, mut happened) = (Weather::default(), 0);
+        let mut is_calm = |&now: &u64| {
+            happened += now;
+            weather.is_calm(happened)
+        };
+        (0..happens.len()).filter(|&second| is_calm(&happens[second])).collect()
+    }
+
+    #[test]
+    fn memory_is_returned_once_after_a_storm_and_not_in_it() {
+        assert_eq!(returned(&[0, 50_000, 50_000, 40_000, 0, 0, 0]), [4]);
+        assert_eq!(returned(&[0, 50_000, 50_000, 40_000, 0, 100, 0, 0]), [4, 6], "and for what came late");
+        assert!(returned(&[0; 30]).is_empty());
+    }
+
+    #[test]
+    fn where_it_is_never_calm_memory_is_returned_once_a_minute() {
+        assert_eq!(returned(&[1_000; 180]), [59, 119, 179]);
+    }
+}
