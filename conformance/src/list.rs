@@ -215,7 +215,8 @@ macro_rules! __cases {
             leaks:
                 connections,
                 refused_connections,
-                memory_of_a_storm;
+                memory_of_a_storm,
+                caches;
         }
     };
 }

@@ -1,6 +1,8 @@
 //! What the kernel says of a process (proc(5)).
 
+use crate::wait;
 use std::fs;
+use std::ops::RangeBounds;
 
 /// Bytes of physical memory that it has mapped. From `smaps_rollup`, which is exact: `status` is not.
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
@@ -8,6 +10,22 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
         fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup of a living server");
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).expect("a line with Rss");
     line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("Rss in kB") * 1024
+}
+
+/// Waits until it has so many bytes of physical memory more than `before`.
+#[track_caller]
+pub(crate) fn has_grown(pid: u32, before: u64, by: impl RangeBounds<u64>) {
+    let range = format!("{:?} to {:?} bytes more than before", by.start_bound(), by.end_bound());
+    wait::until(&range, || match resident_bytes(pid).saturating_sub(before) {
+        grown if by.contains(&grown) => Ok(()),
+        grown => Err(format!("{grown} bytes more")),
+    });
+}
+
+/// A variable of the environment that it was started with.
+pub(crate) fn variable(pid: u32, name: &str) -> Option<String> {
+    let all = fs::read_to_string(format!("/proc/{pid}/environ")).expect("environ of a living server");
+    all.split('\0').find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
 
 /// How many threads it has.
@@ -92,7 +110,7 @@ mod tests {
         };
         let waiting = name.spawn(begin).expect("a thread");
         named.recv().expect("it runs");
-        crate::wait::until("a thread waits", || match waits_of(pid, "waits") {
+        wait::until("a thread waits", || match waits_of(pid, "waits") {
             0 => Err("it has not".into()),
             _ => Ok(()),
         });

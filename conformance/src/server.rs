@@ -190,6 +190,7 @@ impl Process {
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WS_")) {
             command.env_remove(name);
         }
+        command.env_remove("GLIBC_TUNABLES");
         command.envs(setup.env.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));

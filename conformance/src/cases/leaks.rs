@@ -3,8 +3,8 @@
 use super::noise;
 use crate::frame::{BINARY, Frame};
 use crate::http::Request;
-use crate::process::{self, resident_bytes};
-use crate::server::{Binary, Server};
+use crate::process::{self, has_grown, resident_bytes, variable};
+use crate::server::{Binary, Server, Setup};
 use crate::wait;
 use crate::wire::Peer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -114,21 +114,23 @@ pub(crate) fn memory_of_a_storm(binary: &Binary) {
         peers.into_iter().for_each(Peer::close);
     };
     let before = resident_bytes(server.pid());
-    let grown = || resident_bytes(server.pid()).saturating_sub(before);
     let storm = begin(STORM);
     let last = begin(LAST);
     let needed = (STORM * LEN) as u64;
-    wait::until(&format!("at least {needed} bytes more than before"), || match grown() {
-        grown if grown >= needed => Ok(()),
-        grown => Err(format!("{grown} bytes more")),
-    });
+    has_grown(server.pid(), before, needed..);
     finish(storm);
-    let allowed = needed / 4;
-    wait::until(&format!("at most {allowed} bytes more than before"), || match grown() {
-        grown if grown <= allowed => Ok(()),
-        grown => Err(format!("{grown} bytes more")),
-    });
+    has_grown(server.pid(), before, ..=needed / 4);
     finish(last);
+}
+
+/// The C library is told to cache nothing of what is freed, but by whoever tells it something else.
+pub(crate) fn caches(binary: &Binary) {
+    const TUNABLES: &str = "GLIBC_TUNABLES";
+    let expected = cfg!(target_env = "gnu").then_some("glibc.malloc.tcache_count=0");
+    assert_eq!(variable(binary.serve(&[]).pid(), TUNABLES).as_deref(), expected);
+    let other = "glibc.malloc.tcache_count=3";
+    let server = binary.serve_with(Setup { env: &[(TUNABLES, other)], ..Setup::default() });
+    assert_eq!(variable(server.pid(), TUNABLES).as_deref(), Some(other));
 }
 
 /// What is held once it no longer changes: threads may still be on their way out.

@@ -3,9 +3,8 @@
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
-use crate::process::resident_bytes;
+use crate::process::{has_grown, resident_bytes};
 use crate::server::{Binary, Server};
-use crate::wait;
 use crate::wire::Peer;
 
 const LIMIT: usize = 1024;
@@ -103,8 +102,5 @@ pub(crate) fn large_messages_leave_nothing_behind(binary: &Binary) {
     peers.iter_mut().for_each(|peer| peer.expect_echoes(&large));
     peers.into_iter().for_each(Peer::close);
     server.metrics_agree(&[("ws_connections_active", 0)]);
-    wait::until(&format!("at most {ALLOWED_BYTES} bytes more than before"), || {
-        let grown = resident_bytes(server.pid()).saturating_sub(before);
-        if grown <= ALLOWED_BYTES { Ok(()) } else { Err(format!("{grown} bytes more")) }
-    });
+    has_grown(server.pid(), before, ..=ALLOWED_BYTES);
 }
