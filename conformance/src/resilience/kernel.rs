@@ -1,23 +1,43 @@
-//! What the kernel keeps for a server's sockets (proc(5), `/proc/net/tcp`).
+//! What the kernel keeps for a server's sockets, and for its peers' (proc(5), `/proc/net/tcp`).
 
 use std::fs;
 use std::net::SocketAddr;
 
 /// Octets of output that each socket at `addr` has in the kernel, those included that no process has any more.
 pub(super) fn unsent_bytes(addr: SocketAddr) -> Vec<u64> {
-    let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
-    let sockets = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let port = fields.nth(1)?.split_once(':')?.1;
-        let queues = fields.nth(2)?;
-        (u16::from_str_radix(port, 16).ok()? == addr.port()).then_some(queues)
-    });
-    sockets.map(|queues| octets(queues).expect("tx_queue:rx_queue")).collect()
+    let near = sockets().into_iter().filter(|socket| socket.near_port == u64::from(addr.port()));
+    near.map(|socket| socket.unsent_bytes).collect()
 }
 
-/// The first of two numbers such as `00000010:00000000`.
-fn octets(queues: &str) -> Option<u64> {
-    u64::from_str_radix(queues.split_once(':')?.0, 16).ok()
+/// Whether something is lost that was sent to `addr`, and has not arrived since.
+pub(super) fn is_lossy(addr: SocketAddr) -> bool {
+    sockets().iter().any(|socket| socket.far_port == u64::from(addr.port()) && socket.sent_again > 0)
+}
+
+struct Socket {
+    near_port: u64,
+    far_port: u64,
+    unsent_bytes: u64,
+    /// How often what is on its way was sent again.
+    sent_again: u64,
+}
+
+fn sockets() -> Vec<Socket> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    table.lines().skip(1).map(|line| socket(line).expect("a line of a socket")).collect()
+}
+
+fn socket(line: &str) -> Option<Socket> {
+    let mut fields = line.split_whitespace();
+    let [near, far] = [fields.nth(1)?, fields.next()?].map(|addr| addr.split_once(':'));
+    let (unsent, _unread) = fields.nth(1)?.split_once(':')?;
+    let hex = |digits| u64::from_str_radix(digits, 16).ok();
+    Some(Socket {
+        near_port: hex(near?.1)?,
+        far_port: hex(far?.1)?,
+        unsent_bytes: hex(unsent)?,
+        sent_again: hex(fields.nth(1)?)?,
+    })
 }
 
 #[cfg(test)]
