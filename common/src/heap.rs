@@ -1,11 +1,13 @@
 //! What is freed goes back to the kernel.
 //!
-//! The C library would keep it for the next use, in three places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
-//! - Large buffers, in the heap: they are mapped one by one instead, and go back one by one.
+//! The C library would keep it for the next use, in four places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
+//! - Large buffers, in a heap: they are mapped one by one instead, and go back one by one.
 //! - Up to seven buffers of every size up to 1 KiB, in a cache that each thread has. Each keeps the page that it happens to
 //!   lie on, a different one after each storm. The cache is off; echoes are as fast without it.
-//! - Pages that are free, but for those at the top of a heap: one buffer that is still needed, high up, keeps all that was
-//!   freed below it. They go back when somebody asks, and that is done in the calm after a storm.
+//! - Up to 128 KiB at the top of every heap, of which there are eight a core where there are many threads. There are no more
+//!   than threads that do not come and go.
+//! - Free pages below that: one buffer that is still needed, high up, keeps all that was freed. They go back when somebody
+//!   asks, and that is done in the calm after a storm.
 
 use crate::metrics::Metrics;
 use procfs::process::Process;
@@ -20,6 +22,10 @@ use std::{env, io};
 #[cfg(target_env = "gnu")]
 const LARGE_LEN: libc::c_int = 64 * 1024;
 
+/// Threads beside the shards: the main thread, that of the admin server, and the one for signals.
+#[cfg(target_env = "gnu")]
+const OTHER_THREADS: usize = 3;
+
 /// Where the C library looks for its settings when a program starts, and the one for no cache (ld.so(8)).
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
@@ -30,17 +36,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where it is never calm, that is once a minute.
 const CALM: u64 = 60;
 
-/// Has the C library keep little. To be called first: the program begins once more, for the cache can only be set at its
+/// Has the C library cache nothing. To be called first: the program begins once more, for that can only be set at its
 /// start. Whoever has set `GLIBC_TUNABLES` decides alone.
-pub(crate) fn keep_little() {
+pub(crate) fn cache_nothing() {
     if cfg!(target_env = "gnu") && env::var_os(TUNABLES).is_none() && !is_secure() {
         let error = begin_again();
         tracing::debug!("each thread keeps some of what is freed: cannot begin again without: {error}");
     }
+}
+
+/// Has the C library keep few heaps, and no large buffer. To be called before a thread is started.
+pub(crate) fn keep_little(_shards: usize) {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer; and no other thread is there yet.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_LEN);
+        libc::mallopt(libc::M_ARENA_MAX, libc::c_int::try_from(_shards + OTHER_THREADS).unwrap_or(0));
     }
 }
 

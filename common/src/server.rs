@@ -66,13 +66,14 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
     }
 
     fn run(&self, config: Config, flags: F) -> anyhow::Result<()> {
-        heap::keep_little();
+        heap::cache_nothing();
         // Before any thread is started, which would otherwise take the signals itself.
         let signals = signals::block();
         // Before any other descriptor is opened: a shard's table keeps what lies below, and this.
         let shutdown = Shutdown::new().context("cannot make an eventfd")?;
         let nofile = limits::raise_nofile().context("cannot raise the limit on descriptors")?;
         let plan = Plan::new(&config, nofile as usize, (self.bound)(&flags))?;
+        heap::keep_little(plan.shards);
         let metrics = Arc::new(Metrics {
             stage: self.name,
             limit: plan.limit,

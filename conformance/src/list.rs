@@ -176,6 +176,7 @@ macro_rules! __cases {
                 silent_peers_are_closed,
                 talking_peers_stay,
                 a_server_that_stood_still,
+                a_server_that_stood_still_in_handshakes,
                 silence_is_allowed_by_default,
                 pings_keep_a_peer,
                 pings_come_every_interval,

@@ -15,10 +15,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{self, Sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
 
@@ -47,28 +47,41 @@ pub async fn open(server: &Server, stream: TcpStream) {
 
 /// Answers a request; returns the connection, if one was opened.
 async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
-    let request =
-        timeout(server.shard.config.handshake_timeout, request(server, stream, std::time::Instant::now()));
+    let request = pin!(request(server, stream, Instant::now()));
+    let request = in_time(server.shard.config.handshake_timeout, request);
     let answered = server.unless_drained(pin!(request)).await?;
     match answered {
-        Ok(Ok((stream, Some(frames)))) => {
+        Some(Ok((stream, Some(frames)))) => {
             // What came behind the request are frames.
             let socket = Socket::new(stream, Meter::new(server.shard.hold(), &frames));
             let config = Some(server.websocket);
             return Some(WebSocketStream::from_partially_read(socket, frames, Role::Server, config).await);
         }
-        Ok(Ok((stream, None))) => linger(server, stream).await,
-        Ok(Err(_)) => {}
-        Err(_) => server.shard.metrics().rejected(Rejected::HandshakeTimeout),
+        Some(Ok((stream, None))) => linger(server, stream).await,
+        Some(Err(_)) => {}
+        None => server.shard.metrics().rejected(Rejected::HandshakeTimeout),
     }
     None
+}
+
+/// Waits for a future, for so long.
+async fn in_time<T>(limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut end = time::Instant::now() + limit;
+    loop {
+        match timeout_at(end, future.as_mut()).await {
+            Ok(output) => return Some(output),
+            // A runtime that stood still is not a peer that is late: what came meanwhile is still to be read.
+            Err(_) if end.elapsed() > HELD_UP => end = time::Instant::now() + HELD_UP,
+            Err(_) => return None,
+        }
+    }
 }
 
 /// Reads a request and sends its answer. Returns frames if a connection was opened.
 async fn request(
     server: &Server,
     mut stream: TcpStream,
-    since: std::time::Instant,
+    since: Instant,
 ) -> io::Result<(TcpStream, Option<Vec<u8>>)> {
     let mut head = Vec::new();
     loop {
@@ -135,7 +148,7 @@ pub enum Event {
 /// How long nothing has come, and when to look at that again.
 #[derive(Default)]
 pub struct Quiet {
-    since: Option<Instant>,
+    since: Option<time::Instant>,
     /// For how long, when that was last looked at.
     before: Duration,
     /// One for the connection's life: a new one for each wait would wander through the heap.
@@ -147,14 +160,14 @@ impl Quiet {
     fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
         loop {
             let (Some(since), Some(timer)) = (&mut self.since, &mut self.timer) else {
-                self.since = Some(Instant::now());
+                self.since = Some(time::Instant::now());
                 self.wait(heartbeat, Duration::ZERO);
                 continue;
             };
             ready!(timer.as_mut().poll(cx));
             let held_up = timer.deadline().elapsed();
             if held_up > HELD_UP {
-                // A runtime that stood still is not a peer that is gone: what came meanwhile is still to be read.
+                // As in `in_time`.
                 *since += held_up + HELD_UP;
                 let quiet = since.elapsed();
                 self.wait(heartbeat, quiet);
@@ -171,7 +184,7 @@ impl Quiet {
     /// Has the timer wait for what is due next, after so much quiet.
     fn wait(&mut self, heartbeat: Heartbeat, quiet: Duration) {
         self.before = quiet;
-        let next = Instant::now() + heartbeat.wait(quiet).unwrap_or_default();
+        let next = time::Instant::now() + heartbeat.wait(quiet).unwrap_or_default();
         match &mut self.timer {
             Some(timer) => timer.as_mut().reset(next),
             None => self.timer = Some(Box::pin(sleep_until(next))),
@@ -240,9 +253,9 @@ pub async fn within(
     let result = if idle_timeout.is_zero() {
         sending.await
     } else {
-        match Box::pin(timeout(idle_timeout, sending)).await {
-            Ok(result) => result,
-            Err(_) => return Err((Closed::Idle, None)),
+        match Box::pin(in_time(idle_timeout, pin!(sending))).await {
+            Some(result) => result,
+            None => return Err((Closed::Idle, None)),
         }
     };
     result.map_err(|error| websocket::closed_by(&error))

@@ -189,8 +189,12 @@ impl Server {
             let quiet = self.tick * quiet_ticks;
             match connection.phase() {
                 Phase::Handshake if quiet >= self.shard.config.handshake_timeout => {
-                    self.shard.metrics().rejected(Rejected::HandshakeTimeout);
-                    self.gone(key, Closed::Eof);
+                    // A loop that was held up is not a peer that is late: what came meanwhile is still to be read.
+                    self.turn(key);
+                    if self.phase(key) == Some(Phase::Handshake) {
+                        self.shard.metrics().rejected(Rejected::HandshakeTimeout);
+                        self.gone(key, Closed::Eof);
+                    }
                 }
                 Phase::Lingering if quiet >= LINGER && self.drained_by.is_none() => {
                     self.gone(key, Closed::Eof)

@@ -200,8 +200,12 @@ impl Server {
             let quiet = self.tick * quiet_ticks;
             match slot.phase() {
                 Phase::Handshake if quiet >= self.shard.config.handshake_timeout => {
-                    self.shard.metrics().rejected(Rejected::HandshakeTimeout);
-                    self.gone(fd, Closed::Eof);
+                    // A loop that was held up is not a peer that is late: what came meanwhile is still to be read.
+                    self.turn(fd, false);
+                    if self.phase(fd) == Some(Phase::Handshake) {
+                        self.shard.metrics().rejected(Rejected::HandshakeTimeout);
+                        self.gone(fd, Closed::Eof);
+                    }
                 }
                 Phase::Lingering if quiet >= LINGER && self.drained_by.is_none() => {
                     self.gone(fd, Closed::Eof)

@@ -3,7 +3,7 @@
 use crate::frame::{Frame, PING, PONG};
 use crate::http::Request;
 use crate::server::{Binary, Server};
-use crate::wait::AT_ONCE;
+use crate::wait::{self, AT_ONCE};
 use crate::wire::{Heard, Peer};
 use rustix::process::Signal;
 use std::thread;
@@ -102,6 +102,27 @@ pub(crate) fn a_server_that_stood_still(binary: &Binary) {
     thread::sleep(TALK.saturating_sub(start.elapsed()));
     server.signal(Signal::CONT);
     peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
+}
+
+/// The same for those whose request came meanwhile.
+pub(crate) fn a_server_that_stood_still_in_handshakes(binary: &Binary) {
+    const PEERS: usize = 1_500;
+    super::leaks::raise_nofile();
+    let server = binary.serve(&["--handshake-timeout", "3s", "--shards", "1"]);
+    let open_fds = || server.metrics().sum("process_open_fds") as usize;
+    let before = open_fds();
+    let mut peers: Vec<Peer> = (0..PEERS).map(|_| Peer::open(server.addr)).collect();
+    wait::until("all are accepted", || match open_fds() - before {
+        PEERS.. => Ok(()),
+        accepted => Err(format!("{accepted} are")),
+    });
+    server.signal(Signal::STOP);
+    let start = Instant::now();
+    let request = Request::handshake("/echo").octets();
+    peers.iter_mut().for_each(|peer| peer.send(&request));
+    thread::sleep(TALK.saturating_sub(start.elapsed()));
+    server.signal(Signal::CONT);
+    peers.iter_mut().for_each(|peer| drop(peer.upgraded()));
 }
 
 /// Without the flag, silence is as long as one likes.
