@@ -17,8 +17,9 @@ use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::Duration;
 use std::{env, io};
 
-/// A large buffer, in octets. mallopt(3) begins with twice as much; but where a shard happens to need one or two buffers
-/// more of that size than ever before, its heap is higher by these from then on.
+/// A large buffer, in octets. The C library begins with twice as much, and once it has freed one it keeps those of up to its
+/// size, unless it is told a number (mallopt(3), `M_MMAP_THRESHOLD`). With twice as much a shard that happens to need
+/// one or two buffers more of that size than ever before has a heap that is higher by these from then on.
 #[cfg(target_env = "gnu")]
 const LARGE_LEN: libc::c_int = 64 * 1024;
 
@@ -46,14 +47,18 @@ pub(crate) fn cache_nothing() {
 }
 
 /// Has the C library keep few heaps, and no large buffer. To be called before a thread is started.
-pub(crate) fn keep_little(_shards: usize) {
-    #[cfg(target_env = "gnu")]
+#[cfg(target_env = "gnu")]
+pub(crate) fn keep_little(shards: usize) {
+    let heaps = libc::c_int::try_from(shards + OTHER_THREADS).unwrap_or(libc::c_int::MAX);
     // SAFETY: takes no pointer; and no other thread is there yet.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_LEN);
-        libc::mallopt(libc::M_ARENA_MAX, libc::c_int::try_from(_shards + OTHER_THREADS).unwrap_or(0));
+        libc::mallopt(libc::M_ARENA_MAX, heaps);
     }
 }
+
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn keep_little(_shards: usize) {}
 
 /// Whether the program has more rights than who started it, and so is not told the settings (getauxval(3), `AT_SECURE`).
 fn is_secure() -> bool {

@@ -182,6 +182,7 @@ impl Metrics {
         self.shards.iter().map(ShardMetrics::active).sum()
     }
 
+    /// Added up over all shards, now.
     pub(crate) fn totals(&self) -> Totals {
         let all = |counts: &[AtomicU64]| counts.iter().map(|count| count.load(Relaxed)).sum::<u64>();
         let mut totals = Totals::default();
