@@ -67,7 +67,7 @@ pub fn wait_until_empty(server: &Server) {
 }
 
 /// Resident memory from which on it matters what a server gives back.
-const WORTH_WAITING_FOR_BYTES: u64 = 32 << 20;
+const WORTH_WAITING_FOR_BYTES: u64 = 8 << 20;
 
 /// Waits until a server that has no connection left has given memory back, as ours do in the second calm second at the
 /// latest.
