@@ -1,9 +1,11 @@
 //! What is freed goes back to the kernel.
 //!
-//! The C library would keep it for the next use, in four places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
+//! The C library would keep it for the next use, in five places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
 //! - Large buffers, in a heap: they are mapped one by one instead, and go back one by one.
 //! - Up to seven buffers of every size up to 1 KiB, in a cache that each thread has. Each keeps the page that it happens to
 //!   lie on, a different one after each storm. The cache is off; echoes are as fast without it.
+//! - What is smaller than 128 octets and was freed last, apart from the rest: at the top of a heap it keeps all that is free
+//!   below it, and malloc_trim(3) joins the two but does not give the top back. Such buffers join the rest at once.
 //! - Up to 128 KiB at the top of every heap, of which there are eight a core where there are many threads. There are no more
 //!   than threads that do not come and go.
 //! - Free pages below that: one buffer that is still needed, high up, keeps all that was freed. They go back when somebody
@@ -46,7 +48,7 @@ pub(crate) fn cache_nothing() {
     }
 }
 
-/// Has the C library keep few heaps, and no large buffer. To be called before a thread is started.
+/// Has the C library keep few heaps, no large buffer, and no small one apart. To be called before a thread is started.
 #[cfg(target_env = "gnu")]
 pub(crate) fn keep_little(shards: usize) {
     let heaps = libc::c_int::try_from(shards + OTHER_THREADS).unwrap_or(libc::c_int::MAX);
@@ -54,6 +56,7 @@ pub(crate) fn keep_little(shards: usize) {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_LEN);
         libc::mallopt(libc::M_ARENA_MAX, heaps);
+        libc::mallopt(libc::M_MXFAST, 0);
     }
 }
 
