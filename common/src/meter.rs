@@ -54,6 +54,12 @@ impl Meter {
         self.hold.set(self.arrived + self.kept).map_err(|_| ErrorKind::QuotaExceeded.into())
     }
 
+    /// Whether all that came so far are whole messages and whole control frames.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.frame.is_none() && self.header_len == 0 && self.arrived == 0
+    }
+
     /// Takes the rest of a header, and the payload behind it as far as it came; returns what is left.
     #[inline]
     fn step<'o>(&mut self, mut octets: &'o [u8]) -> &'o [u8] {

@@ -23,6 +23,8 @@ pub struct Connection {
     since: u32,
     /// Whether it is in line for a turn.
     pub waits: bool,
+    /// Whether it has yet to have a turn as an open connection.
+    pub is_new: bool,
     state: State,
 }
 
@@ -59,6 +61,11 @@ impl Connection {
         }
     }
 
+    /// Whether what comes is likely to be short: from a peer that has sent something before, and all of it whole.
+    fn is_prompt(&self) -> bool {
+        self.phase() == Phase::Open && !self.is_new && self.socket.is_at_rest()
+    }
+
     /// Ticks from the last time something came (in a handshake: from accept) to `now`.
     pub fn quiet_ticks(&self, now: u32) -> u32 {
         now.wrapping_sub(self.since)
@@ -73,6 +80,7 @@ impl Server {
             socket: Socket::new(stream),
             since: self.now,
             waits: false,
+            is_new: true,
             state,
         })
     }
@@ -86,7 +94,7 @@ impl Server {
         if connection.waits {
             return;
         }
-        if connection.phase() == Phase::Handshake { self.get_in_line(key) } else { self.read(key, 1) }
+        if connection.is_prompt() { self.read(key, 1) } else { self.get_in_line(key) }
     }
 
     /// Sends what waits, and reads so many times; if there may be more, the connection gets in line.

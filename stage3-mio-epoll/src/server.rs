@@ -2,8 +2,8 @@
 //!
 //! Readiness is edge-triggered: an event says that something *has become* readable, once, so a connection is read
 //! until there is nothing left. A little is read at once, which is all that an everyday message needs. Whoever has more
-//! gets in line, and so does whoever is new, so that a short message never waits for all the long ones and all the
-//! newcomers that were there before it.
+//! gets in line, and so does whoever is new, or in the middle of a message or of its echo, so that a short message never
+//! waits for all the long ones, all the newcomers and all the laggards that were there before it.
 
 use crate::Flags;
 use crate::connection::{Connection, Phase};
@@ -133,6 +133,7 @@ impl Server {
     pub fn turn(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.waits = false;
+        connection.is_new &= connection.phase() != Phase::Open;
         self.read(key, READS_IN_TURN);
     }
 

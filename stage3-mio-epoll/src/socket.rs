@@ -14,12 +14,14 @@ pub struct Socket {
     pub eof: bool,
     reads_left: u16,
     drained: bool,
+    /// Set while it has not taken all that there was to send.
+    full: bool,
     heard: bool,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream) -> Socket {
-        Socket { stream, meter: None, eof: false, reads_left: 0, drained: true, heard: false }
+        Socket { stream, meter: None, eof: false, reads_left: 0, drained: true, full: false, heard: false }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -41,6 +43,11 @@ impl Socket {
     /// Whether there may be more to read, but not in this turn.
     pub fn turn_is_over(&self) -> bool {
         self.reads_left == 0 && !self.drained
+    }
+
+    /// Whether nothing is halfway: neither what the peer sends, nor what is sent to it.
+    pub fn is_at_rest(&self) -> bool {
+        !self.full && self.meter.as_ref().is_some_and(Meter::is_at_rest)
     }
 
     /// Sends all or fails.
@@ -70,7 +77,9 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.stream.write(octets)
+        let result = self.stream.write(octets);
+        self.full = !matches!(&result, Ok(len) if *len == octets.len());
+        result
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -65,7 +65,7 @@ impl Server {
         if slot.waits() && !eof {
             return;
         }
-        if slot.phase() == Phase::Handshake || self.read(fd, SHORT_READ_LEN, eof) {
+        if !slot.is_prompt() || self.read(fd, SHORT_READ_LEN, eof) {
             self.get_in_line(fd, eof);
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Readiness is edge-triggered: an event says that something *has become* readable, once, so a connection is read
 //! until there is nothing left. A little is read at once, which is all that an everyday message needs. Whoever has more
-//! gets in line, and so does whoever is new, so that a short message never waits for all the long ones and all the
-//! newcomers that were there before it.
+//! gets in line, and so does whoever is new, or in the middle of a message or of its echo, so that a short message never
+//! waits for all the long ones, all the newcomers and all the laggards that were there before it.
 
 use crate::Flags;
 use crate::connection::{Busy, Handshake};
@@ -139,7 +139,7 @@ impl Server {
     /// A connection that waited in line has its turn.
     pub fn turn(&mut self, fd: RawFd, eof: bool) {
         let Some(slot) = self.slots.get_mut(fd) else { return };
-        slot.set_waits(false);
+        slot.begin_turn();
         if self.read(fd, self.buffer.len(), eof) {
             self.get_in_line(fd, eof);
         }
