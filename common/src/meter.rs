@@ -128,22 +128,22 @@ mod tests {
     #[test]
     fn knows_what_is_held_in_whatever_pieces_it_comes() {
         use Opcode::{Binary, Continuation, Ping, Text};
-        let stream: [(Vec<u8>, usize); 7] = [
-            (frame(Text, true, 5, 5), 10),
-            (frame(Binary, false, 70_000, 70_000), 70_010),
-            (frame(Ping, true, 125, 125), 70_010),
-            (frame(Continuation, false, 0, 0), 70_010),
-            (frame(Continuation, true, 30_000, 30_000), 200_000),
-            (frame(Text, true, 9, 9), 200_000),
-            (frame(Binary, true, 1 << 40, 50_000), 250_000),
+        let stream: [(Vec<u8>, usize, bool); 7] = [
+            (frame(Text, true, 5, 5), 10, true),
+            (frame(Binary, false, 70_000, 70_000), 70_010, false),
+            (frame(Ping, true, 125, 125), 70_010, false),
+            (frame(Continuation, false, 0, 0), 70_010, false),
+            (frame(Continuation, true, 30_000, 30_000), 200_000, true),
+            (frame(Text, true, 9, 9), 200_000, true),
+            (frame(Binary, true, 1 << 40, 50_000), 250_000, false),
         ];
         for piece_len in [1, 2, 3, 7, 1_000, 4_096, 1 << 20] {
             let budget = Budget::new(Some(1 << 20));
             let mut meter = Meter::new(budget.hold(), &[]);
-            for (octets, held) in &stream {
+            for (octets, held, at_rest) in &stream {
                 octets.chunks(piece_len).for_each(|piece| meter.read(piece).expect("within the budget"));
                 let charged = held.saturating_sub(FREE_LEN);
-                assert_eq!(budget.held(), charged, "pieces of {piece_len}");
+                assert_eq!((budget.held(), meter.is_at_rest()), (charged, *at_rest), "pieces of {piece_len}");
             }
         }
     }

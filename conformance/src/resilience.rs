@@ -16,6 +16,6 @@ pub(crate) mod stuck;
 use std::env;
 
 /// `small`, or the `full` size where `RESILIENCE_FULL` is set.
-fn sized(small: usize, full: usize) -> usize {
+fn sized<T>(small: T, full: T) -> T {
     if env::var_os("RESILIENCE_FULL").is_some() { full } else { small }
 }

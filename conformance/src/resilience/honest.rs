@@ -2,6 +2,7 @@
 
 use super::background::Background;
 use super::crowd::{Crowd, Watch};
+use super::sized;
 use crate::frame::{Frame, TEXT};
 use crate::wait::{self, PATIENCE};
 use rustix::event::epoll::EventFlags;
@@ -80,7 +81,7 @@ pub(super) struct Latencies {
     sorted: Vec<Duration>,
     /// The median of the p99s of ten parts of that time: it tells of what goes on all the time, and not of what else
     /// the machine does for a moment.
-    pub lasting_p99: Duration,
+    lasting_p99: Duration,
 }
 
 impl Latencies {
@@ -96,6 +97,11 @@ impl Latencies {
         p99s.sort_unstable();
         latencies.sort_unstable();
         Latencies { sorted: latencies, lasting_p99: quantile(&p99s, 0.5) }
+    }
+
+    /// Their p99; in the small size, where a moment is a large part of the time, the lasting one.
+    pub fn p99(&self) -> Duration {
+        sized(self.lasting_p99, quantile(&self.sorted, 0.99))
     }
 }
 

@@ -195,12 +195,9 @@ const SLACK_BYTES: u64 = 16 << 20;
 /// Output that the kernel may hold for a connection whose peer takes none: 128 KiB, and what is on its way.
 const UNSENT_BYTES: u64 = 512 << 10;
 
-/// How much slower an honest client may be served while others are stuck.
+/// How much slower an honest client may be served while others are stuck, and while they come, when both the server and
+/// those who send to it want all cores. (A loop that reads a lot of everybody in turn has it wait for seconds.)
 const SLOWER: u32 = 5;
-
-/// The same while they come, and both the server and those who send to it want all cores. (A loop that reads a lot of
-/// everybody in turn has an honest client wait for seconds.)
-const SLOWER_MEANWHILE: u32 = 10;
 
 /// A p99 below this is a matter of what else runs on the machine; it counts as this much.
 const LEAST_P99: Duration = Duration::from_millis(5);
@@ -254,13 +251,12 @@ pub(crate) fn peers(binary: &Binary) {
     assert!(unsent <= UNSENT_BYTES, "expected: at most {UNSENT_BYTES} octets unsent a socket; got: {unsent}");
     // A thread or a task each is what stages 1 and 2 are about.
     if server.ready_line.starts_with("stage3") || server.ready_line.starts_with("stage4") {
-        let quiet = quiet.lasting_p99.max(LEAST_P99);
-        let whens = [(onset, SLOWER_MEANWHILE, "while they come"), (besieged, SLOWER, "with all stuck")];
-        for (latencies, slower, when) in whens {
-            let p99 = latencies.lasting_p99;
+        let quiet = quiet.p99().max(LEAST_P99);
+        for (latencies, when) in [(onset, "while they come"), (besieged, "with all stuck")] {
+            let p99 = latencies.p99();
             assert!(
-                p99 <= quiet * slower,
-                "expected: a p99 of at most {slower} times {quiet:?} {when}; got: {p99:?}"
+                p99 <= quiet * SLOWER,
+                "expected: a p99 of at most {SLOWER} times {quiet:?} {when}; got: {p99:?}"
             );
         }
     }
