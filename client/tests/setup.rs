@@ -16,7 +16,9 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn script(name: &str) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name));
+    // Tests that are run in the background may have been started with SIGINT ignored, which no shell lets a script change.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name));
     command.env("CLIENT", env!("CARGO_BIN_EXE_client")).stdin(Stdio::null());
     command
 }
