@@ -209,6 +209,13 @@ impl Server {
                 _ => {}
             }
         }
+        // What a storm needed is not kept for the calm after it.
+        if self.connections.is_empty() {
+            self.connections.shrink_to_fit();
+        }
+        if self.line.is_empty() {
+            self.line.shrink_to_fit();
+        }
     }
 
     /// Stops accepting, and tells every peer, once what it sent so far is answered.
