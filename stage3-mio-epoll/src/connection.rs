@@ -24,7 +24,7 @@ pub struct Connection {
     /// Whether it is in line for a turn.
     pub waits: bool,
     /// Whether it has yet to have a turn as an open connection.
-    pub is_new: bool,
+    is_new: bool,
     state: State,
 }
 
@@ -64,6 +64,14 @@ impl Connection {
     /// Whether what comes is likely to be short: from a peer that has sent something before, and all of it whole.
     fn is_prompt(&self) -> bool {
         self.phase() == Phase::Open && !self.is_new && self.socket.is_at_rest()
+    }
+
+    /// Its turn begins, for which it waited.
+    pub fn begin_turn(&mut self) {
+        self.waits = false;
+        if self.phase() == Phase::Open {
+            self.is_new = false;
+        }
     }
 
     /// Ticks from the last time something came (in a handshake: from accept) to `now`.

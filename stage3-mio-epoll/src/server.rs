@@ -132,8 +132,7 @@ impl Server {
     /// A connection that waited in line has its turn.
     pub fn turn(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.waits = false;
-        connection.is_new &= connection.phase() != Phase::Open;
+        connection.begin_turn();
         self.read(key, READS_IN_TURN);
     }
 
