@@ -21,6 +21,7 @@ pub mod memory;
 pub mod meter;
 pub mod metrics;
 pub mod origin;
+pub mod output;
 pub mod shutdown;
 pub mod table;
 #[cfg(feature = "tungstenite")]

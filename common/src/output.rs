@@ -1,0 +1,121 @@
+//! Words for people, on standard output and standard error. No word is worth a program's life.
+//!
+//! `println!` and `eprintln!` panic where the reader has gone (`EPIPE`), where the device is full (`ENOSPC`) and where
+//! the write would block (`EAGAIN`); and where the reader is alive and does not read, they wait for it.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::fmt::Display;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// What a pipe that poll(2) calls writable takes without blocking (pipe(7), `PIPE_BUF`).
+const PIECE_LEN: usize = 4096;
+
+/// How long a line waits for its reader, a shell's pipe as a rule, to make room.
+const LINE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Prints to standard output what a person has asked for. It waits for a reader as slow as a pager; where it cannot be
+/// written, it is lost.
+pub fn print(text: impl Display) {
+    let _ = print_data(text);
+}
+
+/// Prints to standard output what a program will read.
+///
+/// # Errors
+/// The kernel's, but for `EPIPE`: a reader that has gone, as `head` does, has had what it wanted.
+pub fn print_data(text: impl Display) -> io::Result<()> {
+    let stdout = io::stdout().lock();
+    match write_all(stdout.as_fd(), text.to_string().as_bytes(), None) {
+        Err(Errno::PIPE) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Prints a line to standard output. It is lost where it cannot be written within a second.
+pub fn line(text: impl Display) {
+    let _ = write_line(io::stdout().lock(), text, LINE_PATIENCE);
+}
+
+/// Prints a line to standard error, of what went wrong. It is lost where it cannot be written within a second.
+pub fn complain(text: impl Display) {
+    let _ = write_line(io::stderr().lock(), text, LINE_PATIENCE);
+}
+
+/// Prints a line to standard error, of how far something is. It is lost where it cannot be written at once.
+pub fn progress(text: impl Display) {
+    let _ = write_line(io::stderr().lock(), text, Duration::ZERO);
+}
+
+fn write_line(to: impl AsFd, text: impl Display, patience: Duration) -> Result<(), Errno> {
+    write_all(to.as_fd(), format!("{text}\n").as_bytes(), Some(patience))
+}
+
+/// Writes all within `patience`, or as long as it takes.
+fn write_all(to: BorrowedFd<'_>, mut octets: &[u8], patience: Option<Duration>) -> Result<(), Errno> {
+    let begun = Instant::now();
+    while !octets.is_empty() {
+        let left = patience.map(|patience| patience.saturating_sub(begun.elapsed()));
+        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+        match poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], timeout.as_ref()) {
+            Ok(0) => return Err(Errno::TIMEDOUT),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error),
+        }
+        match rustix::io::write(to, &octets[..octets.len().min(PIECE_LEN)]) {
+            Ok(written) => octets = &octets[written..],
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::io::{Read, pipe};
+    use std::thread;
+
+    #[test]
+    fn what_cannot_be_written_is_an_error_and_no_panic() {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        assert_eq!(write_line(&full, "lost", LINE_PATIENCE), Err(Errno::NOSPC));
+        let (reader, writer) = pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(write_line(&writer, "lost", LINE_PATIENCE), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_is_waited_for_so_long_and_no_longer() {
+        for nonblocking in [false, true] {
+            let (reader, writer) = pipe().expect("a pipe");
+            rustix::io::ioctl_fionbio(&writer, nonblocking).expect("O_NONBLOCK");
+            let begun = Instant::now();
+            let patience = Duration::from_millis(20);
+            while write_line(&writer, "x".repeat(1000), patience).is_ok() {}
+            assert_eq!(write_line(&writer, "x".repeat(1000), patience), Err(Errno::TIMEDOUT));
+            assert!((patience * 2..patience * 50).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+            drop(reader);
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_gets_all_of_what_was_asked_for() {
+        let (mut reader, writer) = pipe().expect("a pipe");
+        rustix::io::ioctl_fionbio(&writer, true).expect("O_NONBLOCK");
+        let text = (0..100_000).map(|line| format!("{line}\n")).collect::<String>();
+        let reading = thread::spawn(move || {
+            let mut read = String::new();
+            reader.read_to_string(&mut read).expect("text");
+            read
+        });
+        write_all(writer.as_fd(), text.as_bytes(), None).expect("all is read");
+        drop(writer);
+        assert!(reading.join().expect("the reader") == text);
+    }
+}
