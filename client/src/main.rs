@@ -51,8 +51,7 @@ fn main() -> ExitCode {
             Command::Anatomy(args) => anatomy::run(&args),
             Command::Race(args) => race::run(&args),
             Command::Completions { shell } => {
-                common::config::print_completions(shell, &mut command(), "client");
-                ExitCode::SUCCESS
+                ExitCode::from(common::config::print_completions(shell, &mut command(), "client"))
             }
             Command::Man { directory } => man(&directory),
         },

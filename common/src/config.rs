@@ -1,11 +1,12 @@
 //! The flags that every stage has, each also read from the environment as `WS_…`.
 
 use crate::origin::Origin;
+use crate::output;
 use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use clap_complete::Shell;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -120,7 +121,7 @@ struct Cli<F: Args> {
     #[command(flatten, next_help_heading = "This stage")]
     flags: F,
 
-    /// Print completions for this shell, and end
+    /// Print completions for this shell, and exit
     #[arg(long, value_name = "SHELL", help_heading = "Output")]
     completions: Option<Shell>,
 }
@@ -162,34 +163,40 @@ pub(crate) fn parse<F: Args>(name: &'static str, about: &'static str) -> Result<
     let mut command = with_headings(command, &HEADINGS);
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     match matches.and_then(|mut matches| Cli::<F>::from_arg_matches_mut(&mut matches)) {
-        Ok(Cli { completions: Some(shell), .. }) => {
-            print_completions(shell, &mut command, name);
-            Err(0)
-        }
+        Ok(Cli { completions: Some(shell), .. }) => Err(print_completions(shell, &mut command, name)),
         Ok(cli) => Ok((cli.config, cli.flags)),
         Err(error) => Err(explain(name, &error)),
     }
 }
 
-/// Prints the completions of a program for a shell.
-pub fn print_completions(shell: Shell, command: &mut Command, name: &str) {
+/// Prints the completions of a program for a shell; returns the exit status.
+pub fn print_completions(shell: Shell, command: &mut Command, name: &str) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, command, name, &mut script);
-    // Nobody is left to tell where standard output is closed.
-    let _ = io::stdout().write_all(&script);
+    match output::print_data(String::from_utf8_lossy(&script)) {
+        Ok(()) => 0,
+        Err(error) => {
+            output::complain(format_args!("{name}: cannot write to standard output: {error}"));
+            1
+        }
+    }
 }
 
 /// Prints `--help` or `--version`, or an error in one line; returns the exit status.
 pub fn explain(name: &str, error: &clap::Error) -> u8 {
     if !error.use_stderr() {
-        // Nobody is left to tell where standard output is closed.
-        let _ = error.print();
+        let text = error.render();
+        if output::has_colour(&io::stdout()) {
+            output::print(text.ansi());
+        } else {
+            output::print(text);
+        }
         return 0;
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("{name}: {line}; see {name} --help");
+    output::complain(format_args!("{name}: {line}; see {name} --help"));
     2
 }
 

@@ -25,9 +25,9 @@ use std::{env, io};
 #[cfg(target_env = "gnu")]
 const LARGE_LEN: libc::c_int = 256 * 1024;
 
-/// Threads beside the shards: the main thread, that of the admin server, and the one for signals.
+/// Threads beside the shards: the main thread, that of the admin server, the one for signals, and that of the log.
 #[cfg(target_env = "gnu")]
-const OTHER_THREADS: usize = 3;
+const OTHER_THREADS: usize = 4;
 
 /// Where the C library looks for its settings when a program starts, and the one for no cache (ld.so(8)).
 const TUNABLES: &str = "GLIBC_TUNABLES";
@@ -41,11 +41,14 @@ const CALM: u64 = 60;
 
 /// Has the C library cache nothing. To be called first: the program begins once more, for that can only be set at its
 /// start. Whoever has set `GLIBC_TUNABLES` decides alone.
-pub(crate) fn cache_nothing() {
+///
+/// # Errors
+/// Why it cannot begin again: then there are caches.
+pub(crate) fn cache_nothing() -> io::Result<()> {
     if cfg!(target_env = "gnu") && env::var_os(TUNABLES).is_none() && !is_secure() {
-        let error = begin_again();
-        tracing::debug!("each thread keeps some of what is freed: cannot begin again without: {error}");
+        return Err(begin_again());
     }
+    Ok(())
 }
 
 /// Has the C library keep few heaps, no large buffer, and no small one apart. To be called before a thread is started.

@@ -32,6 +32,7 @@ mod healthcheck;
 mod heap;
 mod leave;
 mod listen;
+mod log;
 mod process;
 mod server;
 mod shard;

@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::families::{self, MetricFamily};
 use crate::kernel::KernelShare;
 use crate::latency::Echoing;
+use crate::log;
 use crate::memory::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -218,6 +219,9 @@ impl Metrics {
         all.extend(counters.map(|(name, help, read)| {
             families::counter(name, help, self.sum(|shard| read(shard).load(Relaxed)))
         }));
+        let (lost_name, lost_help) =
+            ("ws_log_lines_lost_total", "Lines of the log that could not be written");
+        all.push(families::counter(lost_name, lost_help, log::lines_lost() as f64));
         let closed = CLOSED
             .map(|(reason, name)| (name, self.sum(|shard| shard.closed[reason as usize].load(Relaxed))));
         let rejected = REJECTED

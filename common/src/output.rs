@@ -5,9 +5,10 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::env;
 use std::fmt::Display;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// What a pipe that poll(2) calls writable takes without blocking (pipe(7), `PIPE_BUF`).
@@ -27,8 +28,7 @@ pub fn print(text: impl Display) {
 /// # Errors
 /// The kernel's, but for `EPIPE`: a reader that has gone, as `head` does, has had what it wanted.
 pub fn print_data(text: impl Display) -> io::Result<()> {
-    let stdout = io::stdout().lock();
-    match write_all(stdout.as_fd(), text.to_string().as_bytes(), None) {
+    match write_all(io::stdout(), text.to_string().as_bytes(), None) {
         Err(Errno::PIPE) => Ok(()),
         result => Ok(result?),
     }
@@ -36,36 +36,43 @@ pub fn print_data(text: impl Display) -> io::Result<()> {
 
 /// Prints a line to standard output. It is lost where it cannot be written within a second.
 pub fn line(text: impl Display) {
-    let _ = write_line(io::stdout().lock(), text, LINE_PATIENCE);
+    let _ = write_line(io::stdout(), text, LINE_PATIENCE);
 }
 
 /// Prints a line to standard error, of what went wrong. It is lost where it cannot be written within a second.
 pub fn complain(text: impl Display) {
-    let _ = write_line(io::stderr().lock(), text, LINE_PATIENCE);
+    let _ = write_line(io::stderr(), text, LINE_PATIENCE);
 }
 
 /// Prints a line to standard error, of how far something is. It is lost where it cannot be written at once.
 pub fn progress(text: impl Display) {
-    let _ = write_line(io::stderr().lock(), text, Duration::ZERO);
+    let _ = write_line(io::stderr(), text, Duration::ZERO);
+}
+
+/// Whether colours are wanted there: on a terminal that has them, and unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn has_colour(to: &impl IsTerminal) -> bool {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    to.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
 }
 
 fn write_line(to: impl AsFd, text: impl Display, patience: Duration) -> Result<(), Errno> {
-    write_all(to.as_fd(), format!("{text}\n").as_bytes(), Some(patience))
+    write_all(to, format!("{text}\n").as_bytes(), Some(patience))
 }
 
-/// Writes all within `patience`, or as long as it takes.
-fn write_all(to: BorrowedFd<'_>, mut octets: &[u8], patience: Option<Duration>) -> Result<(), Errno> {
+/// Writes all within `patience`, or as long as it takes. It takes no lock, which a thread might hold that is stuck in a
+/// write; a line is in one piece all the same, as far as it is no longer than what a pipe takes at once.
+pub(crate) fn write_all(to: impl AsFd, mut octets: &[u8], patience: Option<Duration>) -> Result<(), Errno> {
     let begun = Instant::now();
     while !octets.is_empty() {
         let left = patience.map(|patience| patience.saturating_sub(begun.elapsed()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
-        match poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], timeout.as_ref()) {
+        match poll(&mut [PollFd::new(&to, PollFlags::OUT)], timeout.as_ref()) {
             Ok(0) => return Err(Errno::TIMEDOUT),
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error),
         }
-        match rustix::io::write(to, &octets[..octets.len().min(PIECE_LEN)]) {
+        match rustix::io::write(&to, &octets[..octets.len().min(PIECE_LEN)]) {
             Ok(written) => octets = &octets[written..],
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(error),
@@ -114,7 +121,7 @@ mod tests {
             reader.read_to_string(&mut read).expect("text");
             read
         });
-        write_all(writer.as_fd(), text.as_bytes(), None).expect("all is read");
+        write_all(&writer, text.as_bytes(), None).expect("all is read");
         drop(writer);
         assert!(reading.join().expect("the reader") == text);
     }

@@ -8,10 +8,9 @@ use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::{admin, cores, healthcheck, limits, listen, signals, table};
+use crate::{admin, cores, healthcheck, limits, listen, log, output, signals, table};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -49,24 +48,24 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             Ok(parsed) => parsed,
             Err(status) => return status.into(),
         };
-        let log =
-            tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(config.log).with_target(false);
-        log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init();
-        let done = match config.healthcheck {
-            true => healthcheck::ask(config.admin_addr).map(|url| println!("{}: {url} is well", self.name)),
-            false => self.run(config, flags),
+        let done = if config.healthcheck {
+            let asked = healthcheck::ask(config.admin_addr);
+            asked.map(|url| output::line(format_args!("{}: {url} is well", self.name)))
+        } else {
+            self.run(config, flags)
         };
+        log::flush();
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{}: {error:#}", self.name);
+                output::complain(format_args!("{}: {error:#}", self.name));
                 ExitCode::FAILURE
             }
         }
     }
 
     fn run(&self, config: Config, flags: F) -> anyhow::Result<()> {
-        heap::cache_nothing();
+        let cached = heap::cache_nothing();
         // Before any thread is started, which would otherwise take the signals itself.
         let signals = signals::block();
         // Before any other descriptor is opened: a shard's table keeps what lies below, and this.
@@ -74,6 +73,10 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         let nofile = limits::raise_nofile().context("cannot raise the limit on descriptors")?;
         let plan = Plan::new(&config, nofile as usize, (self.bound)(&flags))?;
         heap::keep_little(plan.shards);
+        log::start(config.log);
+        if let Err(error) = cached {
+            tracing::debug!("each thread keeps some of what is freed: cannot begin again without: {error}");
+        }
         let metrics = Arc::new(Metrics {
             stage: self.name,
             limit: plan.limit,
@@ -96,10 +99,9 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         let (name, version) = (self.name, env!("CARGO_PKG_VERSION"));
         let (shards, limit) = (plan.shards, plan.limit);
         let plural = if shards == 1 { "" } else { "s" };
-        println!(
+        output::line(format_args!(
             "{name} {version}: ws://{addr}/echo, admin http://{admin_addr}, {shards} shard{plural}, at most {limit} connections"
-        );
-        io::stdout().flush().context("cannot write to standard output")?;
+        ));
         plan.log();
 
         let mut weather = Weather::default();

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, with no handler.
+//! SIGTERM, SIGINT and SIGHUP, with no handler.
 //!
 //! A handler runs on whichever thread the kernel picks, in that thread's descriptor table: one that writes to a
 //! pipe, as most libraries do, would write to whatever file has that number there. So the signals stay blocked in
@@ -10,27 +10,39 @@ use std::{io, mem, process, ptr, thread};
 /// The signals, blocked in this thread and those it starts from now on.
 pub(crate) struct Blocked(libc::sigset_t);
 
-/// Blocks SIGTERM and SIGINT.
+/// Blocks SIGTERM, SIGINT, and SIGHUP unless it is ignored, as by nohup(1).
 pub(crate) fn block() -> Blocked {
-    // SAFETY: sigemptyset initialises the set that the other calls read; a zeroed sigset_t is a valid place for it.
+    // SAFETY: sigemptyset initialises the set that the other calls read; a zeroed sigset_t is a valid place for it, and
+    // a zeroed sigaction for what sigaction(2) tells of the present one.
     unsafe {
         let mut set = mem::zeroed();
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, libc::SIGTERM);
         libc::sigaddset(&mut set, libc::SIGINT);
+        let mut hangup: libc::sigaction = mem::zeroed();
+        libc::sigaction(libc::SIGHUP, ptr::null(), &mut hangup);
+        if hangup.sa_sigaction != libc::SIG_IGN {
+            libc::sigaddset(&mut set, libc::SIGHUP);
+        }
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
         Blocked(set)
     }
 }
 
 impl Blocked {
-    /// Begins the drain on the first signal; ends the process on the second.
+    /// Begins the drain on the first signal; ends the process on the second. A terminal that closes may send SIGHUP twice,
+    /// by the kernel and by its shell: the second one is no haste.
     pub(crate) fn on_first(self, shutdown: Shutdown) -> io::Result<()> {
         thread::Builder::new().name("signals".into()).spawn(move || {
             self.wait();
-            tracing::info!("draining; a second signal ends it at once");
             shutdown.begin();
-            process::exit(128 + self.wait());
+            tracing::info!("draining; a second signal ends it at once");
+            loop {
+                match self.wait() {
+                    libc::SIGHUP => {}
+                    signal => process::exit(128 + signal),
+                }
+            }
         })?;
         Ok(())
     }
