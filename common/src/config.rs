@@ -2,10 +2,13 @@
 
 use crate::origin::Origin;
 use crate::output;
+use crate::subprotocol::Subprotocol;
 use bytesize::ByteSize;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, Resettable};
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use clap_complete::Shell;
+use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -48,16 +51,17 @@ pub struct Config {
           value_parser = clap::value_parser!(i32).range(1..))]
     pub backlog: i32,
 
-    /// Time for a whole request to arrive
-    #[arg(long, env = "WS_HANDSHAKE_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = positive)]
+    /// Reject a request that has not all arrived after this long (10ms to 1h)
+    #[arg(long, env = "WS_HANDSHAKE_TIMEOUT", default_value = "10s", value_name = "TIME",
+          value_parser = handshake_timeout)]
     pub handshake_timeout: Duration,
 
-    /// Close a connection from which nothing came for so long; 0 is never
-    #[arg(long, env = "WS_IDLE_TIMEOUT", default_value = "0", value_name = "TIME", value_parser = duration)]
+    /// Close a connection whose peer has neither sent anything nor taken any output for this long (10ms to 30days; 0 disables)
+    #[arg(long, env = "WS_IDLE_TIMEOUT", default_value = "0", value_name = "TIME", value_parser = quiet_time)]
     pub idle_timeout: Duration,
 
-    /// Ping a connection whenever nothing came for so long; 0 is never
-    #[arg(long, env = "WS_PING_INTERVAL", default_value = "0", value_name = "TIME", value_parser = duration)]
+    /// Ping a connection whenever nothing was received for this long (10ms to 30days; 0 disables)
+    #[arg(long, env = "WS_PING_INTERVAL", default_value = "0", value_name = "TIME", value_parser = quiet_time)]
     pub ping_interval: Duration,
 
     /// The largest message; a larger one is answered with Close 1009
@@ -69,12 +73,17 @@ pub struct Config {
     #[arg(long, env = "WS_BUFFER_BUDGET", value_name = "SIZE", value_parser = size)]
     pub buffer_budget: Option<usize>,
 
-    /// Web pages that may connect, by origin, with commas; others get 403, clients that send none are let in [default: any]
+    /// Web pages that may connect, by origin, with commas (also file:// and null); others get 403, clients that send none
+    /// are let in [default: any]
     #[arg(long, env = "WS_ALLOW_ORIGIN", value_name = "SCHEME://HOST", value_delimiter = ',')]
     pub allow_origin: Vec<Origin>,
 
-    /// On SIGTERM or SIGINT: time for all peers to go
-    #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration)]
+    /// Select this subprotocol when a client offers it, or the first offered one of several, with commas [default: none]
+    #[arg(long, env = "WS_SUBPROTOCOL", value_name = "NAME", value_delimiter = ',')]
+    pub subprotocol: Vec<Subprotocol>,
+
+    /// Exit this long after SIGTERM, SIGINT or SIGHUP, even if connections are still open (0s to 1day)
+    #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = drain_timeout)]
     pub drain_timeout: Duration,
 
     /// Serve nothing: ask the server at --admin-addr whether it is well, and exit with 0 if so, with 1 if not
@@ -98,19 +107,35 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 30s or 0")?;
-    match time.as_secs() {
-        0..=31_536_000 => Ok(time),
-        _ => Err("longer than a year".into()),
+/// The shortest time that a connection is held to: event loops look at their connections no more often.
+const SHORTEST_TIME: Duration = Duration::from_millis(10);
+
+/// The longest time that a connection may be quiet: stage 4 counts it in 28 bits, of ticks of 10 ms or more.
+const LONGEST_QUIET_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+fn handshake_timeout(text: &str) -> Result<Duration, String> {
+    time(text, SHORTEST_TIME, Duration::from_secs(60 * 60))
+}
+
+fn quiet_time(text: &str) -> Result<Duration, String> {
+    match time(text, Duration::ZERO, Duration::MAX)? {
+        Duration::ZERO => Ok(Duration::ZERO),
+        _ => time(text, SHORTEST_TIME, LONGEST_QUIET_TIME).map_err(|error| error + ", or 0 to disable"),
     }
 }
 
-fn positive(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be more than 0".into()),
-        time => Ok(time),
+fn drain_timeout(text: &str) -> Result<Duration, String> {
+    time(text, Duration::ZERO, Duration::from_secs(24 * 60 * 60))
+}
+
+/// A time within bounds, which an error names.
+fn time(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
+    if (least..=most).contains(&time) {
+        return Ok(time);
     }
+    let [least, most] = [least, most].map(humantime::format_duration);
+    Err(format!("must be {least} to {most}"))
 }
 
 #[derive(Parser)]
@@ -128,11 +153,17 @@ struct Cli<F: Args> {
 
 /// The headings in `--help`, and the flags under each.
 const HEADINGS: [(&str, &[&str]); 4] = [
-    ("Addresses", &["addr", "admin_addr", "allow_origin"]),
+    ("Addresses", &["addr", "admin_addr", "allow_origin", "subprotocol"]),
     ("Capacity", &["max_connections", "shards", "pin", "backlog", "max_message_size", "buffer_budget"]),
     ("Time limits", &["handshake_timeout", "idle_timeout", "ping_interval", "drain_timeout"]),
     ("Output", &["log"]),
 ];
+
+/// Takes a variable of the environment that is empty for one that is not set, as `WS_X: ${X:-}` in a compose file means it.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
+    command.mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
+}
 
 /// Puts each flag under its heading; one that no heading has stays where it is.
 pub fn with_headings(command: Command, headings: &[(&'static str, &[&str])]) -> Command {
@@ -160,8 +191,8 @@ Examples:
 /// The exit status: 0 after `--help`, `--version` or `--completions`, 2 after one line on what was wrong.
 pub(crate) fn parse<F: Args>(name: &'static str, about: &'static str) -> Result<(Config, F), u8> {
     let command = Cli::<F>::command().name(name).about(about).after_help(examples(name));
-    let mut command = with_headings(command, &HEADINGS);
-    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let mut command = with_headings(without_empty_variables(command), &HEADINGS);
+    let matches = command.try_get_matches_from_mut(env::args_os());
     match matches.and_then(|mut matches| Cli::<F>::from_arg_matches_mut(&mut matches)) {
         Ok(Cli { completions: Some(shell), .. }) => Err(print_completions(shell, &mut command, name)),
         Ok(cli) => Ok((cli.config, cli.flags)),
@@ -214,9 +245,43 @@ mod tests {
                 && size("many").is_err()
                 && size("99999999TiB").is_err()
         );
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
-        assert!(duration("-1s").is_err() && duration("soon").is_err() && duration("900years").is_err());
-        assert!(positive("0s").is_err());
+        assert_eq!(quiet_time("0"), Ok(Duration::ZERO));
+        assert_eq!(quiet_time("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(drain_timeout("0s"), Ok(Duration::ZERO));
+        for text in ["-1s", "soon", "900years", "99999999999999999999s", ""] {
+            assert!(
+                quiet_time(text).is_err() && handshake_timeout(text).is_err() && drain_timeout(text).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_time_has_bounds_and_both_help_and_error_tell_them() {
+        let help = Config::augment_args(Command::new("test")).render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        type Parse = fn(&str) -> Result<Duration, String>;
+        let times: [(Parse, [&str; 2], [&str; 2], &str); 3] = [
+            (handshake_timeout, ["10ms", "1h"], ["9999us", "3600001ms"], "10ms to 1h"),
+            (quiet_time, ["10ms", "30days"], ["1ns", "90days"], "10ms to 30days"),
+            (drain_timeout, ["0s", "1day"], ["2days", "1year"], "0s to 1day"),
+        ];
+        for (parse, within, beyond, bounds) in times {
+            assert!(within.iter().all(|text| parse(text).is_ok()), "{bounds}");
+            for text in beyond {
+                let error = parse(text).expect_err(text);
+                assert!(error.contains(bounds), "{text}: {error}");
+            }
+            assert!(help.contains(bounds), "--help does not tell {bounds}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_heading() {
+        let flags = Config::augment_args(Command::new("test"));
+        let under_a_heading = |flag: &str| HEADINGS.iter().any(|(_, flags)| flags.contains(&flag));
+        for flag in flags.get_arguments().map(|flag| flag.get_id().as_str()) {
+            assert!(under_a_heading(flag) || flag == "healthcheck", "--{flag}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! When a quiet connection is pinged, and when it is given up.
 
 use crate::config::Config;
+use crate::untaken::LOOKS;
 use std::time::Duration;
 
 /// What is due on a connection from which nothing has come for a while.
@@ -32,11 +33,26 @@ impl Heartbeat {
         !self.ping.is_zero() || !self.idle.is_zero()
     }
 
-    /// How much longer to wait until something is due, on a connection quiet for `quiet`. `None`: for ever.
+    /// How much longer to wait until something is due, or to be looked at, on a connection quiet for `quiet`. `None`: for ever.
     pub fn wait(&self, quiet: Duration) -> Option<Duration> {
-        let ping = (!self.ping.is_zero()).then(|| self.ping * (periods(quiet, self.ping) + 1) - quiet);
-        let idle = (!self.idle.is_zero()).then(|| self.idle.saturating_sub(quiet));
-        ping.into_iter().chain(idle).min()
+        let left = |period: Duration| {
+            // What is left of at most 30 days fits.
+            let left = period.as_nanos() - quiet.as_nanos() % period.as_nanos();
+            Duration::from_nanos(left as u64)
+        };
+        let ping = (!self.ping.is_zero()).then(|| left(self.ping));
+        let look =
+            (!self.idle.is_zero()).then(|| left(self.look_every()).min(self.idle.saturating_sub(quiet)));
+        ping.into_iter().chain(look).min()
+    }
+
+    fn look_every(&self) -> Duration {
+        self.idle / LOOKS
+    }
+
+    /// Whether to look if the peer takes what it is sent ([`crate::untaken::Untaken`]), when the quiet time of a connection went from `before` to `now`.
+    pub fn must_look(&self, before: Duration, now: Duration) -> bool {
+        !self.idle.is_zero() && periods(now, self.look_every()) > periods(before, self.look_every())
     }
 
     /// What fell due while the quiet time of a connection went from `before` to `now`.
@@ -47,18 +63,10 @@ impl Heartbeat {
         let due = !self.ping.is_zero() && periods(now, self.ping) > periods(before, self.ping);
         due.then_some(Beat::Ping)
     }
-
-    /// How often a loop looks through its connections for what is due: an eighth of the shortest time it keeps,
-    /// and once a second at least.
-    pub fn tick(&self, config: &Config) -> Duration {
-        let times = [self.ping, self.idle, config.handshake_timeout, crate::config::LINGER];
-        let shortest = times.into_iter().filter(|time| !time.is_zero()).min().unwrap_or_default();
-        (shortest / 8).clamp(Duration::from_millis(10), Duration::from_secs(1))
-    }
 }
 
-fn periods(time: Duration, period: Duration) -> u32 {
-    u32::try_from(time.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX - 1)
+fn periods(time: Duration, period: Duration) -> u128 {
+    time.as_nanos() / period.as_nanos()
 }
 
 #[cfg(test)]
@@ -72,14 +80,36 @@ mod tests {
     #[test]
     fn pings_at_each_multiple_and_gives_up_at_the_end() {
         let beat = Heartbeat { ping: seconds(30), idle: seconds(100) };
-        assert_eq!(beat.wait(seconds(0)), Some(seconds(30)));
-        assert_eq!(beat.wait(seconds(31)), Some(seconds(29)));
+        assert_eq!(beat.wait(seconds(0)), Some(seconds(25)));
+        assert_eq!(beat.wait(seconds(26)), Some(seconds(4)));
+        assert_eq!(beat.wait(seconds(51)), Some(seconds(9)));
         assert_eq!(beat.wait(seconds(95)), Some(seconds(5)));
         assert_eq!(beat.due(seconds(0), seconds(29)), None);
         assert_eq!(beat.due(seconds(29), seconds(30)), Some(Beat::Ping));
         assert_eq!(beat.due(seconds(30), seconds(59)), None);
         assert_eq!(beat.due(seconds(59), seconds(61)), Some(Beat::Ping));
         assert_eq!(beat.due(seconds(99), seconds(100)), Some(Beat::Dead));
+    }
+
+    #[test]
+    fn looks_four_times_before_it_gives_up() {
+        let beat = Heartbeat { ping: Duration::ZERO, idle: seconds(100) };
+        let looks = (0..=100).filter(|&s| beat.must_look(seconds(s), seconds(s + 1))).collect::<Vec<_>>();
+        assert_eq!(looks, [24, 49, 74, 99]);
+    }
+
+    #[test]
+    fn no_time_overflows() {
+        let set = [Duration::from_nanos(4), Duration::from_millis(10), seconds(365 * 24 * 3600)];
+        let quiet = [Duration::ZERO, Duration::from_nanos(1), seconds(100 * 365 * 24 * 3600), Duration::MAX];
+        for (ping, idle) in set.into_iter().flat_map(|ping| set.map(|idle| (ping, idle))) {
+            let beat = Heartbeat { ping, idle };
+            for (before, now) in quiet.into_iter().flat_map(|before| quiet.map(|now| (before, now))) {
+                assert!(beat.wait(now).is_some_and(|wait| wait <= ping.min(beat.idle)));
+                beat.must_look(before, now);
+                beat.due(before, now);
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@ mod head;
 mod tests;
 
 use crate::config::MAX_HEAD_LEN;
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use crate::subprotocol::Subprotocol;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, general_purpose::PAD};
 use head::Head;
 use httparse::Status as Parsed;
 use sha1::{Digest, Sha1};
@@ -14,6 +17,10 @@ pub(crate) use head::host_and_port;
 
 /// What the accept key is hashed with (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The bits of a key's last character that no octet has need not be zero: in the RFC's own example, `AQIDBAUGBwgJCgsMDQ4PEC==`
+/// (section 4.1), they are not, and only the decoder of a strict library minds (RFC 4648, section 3.5).
+const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub enum Request<'b> {
         head_len: usize,
         /// The `Origin` that a browser sends.
         origin: Option<&'b [u8]>,
+        /// The subprotocols that the client offers, in its order of preference.
+        subprotocols: Vec<&'b [u8]>,
     },
     /// `GET` or `HEAD` of a path that answers with text.
     Page(Page, Method),
@@ -35,7 +44,7 @@ pub enum Request<'b> {
     Refused(Status, Method),
 }
 
-/// The paths that answer plain HTTP.
+/// The paths that answer plain HTTP, and the same with a slash behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
     /// `/health`: 200, or 503 while draining.
@@ -48,8 +57,8 @@ impl Page {
     /// The page at `path`, if there is one.
     pub fn at(path: &str) -> Option<Page> {
         match path {
-            "/health" => Some(Page::Health),
-            "/metrics" => Some(Page::Metrics),
+            "/health" | "/health/" => Some(Page::Health),
+            "/metrics" | "/metrics/" => Some(Page::Metrics),
             _ => None,
         }
     }
@@ -160,13 +169,15 @@ fn route<'b>(head: &Head<'_, 'b>, method: Method, head_len: usize) -> Result<Req
     let path = head::path(head.path.unwrap_or_default()).ok_or(Status::BadRequest)?;
     match (path, Page::at(path)) {
         (_, Some(page)) => Ok(Request::Page(page, method)),
-        ("/" | "/echo", None) => {
+        ("/" | "/echo" | "/echo/", None) => {
             let accept_key = handshake(head, method)?;
             // It would be taken for frames; and RFC 9110, section 9.3.1, knows no use for it in a GET but smuggling.
             if has_content {
                 return Err(Status::BadRequest);
             }
-            Ok(Request::Upgrade { accept_key, head_len, origin: head::one(head, "Origin")? })
+            let origin = head::one(head, "Origin")?;
+            let subprotocols = head::members(head, "Sec-WebSocket-Protocol").collect();
+            Ok(Request::Upgrade { accept_key, head_len, origin, subprotocols })
         }
         _ => Err(Status::NotFound),
     }
@@ -197,11 +208,12 @@ pub fn accept_key(key: &[u8]) -> String {
     BASE64.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// The answer to a valid handshake.
-pub fn switching_protocols(accept_key: &str) -> Vec<u8> {
+/// The answer to a valid handshake, with the subprotocol that is selected.
+pub fn switching_protocols(accept_key: &str, subprotocol: Option<&Subprotocol>) -> Vec<u8> {
+    let selected = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 101 Switching Protocols\r\n\
-         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept_key}\r\n\r\n"
+         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept_key}\r\n{selected}\r\n"
     )
     .into_bytes()
 }

@@ -22,8 +22,12 @@ pub mod meter;
 pub mod metrics;
 pub mod origin;
 pub mod output;
+pub mod quiet;
 pub mod shutdown;
+pub mod subprotocol;
 pub mod table;
+pub mod ticks;
+pub mod untaken;
 #[cfg(feature = "tungstenite")]
 pub mod websocket;
 

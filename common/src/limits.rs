@@ -22,17 +22,25 @@ pub fn table_capacity(nofile: usize) -> usize {
     nofile - RESERVE.min(nofile / 2 + nofile % 2)
 }
 
-/// Shards for `connections`, where each holds `capacity`.
+/// Connections that so many shards hold in any case, where each has room for `capacity`.
 ///
-/// The kernel deals connections out by a hash, so shards fill unevenly: with *n* in the mean, one in a million has
-/// more than *n* + 5√*n* (the binomial's standard deviation is just under √*n*). That much is left free.
+/// The kernel deals connections out by a hash, so shards fill unevenly, and one is full while another has room. Of *n*
+/// connections in the mean a shard has more than *n* + 5*s* once in a million times, where *s*² = *n*(1 − 1/shards) is the
+/// binomial's variance.
+pub fn connections_held(shards: usize, capacity: usize) -> usize {
+    let five_sigma = 5.0 * (1.0 - 1.0 / shards as f64).sqrt();
+    // n + five_sigma * sqrt(n) = capacity, solved for n.
+    let mean = ((capacity as f64 + five_sigma * five_sigma / 4.0).sqrt() - five_sigma / 2.0).powi(2);
+    // However they are dealt out, a shard that got them all would hold so many.
+    capacity.max((shards as f64 * mean) as usize)
+}
+
+/// Shards for `connections`, where each has room for `capacity`: the least that hold them in any case.
 pub fn shards_needed(connections: usize, capacity: usize) -> usize {
-    if connections <= capacity {
-        return 1;
-    }
-    let slack = 5.0 * (capacity as f64).sqrt();
-    let mean = (capacity as f64 - slack).max(1.0);
-    (connections as f64 / mean).ceil() as usize
+    let capacity = capacity.max(1);
+    let enough = |&shards: &usize| connections_held(shards, capacity) >= connections;
+    // Each holds something, and with one for each connection that is enough.
+    (connections.div_ceil(capacity).max(1)..).find(enough).unwrap_or(connections)
 }
 
 #[cfg(test)]
@@ -45,7 +53,42 @@ mod tests {
         assert_eq!(shards_needed(19_904, 19_904), 1);
         assert_eq!(shards_needed(1_000_000, 19_904), 53);
         assert_eq!(shards_needed(1_000_000, 1_048_480), 1);
+        assert_eq!(shards_needed(0, 19_904), 1);
         assert_eq!(table_capacity(1), 0);
         assert!(table_capacity(20) > 0);
+    }
+
+    #[test]
+    fn what_is_held_can_be_had() {
+        assert_eq!(connections_held(1, 160), 160, "one shard gets them all");
+        assert_eq!(connections_held(2, 160), 242);
+        assert_eq!(connections_held(2, 19_904), 38_822);
+        assert_eq!(connections_held(2, 1), 1, "both may meet in one");
+        for capacity in [1, 10, 160, 928, 19_904, 1_048_480] {
+            for connections in [1, 9, 320, 1_000, 39_808, 1_000_000] {
+                let shards = shards_needed(connections, capacity);
+                assert!(connections_held(shards, capacity) >= connections, "{connections} by {capacity}");
+                assert!(shards == 1 || connections_held(shards - 1, capacity) < connections);
+            }
+        }
+    }
+
+    /// Deals connections out by a pseudorandom number, as the kernel does by its hash.
+    #[test]
+    fn no_shard_is_full_before_all_are_there() {
+        let mut state = 1u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        for (shards, capacity) in [(2, 160), (3, 160), (8, 928), (64, 160)] {
+            for _ in 0..1_000 {
+                let mut dealt = vec![0; shards];
+                (0..connections_held(shards, capacity)).for_each(|_| dealt[random() % shards] += 1);
+                assert!(dealt.iter().all(|&held| held <= capacity), "{shards} shards of {capacity}");
+            }
+        }
     }
 }

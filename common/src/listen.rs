@@ -10,11 +10,19 @@ use std::net::{SocketAddr, TcpListener};
 /// and a few hundred of them all that `net.ipv4.tcp_mem` does, for every socket of the machine.
 const UNSENT_LEN: u32 = 128 * 1024;
 
-/// A listener among others on the same address: the kernel spreads connections over them by a hash of addresses
-/// and ports (socket(7), `SO_REUSEPORT`), and of those with a core over the ones whose core the packet has come to (Linux
-/// 6.2, `SO_INCOMING_CPU`).
-pub(crate) fn listener(addr: SocketAddr, backlog: i32, core: Option<usize>) -> io::Result<TcpListener> {
-    let socket = socket(addr)?;
+/// A shard's listener. The kernel spreads connections over those of the same address by a hash of addresses and ports
+/// (socket(7), `SO_REUSEPORT`), and of those with a core over the ones whose core the packet has come to (Linux 6.2,
+/// `SO_INCOMING_CPU`).
+///
+/// The `first` one has the address for itself, or fails; only then it lets the server's others join. With `SO_REUSEPORT`
+/// from the start a second server of the same user would join as well, and silently take half of the connections.
+pub(crate) fn listener(
+    addr: SocketAddr,
+    backlog: i32,
+    core: Option<usize>,
+    first: bool,
+) -> io::Result<TcpListener> {
+    let socket = if first { exclusive(addr, backlog)? } else { socket(addr)? };
     socket.set_reuse_port(true)?;
     // What it accepts inherits this.
     socket.set_tcp_nodelay(true)?;
@@ -23,15 +31,28 @@ pub(crate) fn listener(addr: SocketAddr, backlog: i32, core: Option<usize>) -> i
     if let Some(core) = core {
         socket.set_cpu_affinity(core)?;
     }
-    socket.bind(&addr.into())?;
-    socket.listen(backlog)?;
+    if !first {
+        socket.bind(&addr.into())?;
+        socket.listen(backlog)?;
+    }
     Ok(socket.into())
 }
 
-/// Fails where somebody listens on `addr` already. With `SO_REUSEPORT` alone a second server of the same user would
-/// start, and silently take half of the first one's connections.
-pub(crate) fn refuse_port_in_use(addr: SocketAddr) -> io::Result<()> {
-    if addr.port() == 0 { Ok(()) } else { socket(addr)?.bind(&addr.into()) }
+/// A listener that shares its address with nobody.
+pub(crate) fn exclusive(addr: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    /// Two that begin to listen in the same instant may fail both, each for the other's sake: the kernel announces a listener
+    /// before it looks for others (`inet_csk_listen_start` in Linux's net/ipv4/inet_connection_sock.c). One that has
+    /// failed for a listener that is there to stay fails in bind(2) the next time.
+    const TRIES: usize = 100;
+    let mut tries = 1;
+    loop {
+        let socket = socket(addr)?;
+        socket.bind(&addr.into())?;
+        match socket.listen(backlog) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries < TRIES => tries += 1,
+            result => return result.map(|()| socket),
+        }
+    }
 }
 
 fn socket(addr: SocketAddr) -> io::Result<Socket> {
@@ -64,13 +85,56 @@ mod tests {
     use super::*;
     use socket2::SockRef;
     use std::net::TcpStream;
+    use std::sync::Barrier;
+    use std::thread;
+
+    fn listen(addr: &str, first: bool) -> io::Result<TcpListener> {
+        listener(addr.parse().unwrap(), 128, None, first)
+    }
 
     #[test]
     fn what_it_accepts_keeps_little_output_in_the_kernel() {
-        let listener = listener("127.0.0.1:0".parse().unwrap(), 1, None).unwrap();
-        listener.set_nonblocking(false).unwrap();
-        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_LEN);
+        for first in [true, false] {
+            let listener = listen("127.0.0.1:0", first).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            let accepted = SockRef::from(&accepted);
+            assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT_LEN);
+            assert!(accepted.tcp_nodelay().unwrap());
+        }
+    }
+
+    #[test]
+    fn of_servers_that_start_at_once_one_has_the_port() {
+        let start = Barrier::new(4);
+        for _ in 0..200 {
+            // A port that was free a moment ago.
+            let addr = listen("127.0.0.1:0", true).unwrap().local_addr().unwrap().to_string();
+            let begin = || {
+                start.wait();
+                listen(&addr, true)
+            };
+            let begun: Vec<_> = thread::scope(|scope| {
+                let servers: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+                servers.into_iter().map(|server| server.join().unwrap()).collect()
+            });
+            let errors: Vec<_> = begun.iter().filter_map(|begun| begun.as_ref().err()).collect();
+            assert!(errors.iter().all(|error| error.kind() == ErrorKind::AddrInUse), "{errors:?}");
+            assert_eq!(errors.len(), 3, "one of four");
+        }
+    }
+
+    #[test]
+    fn the_shards_of_a_server_share_its_port_and_its_connections() {
+        let first = listen("127.0.0.1:0", true).unwrap();
+        let addr = first.local_addr().unwrap();
+        let second = listen(&addr.to_string(), false).unwrap();
+        assert_eq!(listen(&addr.to_string(), true).unwrap_err().kind(), ErrorKind::AddrInUse);
+        // All of 64 at the same one of two: once in 2^63 tries.
+        let _peers: Vec<_> = (0..64).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        let accepted = |listener: &TcpListener| listener.incoming().take_while(Result::is_ok).count();
+        let (by_first, by_second) = (accepted(&first), accepted(&second));
+        assert!(by_first > 0 && by_second > 0, "{by_first} and {by_second}");
     }
 }

@@ -18,9 +18,9 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Origin, Self::Err> {
         let serialized = if text == "null" { Some(text.to_string()) } else { serialize(text) };
-        serialized
-            .map(|serialized| Origin { serialized })
-            .ok_or("not an origin such as https://example.com, http://localhost:3000 or null")
+        serialized.map(|serialized| Origin { serialized }).ok_or(
+            "not an origin such as https://example.com, http://localhost:3000, app://., file:// or null",
+        )
     }
 }
 
@@ -31,6 +31,11 @@ fn serialize(text: &str) -> Option<String> {
     let legal = |octet: u8| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet);
     if !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || !scheme.bytes().all(legal) {
         return None;
+    }
+    let web = ["http", "https", "ws", "wss"].contains(&scheme);
+    // A page that is a file has no host: Electron's and Cordova's say `file://`, where a browser says `null`.
+    if authority.is_empty() && !web {
+        return Some(text);
     }
     // No pattern: it would be compared as it stands, and let nobody in.
     let (host, port) = host_and_port(authority).filter(|(host, _)| !host.contains('*'))?;
@@ -66,6 +71,10 @@ mod tests {
             ("https://example.com", "https://example.com:443"),
             ("http://[::1]:80", "http://[::1]"),
             ("null", "null"),
+            ("file://", "FILE://"),
+            ("app://.", "app://."),
+            ("capacitor://localhost", "Capacitor://localhost"),
+            ("chrome-extension://abcdef", "chrome-extension://ABCDEF"),
         ] {
             assert!(same(a, b), "{a} {b}");
         }
@@ -76,6 +85,9 @@ mod tests {
             ("https://example.com", "https://example.com.evil.org"),
             ("https://example.com", "null"),
             ("app://a", "app://a:443"),
+            ("file://", "null"),
+            ("file://", "content://"),
+            ("file://", "file://localhost"),
         ] {
             assert!(!same(a, b), "{a} {b}");
         }
@@ -88,6 +100,10 @@ mod tests {
             "*",
             "example.com",
             "https://",
+            "ws://",
+            "file:///",
+            "file:",
+            "file://:80",
             "https://example.com/",
             "https://example.com/path",
             "https://example.com?a",
@@ -109,8 +125,11 @@ mod tests {
     fn who_sends_none_is_let_in_and_null_is_not() {
         let allowed = ["https://a.example".parse().unwrap(), "http://localhost:3000".parse().unwrap()];
         let allowed = |sent: &str| is_allowed(Some(sent.as_bytes()), &allowed);
+        assert!(is_allowed(Some(b"file://"), &["file://".parse().unwrap()]));
         assert!(allowed("https://A.example") && allowed("http://localhost:3000"));
-        for refused in ["http://a.example", "http://localhost", "null", "", "https://a.example http://b"] {
+        for refused in
+            ["file://", "http://a.example", "http://localhost", "null", "", "https://a.example http://b"]
+        {
             assert!(!allowed(refused), "{refused}");
         }
         assert!(is_allowed(None, &["https://a.example".parse().unwrap()]));

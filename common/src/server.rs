@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::{io, thread};
 
+/// Connections that may wait for the admin server to accept them.
+const ADMIN_BACKLOG: i32 = 128;
+
 /// A stage: a name and a way to serve a shard.
 pub struct Stage<F> {
     /// Its package.
@@ -40,7 +43,7 @@ pub struct Bound {
 }
 
 impl<F: Args + Send + Sync + 'static> Stage<F> {
-    /// The program: parses the flags, serves, and drains on SIGTERM or SIGINT. With `--healthcheck` it asks another one.
+    /// The program: parses the flags, serves, and drains on SIGTERM, SIGINT or SIGHUP. With `--healthcheck` it asks another one.
     ///
     /// Exit status: 0 after a drain, 1 after an error (one line on standard error), 2 for a bad flag.
     pub fn main(self) -> ExitCode {
@@ -85,8 +88,9 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             kernel: KernelShare::at_start(),
             shards: (0..plan.shards).map(|_| ShardMetrics::default()).collect(),
         });
-        let admin = TcpListener::bind(config.admin_addr)
+        let admin = listen::exclusive(config.admin_addr, ADMIN_BACKLOG)
             .map_err(|error| anyhow!(listen::explain("--admin-addr", config.admin_addr, &error)))?;
+        let admin = TcpListener::from(admin);
         let admin_addr = admin.local_addr()?;
         let live = Live::new(metrics.clone(), shutdown.clone(), plan.capacity);
         admin::start(admin, live.clone()).context("cannot start the admin server")?;
@@ -129,8 +133,6 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         done: mpsc::Sender<io::Result<()>>,
     ) -> anyhow::Result<SocketAddr> {
         let flags = Arc::new(flags);
-        listen::refuse_port_in_use(config.addr)
-            .map_err(|error| anyhow!(listen::explain("--addr", config.addr, &error)))?;
         for index in 0..plan.shards {
             let (bound, wait) = mpsc::channel();
             let (shared, flags, all) = (Arc::new(config.clone()), flags.clone(), metrics.clone());
@@ -140,7 +142,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             let shard = move || -> io::Result<()> {
                 let listener = table::unshare_table(std::os::fd::AsFd::as_fd(&shutdown))
                     .and_then(|()| core.map_or(Ok(()), cores::stay_on))
-                    .and_then(|()| listen::listener(shared.addr, shared.backlog, core));
+                    .and_then(|()| listen::listener(shared.addr, shared.backlog, core, index == 0));
                 let listener = match listener {
                     Ok(listener) => listener,
                     Err(error) => return bound.send(Err(error)).map_err(io::Error::other),
@@ -197,11 +199,11 @@ impl Plan {
             bail!(
                 "{shards} shards hold {} connections under a descriptor limit of {nofile}; \
                  --max-connections {} needs --shards {needed}, or a higher limit (ulimit -n)",
-                shards * capacity,
+                limits::connections_held(shards, capacity),
                 asked.unwrap_or_default()
             );
         }
-        let limit = asked.unwrap_or(shards * capacity);
+        let limit = asked.unwrap_or(limits::connections_held(shards, capacity));
         let mut plan = Plan { nofile, cores, shards, capacity, bound, limit, limited_by: Rejected::Full };
         if let Some(bound) = plan.bound.as_ref().filter(|bound| bound.connections < plan.limit) {
             plan.limit = bound.connections;

@@ -6,6 +6,7 @@ use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
 use crate::origin;
 use crate::shutdown::Shutdown;
+use crate::subprotocol;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use std::io;
@@ -155,10 +156,11 @@ impl<F> Shard<F> {
                 self.metrics().rejected(Rejected::Origin);
                 Answer::Close(refusal(Status::Forbidden, Method::Get))
             }
-            Request::Upgrade { accept_key, head_len, .. } => match self.admit() {
+            Request::Upgrade { accept_key, head_len, subprotocols, .. } => match self.admit() {
                 Ok(()) => {
                     self.metrics().opened(since.elapsed());
-                    Answer::Upgrade { response: http::switching_protocols(&accept_key), head_len }
+                    let selected = subprotocol::select(subprotocols.into_iter(), &self.config.subprotocol);
+                    Answer::Upgrade { response: http::switching_protocols(&accept_key, selected), head_len }
                 }
                 Err(Some(reason)) => Answer::Close(self.refuse(reason)),
                 Err(None) => {

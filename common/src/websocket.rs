@@ -33,6 +33,10 @@ pub fn closed_by(error: &Error) -> (Closed, Option<CloseCode>) {
         Error::Io(error) if error.kind() == ErrorKind::QuotaExceeded => {
             (Closed::Overload, Some(CloseCode::TryAgainLater))
         }
+        // Ours, for a peer that takes nothing. The kernel's, for one that has vanished, has a number.
+        Error::Io(error) if error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none() => {
+            (Closed::Idle, None)
+        }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => (Closed::Protocol, Some(CloseCode::TooBig)),
         _ => (Closed::Reset, None),
     }

@@ -21,6 +21,7 @@ pub(crate) mod refusals;
 pub(crate) mod requests;
 pub(crate) mod shards;
 pub(crate) mod size;
+pub(crate) mod surroundings;
 pub(crate) mod timeouts;
 pub(crate) mod utf8;
 pub(crate) mod violations;

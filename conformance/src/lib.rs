@@ -19,13 +19,13 @@
 //!
 //! # What a server must be like
 //! - It takes `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
-//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout`, `--allow-origin` and
-//!   `--log`, and each of them as `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2.
+//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout`, `--allow-origin`,
+//!   `--subprotocol` and `--log`, and each of them as `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2.
 //!   An address that is not to be had: one line, status 1.
 //! - When it is ready it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M
 //!   connections`, and nothing else on stdout.
 //! - `/echo` and `/` on the first address upgrade. `/health` and `/metrics` answer on both.
-//! - SIGTERM and SIGINT drain it, a second one ends it.
+//! - SIGTERM, SIGINT and SIGHUP drain it, a second SIGTERM or SIGINT ends it.
 //!
 //! To add a case, write it beside its like in `src/cases/`, and name it in `src/list.rs`.
 //!
@@ -45,6 +45,7 @@ mod metrics;
 mod process;
 mod resilience;
 mod server;
+mod sink;
 mod unread;
 mod wait;
 mod wire;

@@ -15,6 +15,7 @@ macro_rules! __cases {
                 takes_connection_as_a_list,
                 takes_white_space_around_values,
                 declines_extensions_and_subprotocols,
+                selects_a_subprotocol,
                 takes_a_long_head,
                 takes_a_frame_with_the_request,
                 takes_a_large_frame_with_the_request,
@@ -54,6 +55,7 @@ macro_rules! __cases {
             origins:
                 any_by_default,
                 those_allowed,
+                pages_of_applications,
                 others,
                 from_the_environment;
             endpoints:
@@ -160,6 +162,7 @@ macro_rules! __cases {
                 the_503_is_a_whole_answer,
                 admits_again_after_a_close,
                 limit_holds_over_all_shards,
+                what_is_announced_can_be_had,
                 out_of_descriptors,
                 out_of_descriptors_for_silent_peers,
                 plain_requests_free_their_room;
@@ -177,6 +180,9 @@ macro_rules! __cases {
                 talking_peers_stay,
                 a_server_that_stood_still,
                 a_server_that_stood_still_in_handshakes,
+                slow_readers_stay,
+                readers_that_take_nothing_are_closed,
+                slow_senders_stay,
                 silence_is_allowed_by_default,
                 pings_keep_a_peer,
                 pings_come_every_interval,
@@ -197,6 +203,14 @@ macro_rules! __cases {
                 drain_timeout_bounds_the_wait,
                 second_signal_ends_at_once,
                 with_more_connections_than_one_table_holds;
+            surroundings:
+                log_that_cannot_be_written,
+                log_reader_that_is_stuck,
+                output_that_cannot_be_written,
+                statuses_hold,
+                two_servers_at_once,
+                hangup,
+                empty_variables;
             shards:
                 one_shard,
                 four_shards,
@@ -211,6 +225,7 @@ macro_rules! __cases {
                 help_and_version,
                 environment,
                 all_at_once,
+                times_at_the_edges,
                 pinned_shards,
                 line_at_start;
             leaks:

@@ -3,12 +3,15 @@
 use crate::cgroup::Group;
 use crate::http::{Request, Response};
 use crate::metrics::Metrics;
+use crate::sink::Sink;
 use crate::wait;
 use crate::wire::Peer;
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use std::env;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -29,11 +32,26 @@ pub(crate) struct Setup<'a> {
     pub group: Option<&'a Group>,
     /// Whether it chooses its ports itself, where the flags do not.
     pub own_ports: bool,
+    /// Where its standard output goes.
+    pub stdout: Sink,
+    /// And its standard error.
+    pub stderr: Sink,
+    /// Whether it ignores SIGHUP from the start, as nohup(1) has it.
+    pub ignores_hangup: bool,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { flags: &[], env: &[], nofile: None, group: None, own_ports: true }
+        Setup {
+            flags: &[],
+            env: &[],
+            nofile: None,
+            group: None,
+            own_ports: true,
+            stdout: Sink::Collected,
+            stderr: Sink::Collected,
+            ignores_hangup: false,
+        }
     }
 }
 
@@ -47,21 +65,59 @@ impl Binary {
     /// The same, with more to set.
     #[track_caller]
     pub fn serve_with(&self, setup: Setup<'_>) -> Server {
-        let process = Process::start(self, setup);
-        let ready_line = process.first_line();
-        let [addr, admin] = ["ws://", "http://"].map(|scheme| address(&ready_line, scheme));
-        let (Some(addr), Some(admin)) = (addr, admin) else {
-            panic!("expected a line with ws://ADDR/echo and http://ADDR on stdout; got: {ready_line:?}")
-        };
-        Server { process, addr, admin, ready_line }
+        Process::start(self, setup).ready()
+    }
+
+    /// The same where its standard output is not collected.
+    #[track_caller]
+    pub fn serve_unheard(&self, setup: Setup<'_>) -> Server {
+        let [addr, admin] = [Port::reserve(), Port::reserve()];
+        let flags = ["--addr", &addr.text, "--admin-addr", &admin.text];
+        let process = Process::start(self, Setup { flags: &[setup.flags, &flags].concat(), ..setup });
+        wait::until("the server is ready", || {
+            TcpStream::connect(addr.addr).map(drop).map_err(|error| error.to_string())
+        });
+        Server { process, addr: addr.addr, admin: admin.addr, ready_line: String::new() }
+    }
+
+    /// Starts two at the same moment on the same address, of which one must fail.
+    #[track_caller]
+    pub fn serve_two_at_once(&self, flags: &[&str]) -> (Server, Finished) {
+        let addr = Port::reserve();
+        let setup = Setup { flags: &[flags, &["--addr", &addr.text]].concat(), ..Setup::default() };
+        let mut both = [Process::start(self, setup), Process::start(self, setup)];
+        let lost = wait::until("one of two servers ends", || {
+            let ended =
+                both.iter_mut().position(|process| process.child.try_wait().is_ok_and(|s| s.is_some()));
+            ended.ok_or("both serve".to_string())
+        });
+        let [first, second] = both;
+        let (mut loser, winner) = if lost == 0 { (first, second) } else { (second, first) };
+        (winner.ready(), loser.finished())
     }
 
     /// Runs it where it should end by itself.
     #[track_caller]
     pub fn run(&self, setup: Setup<'_>) -> Finished {
-        let mut process = Process::start(self, setup);
-        let status = process.exit();
-        Finished { code: status.code(), stdout: process.stdout.text(), stderr: process.stderr.text() }
+        Process::start(self, setup).finished()
+    }
+}
+
+/// A port that is nobody's, and that nobody gets who asks for any: something is bound to it that does not listen.
+struct Port {
+    addr: SocketAddr,
+    text: String,
+    _socket: OwnedFd,
+}
+
+impl Port {
+    fn reserve() -> Port {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        sockopt::set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
+        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let name = rustix::net::getsockname(&socket).expect("its name");
+        let addr = SocketAddr::try_from(name).expect("an address of TCP");
+        Port { addr, text: addr.to_string(), _socket: socket }
     }
 }
 
@@ -165,16 +221,19 @@ struct Process {
     command: String,
     stdout: Output,
     stderr: Output,
+    /// Those who do not read.
+    _readers: [Option<PipeReader>; 2],
 }
 
 impl Process {
     fn start(binary: &Binary, setup: Setup<'_>) -> Process {
-        let mut command = match (setup.nofile, setup.group) {
-            (None, None) => Command::new(binary.0),
-            (limit, group) => {
+        let mut command = match (setup.nofile, setup.group, setup.ignores_hangup) {
+            (None, None, false) => Command::new(binary.0),
+            (limit, group, ignores_hangup) => {
                 let mut shell = Command::new("sh");
                 let script = r#"[ -z "$0" ] || ulimit -n "$0"; echo $$ >"$1"; shift; exec "$@""#;
-                shell.args(["-ec", script]).arg(limit.map_or(String::new(), |limit| limit.to_string()));
+                let script = if ignores_hangup { format!("trap '' HUP; {script}") } else { script.into() };
+                shell.args(["-ec", &script]).arg(limit.map_or(String::new(), |limit| limit.to_string()));
                 shell.arg(group.map_or("/dev/null".into(), |group| group.path().join("cgroup.procs")));
                 shell.arg(binary.0);
                 shell
@@ -187,16 +246,36 @@ impl Process {
         for flag in ["--addr", "--admin-addr"].into_iter().filter(own) {
             command.args([flag, "127.0.0.1:0"]);
         }
+        let mut command = Sink::closed(command, setup.stdout, setup.stderr);
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WS_")) {
             command.env_remove(name);
         }
         command.env_remove("GLIBC_TUNABLES");
         command.envs(setup.env.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ((stdout, no_reader), (stderr, nor_reader)) = (setup.stdout.open(), setup.stderr.open());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let stdout = Output::collect(child.stdout.take().expect("piped"));
-        let stderr = Output::collect(child.stderr.take().expect("piped"));
-        Process { child, command: format!("{command:?}"), stdout, stderr }
+        let stdout = child.stdout.take().map_or(Output::none(), Output::collect);
+        let stderr = child.stderr.take().map_or(Output::none(), Output::collect);
+        Process { child, command: format!("{command:?}"), stdout, stderr, _readers: [no_reader, nor_reader] }
+    }
+
+    /// The server, once it says that it is ready.
+    #[track_caller]
+    fn ready(self) -> Server {
+        let ready_line = self.first_line();
+        let [addr, admin] = ["ws://", "http://"].map(|scheme| address(&ready_line, scheme));
+        let (Some(addr), Some(admin)) = (addr, admin) else {
+            panic!("expected a line with ws://ADDR/echo and http://ADDR on stdout; got: {ready_line:?}")
+        };
+        Server { process: self, addr, admin, ready_line }
+    }
+
+    /// What it leaves when it has ended.
+    #[track_caller]
+    fn finished(&mut self) -> Finished {
+        let status = self.exit();
+        Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 
     /// The first line on stdout, as soon as it is there.
@@ -237,6 +316,10 @@ impl Drop for Process {
 struct Output(Arc<Mutex<(Vec<u8>, bool)>>);
 
 impl Output {
+    fn none() -> Output {
+        Output(Arc::new(Mutex::new((vec![], true))))
+    }
+
     fn collect(from: impl Read + Send + 'static) -> Output {
         let shared = Arc::new(Mutex::new((vec![], false)));
         let output = Output(Arc::clone(&shared));

@@ -276,6 +276,29 @@ impl Peer {
         self.end.is_some()
     }
 
+    /// Waits for an answer, or for the end; returns whether it is an answer.
+    pub fn has_answer(&mut self) -> bool {
+        self.ready(PollFlags::IN, self.patience);
+        self.fill();
+        !self.unheard().is_empty()
+    }
+
+    /// Reads so many octets at most, if there are any.
+    pub fn sip(&mut self, most: usize) {
+        let mut piece = vec![0; most];
+        match self.stream.read(&mut piece) {
+            Ok(0) => self.end = Some(End::Eof),
+            Ok(len) => self.inbox.extend_from_slice(&piece[..len]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.end = Some(End::Reset),
+        }
+    }
+
+    /// Whether a whole frame is there to be heard, or the end.
+    pub fn has_news(&self) -> bool {
+        self.end.is_some() || matches!(Frame::take(self.unheard()), Ok(Some(_)))
+    }
+
     /// Waits for octets or the end, until `deadline`.
     #[track_caller]
     fn fill_by(&mut self, deadline: Instant, expected: &str) {

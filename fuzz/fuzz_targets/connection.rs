@@ -121,14 +121,20 @@ impl Run<'_> {
         self.turn();
     }
 
+    /// Time passes.
+    fn tick(&mut self) {
+        self.now += self.server.ticks.len();
+        self.server.ticks.advance(self.now);
+    }
+
     /// What happens seldom.
     fn befall(&mut self, n: usize) {
         let open = matches!(self.server.phase(self.fd), Some(Phase::Open | Phase::Busy));
         match n {
             0..8 if open => self.server.beat(self.fd, Beat::Ping),
-            8..12 => self.server.now += 1,
+            8..12 => self.tick(),
             12..16 if open => {
-                self.server.now += 1;
+                self.tick();
                 self.server.beat(self.fd, Beat::Dead);
                 // Unless there was something to be read, after all.
                 if !matches!(self.server.phase(self.fd), Some(Phase::Open | Phase::Busy)) {
@@ -208,7 +214,7 @@ impl Run<'_> {
         assert!(self.cut_off || wire.received == wire.input.len(), "a stall: there is more to be read");
         let begun = wire.sent.len().min(status.len());
         assert_eq!(&wire.sent[..begun], &status.as_bytes()[..begun]);
-        let response = switching_protocols(ACCEPT_KEY);
+        let response = switching_protocols(ACCEPT_KEY, None);
         if status != REQUESTS[0].1 || wire.sent.len() < response.len() {
             return assert!(self.cut_off || wire.shut);
         }

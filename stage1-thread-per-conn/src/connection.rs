@@ -7,12 +7,13 @@ use common::frame::CloseCode;
 use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
+use common::quiet::Quiet;
 use common::{Answer, leave, websocket};
 use std::io::{ErrorKind, Read, Write};
-use std::mem;
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tungstenite::protocol::Role;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -92,21 +93,19 @@ fn echo(server: &Server, websocket: &mut WebSocket<Socket>) -> End {
 
 /// The next message. While there is none, pings are sent as they fall due.
 fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, End> {
-    let mut heard = None;
-    let mut quiet = Duration::ZERO;
+    // The clock is asked only where somebody set a time.
+    let socket = websocket.get_ref().stream().as_raw_fd();
+    let mut quiet = server.heartbeat.is_on().then(|| Quiet::begin(socket));
     loop {
-        // The clock is asked only where somebody set a time.
-        websocket.get_mut().read_by =
-            server.heartbeat.wait(quiet).map(|wait| *heard.get_or_insert_with(Instant::now) + quiet + wait);
+        websocket.get_mut().read_by = quiet.as_ref().and_then(|quiet| quiet.next_look(server.heartbeat));
         let error = match websocket.read() {
             Ok(message) => return Ok(message),
             Err(error) => error,
         };
-        let Some(since) = heard.filter(|_| is(&error, ErrorKind::TimedOut)) else {
+        let Some(quiet) = quiet.as_mut().filter(|_| is(&error, ErrorKind::TimedOut)) else {
             return Err(end_by(&error));
         };
-        let before = mem::replace(&mut quiet, since.elapsed());
-        match server.heartbeat.due(before, quiet) {
+        match quiet.look(server.heartbeat) {
             Some(Beat::Ping) => {
                 websocket.send(Message::Ping(Default::default())).map_err(|error| end_by(&error))?;
             }
@@ -120,8 +119,6 @@ fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, E
 fn end_by(error: &Error) -> End {
     if is(error, ErrorKind::WouldBlock) {
         (Closed::Shutdown, Some(CloseCode::GoingAway))
-    } else if is(error, ErrorKind::TimedOut) {
-        (Closed::Idle, None)
     } else {
         websocket::closed_by(error)
     }

@@ -5,11 +5,12 @@
 
 use common::meter::Meter;
 use common::shutdown::Shutdown;
+use common::untaken::Stall;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub struct Socket {
     pub meter: Option<Meter>,
     /// When to stop waiting for something to read. `None`: never.
     pub read_by: Option<Instant>,
-    /// How long to wait for the peer to read. `None`: for ever.
+    /// How long to wait for a peer that takes nothing. `None`: for ever.
     pub write_timeout: Option<Duration>,
     /// Whether the drain interrupts a read.
     pub heeds_drain: bool,
@@ -67,6 +68,23 @@ impl Socket {
         }
         Ok(())
     }
+
+    /// Waits until something can be written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] where the peer takes nothing within [`Socket::write_timeout`].
+    fn wait_writable(&self) -> io::Result<()> {
+        let mut stall = self.write_timeout.map(Stall::begin);
+        let mut fds = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::OUT)];
+        loop {
+            match (wait(&mut fds, stall.as_ref().map(Stall::next_look)), &mut stall) {
+                (Err(error), Some(stall)) if error.kind() == ErrorKind::TimedOut => {
+                    stall.look(self.stream.as_raw_fd())?;
+                }
+                (result, _) => return result,
+            }
+        }
+    }
 }
 
 impl Read for Socket {
@@ -84,10 +102,7 @@ impl Write for Socket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         loop {
             match (&*self.stream).write(octets) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let mut fds = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::OUT)];
-                    wait(&mut fds, self.write_timeout.map(|timeout| Instant::now() + timeout))?;
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_writable()?,
                 result => return result,
             }
         }

@@ -9,10 +9,12 @@ use common::heartbeat::{Beat, Heartbeat};
 use common::latency::Echoing;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
+use common::quiet::Quiet;
 use common::{Answer, leave, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -53,7 +55,9 @@ async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream
     match answered {
         Some(Ok((stream, Some(frames)))) => {
             // What came behind the request are frames.
-            let socket = Socket::new(stream, Meter::new(server.shard.hold(), &frames));
+            let idle_timeout = server.shard.config.idle_timeout;
+            let write_timeout = (!idle_timeout.is_zero()).then_some(idle_timeout);
+            let socket = Socket::new(stream, Meter::new(server.shard.hold(), &frames), write_timeout);
             let config = Some(server.websocket);
             return Some(WebSocketStream::from_partially_read(socket, frames, Role::Server, config).await);
         }
@@ -115,20 +119,19 @@ async fn echo(server: &Server, websocket: &mut WebSocketStream<Socket>) -> End {
 }
 
 async fn converse(server: &Server, websocket: &mut WebSocketStream<Socket>) -> End {
-    let idle_timeout = server.shard.config.idle_timeout;
-    let mut quiet = Quiet::default();
+    let mut silence = Silence::new(websocket.get_ref().fd());
     loop {
-        let sent = match next(server, websocket, &mut quiet).await {
+        let sent = match next(server, websocket, &mut silence).await {
             Event::Message(message, echoing) => {
-                within(idle_timeout, pin!(send(websocket, message))).await.inspect(|()| echoing.written())
+                send(websocket, message).await.inspect(|()| echoing.written())
             }
             // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
-            Event::Control => within(idle_timeout, pin!(websocket.flush())).await,
-            Event::PingDue => within(idle_timeout, pin!(send(websocket, ping()))).await,
+            Event::Control => websocket.flush().await,
+            Event::PingDue => send(websocket, ping()).await,
             Event::End(end) => return end,
         };
-        if let Err(end) = sent {
-            return end;
+        if let Err(error) = sent {
+            return websocket::closed_by(&error);
         }
     }
 }
@@ -146,64 +149,64 @@ pub enum Event {
 }
 
 /// How long nothing has come, and when to look at that again.
-#[derive(Default)]
-pub struct Quiet {
-    since: Option<time::Instant>,
-    /// For how long, when that was last looked at.
-    before: Duration,
+pub struct Silence {
+    socket: RawFd,
+    quiet: Option<Quiet>,
     /// One for the connection's life: a new one for each wait would wander through the heap.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Quiet {
+impl Silence {
+    pub fn new(socket: RawFd) -> Silence {
+        Silence { socket, quiet: None, timer: None }
+    }
+
     /// What is due, when it is due.
     fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
         loop {
-            let (Some(since), Some(timer)) = (&mut self.since, &mut self.timer) else {
-                self.since = Some(time::Instant::now());
-                self.wait(heartbeat, Duration::ZERO);
+            let (Some(quiet), Some(timer)) = (&mut self.quiet, &mut self.timer) else {
+                self.quiet = Some(Quiet::begin(self.socket));
+                self.wait(heartbeat);
                 continue;
             };
             ready!(timer.as_mut().poll(cx));
             let held_up = timer.deadline().elapsed();
-            if held_up > HELD_UP {
+            let beat = if held_up > HELD_UP {
                 // As in `in_time`.
-                *since += held_up + HELD_UP;
-                let quiet = since.elapsed();
-                self.wait(heartbeat, quiet);
-                continue;
-            }
-            let (before, now) = (self.before, since.elapsed());
-            self.wait(heartbeat, now);
-            if let Some(beat) = heartbeat.due(before, now) {
+                quiet.forgive(held_up + HELD_UP);
+                None
+            } else {
+                quiet.look(heartbeat)
+            };
+            self.wait(heartbeat);
+            if let Some(beat) = beat {
                 return Poll::Ready(beat);
             }
         }
     }
 
-    /// Has the timer wait for what is due next, after so much quiet.
-    fn wait(&mut self, heartbeat: Heartbeat, quiet: Duration) {
-        self.before = quiet;
-        let next = time::Instant::now() + heartbeat.wait(quiet).unwrap_or_default();
+    /// Has the timer wait for the next look.
+    fn wait(&mut self, heartbeat: Heartbeat) {
+        let Some(next) = self.quiet.as_ref().and_then(|quiet| quiet.next_look(heartbeat)) else { return };
         match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(next),
-            None => self.timer = Some(Box::pin(sleep_until(next))),
+            Some(timer) => timer.as_mut().reset(next.into()),
+            None => self.timer = Some(Box::pin(sleep_until(next.into()))),
         }
     }
 }
 
 /// What happens next.
 #[inline]
-pub async fn next<S>(server: &Server, stream: &mut S, quiet: &mut Quiet) -> Event
+pub async fn next<S>(server: &Server, stream: &mut S, silence: &mut Silence) -> Event
 where
     S: Stream<Item = Result<Message, Error>> + Unpin,
 {
     let message = poll_fn(|cx| match stream.poll_next_unpin(cx) {
         Poll::Ready(message) => {
-            quiet.since = None;
+            silence.quiet = None;
             Poll::Ready(Ok(message))
         }
-        Poll::Pending if server.heartbeat.is_on() => quiet.poll(server.heartbeat, cx).map(Err),
+        Poll::Pending if server.heartbeat.is_on() => silence.poll(server.heartbeat, cx).map(Err),
         Poll::Pending => Poll::Pending,
     });
     let message = match message.await {
@@ -244,27 +247,11 @@ fn send(
     })
 }
 
-/// Sends, unless the peer reads nothing for `idle_timeout`.
-#[inline]
-pub async fn within(
-    idle_timeout: Duration,
-    sending: impl Future<Output = Result<(), Error>>,
-) -> Result<(), End> {
-    let result = if idle_timeout.is_zero() {
-        sending.await
-    } else {
-        match Box::pin(in_time(idle_timeout, pin!(sending))).await {
-            Some(result) => result,
-            None => return Err((Closed::Idle, None)),
-        }
-    };
-    result.map_err(|error| websocket::closed_by(&error))
-}
-
 /// Tells the peer, and closes TCP.
 async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
+    websocket.get_mut().write_timeout = Some(LINGER);
     let told = match code {
-        Some(code) => timeout(LINGER, websocket.close(Some(websocket::close_frame(code)))).await.is_ok(),
+        Some(code) => websocket.close(Some(websocket::close_frame(code))).await.is_ok(),
         None => reason == Closed::Normal,
     };
     server.shard.closed(reason);

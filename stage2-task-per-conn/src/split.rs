@@ -1,18 +1,23 @@
 //! `--tasks-per-conn 2`: a reader and a writer, as servers have them whose connections send what others have to say.
 
-use crate::connection::{End, Event, Quiet, next, ping, within};
+use crate::connection::{End, Event, Silence, next, ping};
 use crate::server::Server;
 use crate::socket::Socket;
+use common::config::LINGER;
 use common::frame::CloseCode;
 use common::latency::Echoing;
 use common::metrics::Closed;
+use common::untaken::Stall;
+use common::websocket;
 use futures_util::{SinkExt, StreamExt};
-use std::io::ErrorKind;
+use std::os::fd::RawFd;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 /// Messages between reader and writer. One: once a Close is read, tungstenite sends nothing more, so the reader reads on
 /// only when the writer has taken what came before.
@@ -23,6 +28,7 @@ pub async fn echo(
     server: &Server,
     websocket: WebSocketStream<Socket>,
 ) -> (End, Option<WebSocketStream<Socket>>) {
+    let socket = websocket.get_ref().fd();
     let (mut sink, mut stream) = websocket.split();
     // `None`: tungstenite has answered a Ping, which is to be flushed before it reads on.
     let (messages, mut queue) = mpsc::channel::<Option<Message>>(CHANNEL_LEN);
@@ -33,43 +39,47 @@ pub async fn echo(
                 Some(message) => sink.send(message).await,
                 None => sink.flush().await,
             };
-            if sent.is_err() {
-                break;
+            if let Err(error) = sent {
+                return (sink, Some(websocket::closed_by(&error)));
             }
         }
-        sink
+        (sink, None)
     });
     let reader = async {
-        let mut quiet = Quiet::default();
+        let mut silence = Silence::new(socket);
         loop {
-            let (message, echoing) = match next(server, &mut stream, &mut quiet).await {
+            let (message, echoing) = match next(server, &mut stream, &mut silence).await {
                 Event::Message(message, echoing) => (Some(message), echoing),
                 Event::Control => (None, Echoing::default()),
                 Event::PingDue => (Some(ping()), Echoing::default()),
-                Event::End(end) => return end,
+                Event::End(end) => return Some(end),
             };
-            let idle_timeout = server.shard.config.idle_timeout;
-            let queued = async {
-                messages.send(message).await.map_err(|_| gone())?;
-                messages.reserve().await.map(drop).map_err(|_| gone())
-            };
-            if let Err(end) = within(idle_timeout, pin!(queued)).await {
-                return end;
+            if messages.send(message).await.is_err() || messages.reserve().await.is_err() {
+                // The writer has ended, and says why.
+                return None;
             }
             // On the one thread of the runtime, the writer that has taken a message has written it as well.
             echoing.written();
         }
     };
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    let end = server.unless_drained(pin!(reader)).await.unwrap_or(drained);
+    let end = server.unless_drained(pin!(reader)).await.unwrap_or(Some(drained));
     drop(messages);
-    let sink = tokio::time::timeout(common::config::LINGER, &mut writer).await;
+    let written = finish(&mut writer, socket).await;
     writer.abort();
     server.shard.metrics().tasks.fetch_sub(1, Relaxed);
-    (end, sink.ok().and_then(Result::ok).and_then(|sink| stream.reunite(sink).ok()))
+    let (sink, failed) = written.map_or((None, None), |(sink, failed)| (Some(sink), failed));
+    let end = end.or(failed).unwrap_or((Closed::Reset, None));
+    (end, sink.and_then(|sink| stream.reunite(sink).ok()))
 }
 
-/// The writer has ended, which it does only where TCP failed.
-fn gone() -> Error {
-    Error::Io(ErrorKind::ConnectionReset.into())
+/// Waits until the writer has sent what is queued, as long as the peer takes some of it.
+async fn finish<T>(writer: &mut JoinHandle<T>, socket: RawFd) -> Option<T> {
+    let mut stall = Stall::begin(LINGER);
+    loop {
+        match timeout_at(stall.next_look().into(), &mut *writer).await {
+            Ok(written) => return written.ok(),
+            Err(_) => stall.look(socket).ok()?,
+        }
+    }
 }

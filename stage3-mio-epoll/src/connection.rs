@@ -6,6 +6,7 @@ use common::frame::CloseCode;
 use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
+use common::untaken::Untaken;
 use common::{Answer, leave, websocket};
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
@@ -18,9 +19,10 @@ const PIECE_LEN: usize = 4096;
 
 /// A connection: an entry in the slab.
 pub struct Connection {
-    socket: Socket,
-    /// The tick at which something last came; in a handshake, that of accept.
-    since: u32,
+    pub socket: Socket,
+    /// The tick at which something last came, or was taken; in a handshake, that of accept.
+    pub since: u32,
+    pub untaken: Untaken,
     /// Whether it is in line for a turn.
     pub waits: bool,
     /// Whether it has yet to have a turn as an open connection.
@@ -74,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Ticks from the last time something came (in a handshake: from accept) to `now`.
+    /// Ticks from the last time something came or was taken (in a handshake: from accept) to `now`.
     pub fn quiet_ticks(&self, now: u32) -> u32 {
         now.wrapping_sub(self.since)
     }
@@ -86,7 +88,8 @@ impl Server {
         let state = State::Handshake { since: Instant::now(), head: Vec::new() };
         self.connections.insert(Connection {
             socket: Socket::new(stream),
-            since: self.now,
+            since: self.ticks.now(),
+            untaken: Untaken::default(),
             waits: false,
             is_new: true,
             state,
@@ -167,7 +170,7 @@ impl Server {
         }
         let Err(error) = converse(websocket, &mut connection.socket, self.shard.metrics());
         if connection.socket.heard() {
-            connection.since = self.now;
+            connection.since = self.ticks.now();
         }
         if matches!(&error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock) {
             return;
@@ -195,7 +198,11 @@ impl Server {
             Beat::Dead => {
                 // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
                 self.turn(key);
-                if self.connections.get(key).is_none_or(|connection| connection.quiet_ticks(self.now) == 0) {
+                if self
+                    .connections
+                    .get(key)
+                    .is_none_or(|connection| connection.quiet_ticks(self.ticks.now()) == 0)
+                {
                     return;
                 }
                 self.close(key, CloseCode::GoingAway, Closed::Idle);
@@ -233,7 +240,7 @@ impl Server {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.state = State::Lingering;
         connection.socket.meter = None;
-        connection.since = self.now;
+        connection.since = self.ticks.now();
         // It fails where the peer has reset the connection, which the next read tells.
         let _ = connection.socket.stream().shutdown(Shutdown::Write);
         self.discard(key);

@@ -11,13 +11,13 @@ use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Heartbeat;
 use common::metrics::{Closed, Rejected};
+use common::ticks::Ticks;
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, time_for_line, websocket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
-use std::mem;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -40,10 +40,8 @@ pub struct Server {
     pub websocket: WebSocketConfig,
     /// Connections that have more to be read, in line for their turn.
     pub line: VecDeque<usize>,
-    /// Ticks since the start: the time, as far as timeouts go.
-    pub now: u32,
+    pub ticks: Ticks,
     poll: Poll,
-    tick: Duration,
     heartbeat: Heartbeat,
     /// Whether somebody may wait in the backlog, and from when on to look.
     accept_at: Option<Instant>,
@@ -67,11 +65,10 @@ impl Server {
         let heartbeat = Heartbeat::new(&shard.config);
         Ok(Server {
             websocket: websocket::config(&shard.config, shard.flags.read_buffer),
-            tick: heartbeat.tick(&shard.config),
+            ticks: Ticks::new(&shard.config, Instant::now()),
             shard,
             connections: Slab::new(),
             line: VecDeque::new(),
-            now: 0,
             poll,
             heartbeat,
             accept_at: None,
@@ -80,7 +77,6 @@ impl Server {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let start = Instant::now();
         let mut events = Events::with_capacity(EVENTS);
         loop {
             match self.poll.poll(&mut events, Some(self.patience())) {
@@ -88,8 +84,7 @@ impl Server {
                 _ => {}
             }
             let now = Instant::now();
-            let ticks = (now.duration_since(start).as_nanos() / self.tick.as_nanos()) as u32;
-            let before = mem::replace(&mut self.now, ticks);
+            let elapsed = self.ticks.advance(now);
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept_at = Some(now),
@@ -99,8 +94,8 @@ impl Server {
             }
             self.take_turns(now);
             self.accept(now);
-            if self.now != before {
-                self.sweep(before);
+            if elapsed > 0 {
+                self.sweep(elapsed);
             }
             if self.drained_by.is_some_and(|end| self.connections.is_empty() || now >= end) {
                 return Ok(());
@@ -111,7 +106,8 @@ impl Server {
     /// How long to wait for events.
     fn patience(&self) -> Duration {
         let accept = self.accept_at.map(|at| at.saturating_duration_since(Instant::now()));
-        if self.line.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+        let tick = self.ticks.len();
+        if self.line.is_empty() { accept.unwrap_or(tick).min(tick) } else { Duration::ZERO }
     }
 
     /// Lets some of those in line have their turn, after events that were begun with at `since`.
@@ -180,13 +176,12 @@ impl Server {
         }
     }
 
-    /// Looks through all connections for what fell due since tick `before`.
-    fn sweep(&mut self, before: u32) {
-        let elapsed = self.now.wrapping_sub(before);
+    /// Looks through all connections for what fell due in the ticks that have `elapsed`.
+    fn sweep(&mut self, elapsed: u32) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            let quiet_ticks = connection.quiet_ticks(self.now);
-            let quiet = self.tick * quiet_ticks;
+            let quiet_ticks = connection.quiet_ticks(self.ticks.now());
+            let quiet = self.ticks.duration(quiet_ticks);
             match connection.phase() {
                 Phase::Handshake if quiet >= self.shard.config.handshake_timeout => {
                     // A loop that was held up is not a peer that is late: what came meanwhile is still to be read.
@@ -200,7 +195,10 @@ impl Server {
                     self.gone(key, Closed::Eof)
                 }
                 Phase::Open => {
-                    let quiet_before = self.tick * quiet_ticks.saturating_sub(elapsed);
+                    let quiet_before = self.ticks.duration(quiet_ticks.saturating_sub(elapsed));
+                    if self.heartbeat.must_look(quiet_before, quiet) && self.has_taken_output(key) {
+                        continue;
+                    }
                     if let Some(beat) = self.heartbeat.due(quiet_before, quiet) {
                         self.beat(key, beat);
                     }
@@ -215,6 +213,16 @@ impl Server {
         if self.line.is_empty() {
             self.line.shrink_to_fit();
         }
+    }
+
+    /// Whether the peer has taken some of its output since the last look: then it is not quiet.
+    fn has_taken_output(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let taken = connection.untaken.progressed(connection.socket.stream().as_raw_fd());
+        if taken {
+            connection.since = self.ticks.now();
+        }
+        taken
     }
 
     /// Stops accepting, and tells every peer, once what it sent so far is answered.

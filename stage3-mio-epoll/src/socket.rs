@@ -35,7 +35,7 @@ impl Socket {
         self.heard = false;
     }
 
-    /// Whether anything came in this turn.
+    /// Whether anything came in this turn, or was taken of what waited.
     pub fn heard(&self) -> bool {
         self.heard
     }
@@ -78,6 +78,7 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let result = self.stream.write(octets);
+        self.heard |= self.full && matches!(result, Ok(1..));
         self.full = !matches!(&result, Ok(len) if *len == octets.len());
         result
     }

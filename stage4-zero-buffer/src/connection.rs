@@ -52,7 +52,7 @@ enum Last {
 impl Server {
     /// A connection was accepted.
     pub fn open(&mut self, fd: RawFd, socket: OwnedFd) {
-        self.slots.insert(fd, Slot::new(socket, self.now));
+        self.slots.insert(fd, Slot::new(socket, self.ticks.now()));
         self.handshakes.insert(fd, Handshake { since: Instant::now(), head: Vec::new() });
     }
 
@@ -103,11 +103,11 @@ impl Server {
         let Some(slot) = self.slots.get_mut(fd) else { return };
         match slot.phase() {
             Phase::Open => {
-                slot.heard(self.now);
+                slot.heard(self.ticks.now());
                 self.echo(fd, len);
             }
             Phase::Busy => {
-                slot.heard(self.now);
+                slot.heard(self.ticks.now());
                 self.feed(fd, 0..0, 0..len);
             }
             Phase::Handshake => self.handshake(fd, len),
@@ -196,11 +196,15 @@ impl Server {
 
     /// Sends what waits. Returns whether all is sent, and there is a connection to read from.
     fn flush(&mut self, fd: RawFd) -> bool {
+        let now = self.ticks.now();
         let (Some(slot), Some(busy)) = (self.slots.get_mut(fd), self.busy.get_mut(&fd)) else { return false };
         while !busy.output.unsent().is_empty() {
             match send(slot.socket(), busy.output.unsent()) {
                 Ok(0) => return false,
-                Ok(sent) => busy.output.sent(sent),
+                Ok(sent) => {
+                    busy.output.sent(sent);
+                    slot.heard(now);
+                }
                 Err(_) => {
                     self.gone(fd, Closed::Reset);
                     return false;
@@ -218,11 +222,17 @@ impl Server {
         true
     }
 
-    /// Sends a few octets that are an answer to nothing, on a connection in the middle of nothing.
+    /// Sends an unsolicited frame, or the answer to a handshake, at a message boundary.
     fn send(&mut self, fd: RawFd, octets: &[u8]) {
-        self.enter(fd, Phase::Busy);
-        self.busy(fd).output.push(octets);
-        self.flush(fd);
+        let Some(slot) = self.slots.get_mut(fd) else { return };
+        match send(slot.socket(), octets) {
+            Ok(sent) if sent == octets.len() => {}
+            Ok(sent) => {
+                slot.enter(Phase::Busy);
+                self.busy(fd).output.push(&octets[sent..]);
+            }
+            Err(_) => self.gone(fd, Closed::Reset),
+        }
     }
 
     /// Sends the last octets, behind what waits already.
@@ -251,7 +261,7 @@ impl Server {
             Beat::Dead => {
                 // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
                 self.turn(fd, false);
-                if self.slots.get_mut(fd).is_none_or(|slot| slot.quiet_ticks(self.now) == 0) {
+                if self.slots.get_mut(fd).is_none_or(|slot| slot.quiet_ticks(self.ticks.now()) == 0) {
                     return;
                 }
                 self.close(fd, CloseCode::GoingAway, Closed::Idle);
@@ -279,7 +289,7 @@ impl Server {
         self.busy.remove(&fd);
         self.enter(fd, Phase::Lingering);
         if let Some(slot) = self.slots.get_mut(fd) {
-            slot.heard(self.now);
+            slot.heard(self.ticks.now());
             // It fails where the peer has reset the connection, which the next read tells.
             let _ = rustix::net::shutdown(slot.socket(), Shutdown::Write);
         }
@@ -297,6 +307,7 @@ impl Server {
     pub fn gone(&mut self, fd: RawFd, reason: Closed) {
         let busy = self.busy.remove(&fd);
         self.handshakes.remove(&fd);
+        self.untaken.remove(&fd);
         match (self.phase(fd), busy.and_then(|busy| busy.last)) {
             (Some(Phase::Busy), Some(Last::Response)) => {}
             (Some(Phase::Busy), Some(Last::Close(reason))) => self.closed(fd, reason),

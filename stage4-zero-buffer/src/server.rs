@@ -12,12 +12,13 @@ use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::Heartbeat;
 use common::metrics::{Closed, Rejected};
+use common::ticks::Ticks;
+use common::untaken::Untaken;
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, time_for_line};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -42,10 +43,10 @@ pub struct Server {
     pub max_message_len: usize,
     /// Connections that have more to be read, in line for their turn, and whether their peers have sent the last octet.
     pub line: VecDeque<(RawFd, bool)>,
-    /// Ticks since the start: the time, as far as timeouts go.
-    pub now: u32,
+    /// What peers had left of their output when it was looked at last: of those who had left some.
+    pub untaken: HashMap<RawFd, Untaken>,
+    pub ticks: Ticks,
     poll: Poll,
-    tick: Duration,
     heartbeat: Heartbeat,
     /// Whether somebody may wait in the backlog, and from when on to look.
     accept_at: Option<Instant>,
@@ -69,14 +70,14 @@ impl Server {
         let heartbeat = Heartbeat::new(&shard.config);
         Ok(Server {
             max_message_len: shard.config.max_message_size,
-            tick: heartbeat.tick(&shard.config),
+            ticks: Ticks::new(&shard.config, Instant::now()),
             shard,
             slots: Slots::default(),
             handshakes: HashMap::new(),
             busy: HashMap::new(),
             buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
             line: VecDeque::new(),
-            now: 0,
+            untaken: HashMap::new(),
             poll,
             heartbeat,
             accept_at: None,
@@ -85,7 +86,6 @@ impl Server {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let start = Instant::now();
         let mut events = Events::with_capacity(EVENTS);
         loop {
             match self.poll.poll(&mut events, Some(self.patience())) {
@@ -93,10 +93,7 @@ impl Server {
                 _ => {}
             }
             let now = Instant::now();
-            let before = mem::replace(
-                &mut self.now,
-                (now.duration_since(start).as_nanos() / self.tick.as_nanos()) as u32,
-            );
+            let elapsed = self.ticks.advance(now);
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept_at = Some(now),
@@ -106,8 +103,8 @@ impl Server {
             }
             self.take_turns(now);
             self.accept(now);
-            if self.now != before {
-                self.sweep(before);
+            if elapsed > 0 {
+                self.sweep(elapsed);
             }
             if self.drained_by.is_some_and(|end| self.slots.count() == 0 || now >= end) {
                 return Ok(());
@@ -118,7 +115,8 @@ impl Server {
     /// How long to wait for events.
     fn patience(&self) -> Duration {
         let accept = self.accept_at.map(|at| at.saturating_duration_since(Instant::now()));
-        if self.line.is_empty() { accept.unwrap_or(self.tick).min(self.tick) } else { Duration::ZERO }
+        let tick = self.ticks.len();
+        if self.line.is_empty() { accept.unwrap_or(tick).min(tick) } else { Duration::ZERO }
     }
 
     /// Lets some of those in line have their turn, after events that were begun with at `since`.
@@ -191,13 +189,12 @@ impl Server {
         }
     }
 
-    /// Looks through all connections for what fell due since tick `before`.
-    fn sweep(&mut self, before: u32) {
-        let elapsed = self.now.wrapping_sub(before);
+    /// Looks through all connections for what fell due in the ticks that have `elapsed`.
+    fn sweep(&mut self, elapsed: u32) {
         for fd in 0..self.slots.end() {
             let Some(slot) = self.slots.get_mut(fd) else { continue };
-            let quiet_ticks = slot.quiet_ticks(self.now);
-            let quiet = self.tick * quiet_ticks;
+            let quiet_ticks = slot.quiet_ticks(self.ticks.now());
+            let quiet = self.ticks.duration(quiet_ticks);
             match slot.phase() {
                 Phase::Handshake if quiet >= self.shard.config.handshake_timeout => {
                     // A loop that was held up is not a peer that is late: what came meanwhile is still to be read.
@@ -211,7 +208,10 @@ impl Server {
                     self.gone(fd, Closed::Eof)
                 }
                 Phase::Open | Phase::Busy => {
-                    let quiet_before = self.tick * quiet_ticks.saturating_sub(elapsed);
+                    let quiet_before = self.ticks.duration(quiet_ticks.saturating_sub(elapsed));
+                    if self.heartbeat.must_look(quiet_before, quiet) && self.has_taken_output(fd) {
+                        continue;
+                    }
                     if let Some(beat) = self.heartbeat.due(quiet_before, quiet) {
                         self.beat(fd, beat);
                     }
@@ -229,7 +229,23 @@ impl Server {
         if self.line.is_empty() {
             self.line.shrink_to_fit();
         }
+        if self.untaken.is_empty() {
+            self.untaken.shrink_to_fit();
+        }
         self.slots.release();
+    }
+
+    /// Whether the peer has taken some of its output since the last look: then it is not quiet.
+    fn has_taken_output(&mut self, fd: RawFd) -> bool {
+        let untaken = self.untaken.entry(fd).or_default();
+        let taken = untaken.progressed(fd);
+        if !untaken.is_some() {
+            self.untaken.remove(&fd);
+        }
+        if taken && let Some(slot) = self.slots.get_mut(fd) {
+            slot.heard(self.ticks.now());
+        }
+        taken
     }
 
     /// Stops accepting, and tells every peer, once what it sent so far is answered.

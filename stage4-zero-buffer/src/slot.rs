@@ -148,7 +148,11 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args, Command, FromArgMatches};
+    use common::config::Config;
+    use common::ticks::Ticks;
     use std::fs::File;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_table_that_nobody_needs_is_freed() {
@@ -191,6 +195,34 @@ mod tests {
             slot.heard(u32::MAX >> STATE_BITS);
             assert_eq!(slot.quiet_ticks(4), 5, "the time wraps");
             slot.heard(7);
+        }
+    }
+
+    /// The longest time in the shortest ticks, while a fake clock runs for ten years: 28 bits are enough.
+    #[test]
+    fn a_silent_peer_is_found_in_any_year() {
+        let flags = ["test", "--handshake-timeout", "10ms", "--idle-timeout", "30days"];
+        let command = Config::augment_args(Command::new("test"));
+        let config = Config::from_arg_matches(&command.get_matches_from(flags)).expect("flags");
+        let (start, idle) = (Instant::now(), config.idle_timeout);
+        let mut ticks = Ticks::new(&config, start);
+        let tick = ticks.len();
+        let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 0);
+        for day in 0..3650 {
+            let heard = start + idle / 30 * day;
+            let mut quiet_at = |after: Duration| {
+                ticks.advance(heard + after);
+                if after.is_zero() {
+                    slot.heard(ticks.now());
+                }
+                ticks.duration(slot.quiet_ticks(ticks.now()))
+            };
+            assert_eq!(quiet_at(Duration::ZERO), Duration::ZERO);
+            for part in 1..=31 {
+                let after = idle / 30 * part;
+                let quiet = quiet_at(after);
+                assert!(after.abs_diff(quiet) <= 2 * tick, "day {day}: {quiet:?} after {after:?}");
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn one<'b>(head: &Head<'_, 'b>, name: &str) -> Result<Option<&'b [u8]
 }
 
 /// The members of a field that is a list, in one line or several (RFC 9110, section 5.3).
-fn members<'b>(head: &Head<'_, 'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
+pub(super) fn members<'b>(head: &Head<'_, 'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
     values(head, name).flat_map(|value| value.split(|&octet| octet == b',')).map(<[u8]>::trim_ascii)
 }
 

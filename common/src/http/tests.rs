@@ -28,7 +28,8 @@ fn refused(request: Request<'_>, status: Status, why: &str) {
 #[test]
 fn the_example_of_section_1_3() {
     let accept_key = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_string();
-    assert_eq!(parse(GOOD.as_bytes()), Request::Upgrade { accept_key, head_len: GOOD.len(), origin: None });
+    let (head_len, subprotocols) = (GOOD.len(), vec![]);
+    assert_eq!(parse(GOOD.as_bytes()), Request::Upgrade { accept_key, head_len, origin: None, subprotocols });
     for cut in 0..GOOD.len() {
         assert_eq!(parse(&GOOD.as_bytes()[..cut]), Request::Partial, "{cut}");
     }
@@ -52,6 +53,10 @@ fn variations_that_are_valid() {
         ("Connection: Upgrade", "connection: keep-alive, upgrade"),
         ("Connection: Upgrade", "Connection: keep-alive\r\nCONNECTION:UPGRADE"),
         ("Connection: Upgrade", "Connection: Upgrade\r\nContent-Length: 00"),
+        ("GET /echo", "GET /echo/"),
+        // Of 22 characters the last has four bits too many: zero or not (section 4.1's example).
+        ("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEA=="),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC=="),
     ] {
         assert!(matches!(parse_with(from, to), Request::Upgrade { .. }), "{to}");
     }
@@ -182,7 +187,7 @@ fn targets_that_are_none() {
     ] {
         refused(parse_with("/echo", target), Status::BadRequest, target);
     }
-    for target in ["http://a/nowhere?/echo", "//echo", "/echo/", "/e%63ho"] {
+    for target in ["http://a/nowhere?/echo", "//echo", "/echo//", "/echo/a", "/e%63ho"] {
         refused(parse_with("/echo", target), Status::NotFound, target);
     }
 }
@@ -227,4 +232,27 @@ fn pages_and_their_answers() {
         String::from_utf8(response(Status::Unavailable, "text/plain", b"full\n", Method::Head)).unwrap();
     assert!(full.starts_with("HTTP/1.1 503 ") && full.contains("\r\nRetry-After: 1\r\n"));
     assert!(full.contains("\r\nConnection: close\r\n") && full.ends_with("\r\nContent-Length: 5\r\n\r\n"));
+}
+
+#[test]
+fn subprotocols_are_a_list_in_one_line_or_several() {
+    let offered = |lines: &str| match parse_with_lines(lines) {
+        Request::Upgrade { subprotocols, .. } => {
+            subprotocols.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>()
+        }
+        other => panic!("{lines}: {other:?}"),
+    };
+    assert_eq!(offered("X: y"), [""; 0]);
+    assert_eq!(offered("Sec-WebSocket-Protocol: chat, superchat"), ["chat", "superchat"]);
+    assert_eq!(offered("Sec-WebSocket-Protocol: a\r\nSEC-WEBSOCKET-PROTOCOL:b"), ["a", "b"]);
+}
+
+#[test]
+fn the_answer_names_the_subprotocol_that_is_selected() {
+    let text = |subprotocol: Option<&Subprotocol>| {
+        String::from_utf8(switching_protocols("key", subprotocol)).expect("text")
+    };
+    let chat = "chat".parse().expect("a token");
+    assert!(text(Some(&chat)).ends_with("\r\nSec-WebSocket-Protocol: chat\r\n\r\n"));
+    assert!(text(None).ends_with("\r\nSec-WebSocket-Accept: key\r\n\r\n"));
 }

@@ -81,6 +81,19 @@ pub(crate) fn admits_again_after_a_close(binary: &Binary) {
     }
 }
 
+/// With few descriptors, and shards that the kernel fills unevenly: as many as the server says, and no more.
+pub(crate) fn what_is_announced_can_be_had(binary: &Binary) {
+    for shards in ["1", "2", "3"] {
+        let server =
+            binary.serve_with(Setup { flags: &["--shards", shards], nofile: Some(256), ..Setup::default() });
+        let announced = server.ready_line.rsplit("at most ").next().and_then(|rest| rest.split(' ').next());
+        let announced: usize = announced.and_then(|count| count.parse().ok()).expect("at most N connections");
+        let peers: Vec<Peer> = (0..announced).map_while(|_| knock(&server)).collect();
+        assert_eq!(peers.len(), announced, "connections let in, of those announced by {shards} shards");
+        assert!(knock(&server).is_none(), "one more than announced");
+    }
+}
+
 /// The limit is the server's, however many shards it has.
 pub(crate) fn limit_holds_over_all_shards(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "8", "--shards", "4"]);

@@ -8,9 +8,11 @@ use crate::wire::Peer;
 
 pub(crate) fn health_is_well(binary: &Binary) {
     let server = binary.serve(&[]);
-    for addr in [server.addr, server.admin] {
-        let response = server.get(addr, "/health");
-        assert_eq!(response.status, 200, "http://{addr}/health, got: {response}");
+    for (addr, path) in
+        [server.addr, server.admin].into_iter().flat_map(|a| ["/health", "/health/"].map(|p| (a, p)))
+    {
+        let response = server.get(addr, path);
+        assert_eq!(response.status, 200, "http://{addr}{path}, got: {response}");
     }
 }
 
@@ -28,7 +30,7 @@ pub(crate) fn metrics_are_well_formed(binary: &Binary) {
 
 pub(crate) fn other_paths_are_not_found(binary: &Binary) {
     let server = binary.serve(&[]);
-    for path in ["/nothing", "/echo/", "/healthy", "/metrics/x", "/%00"] {
+    for path in ["/nothing", "/echo//", "/healthy", "/metrics/x", "/%00"] {
         let response = server.get(server.addr, path);
         assert_eq!(response.status, 404, "http://{}{path}, got: {response}", server.addr);
     }

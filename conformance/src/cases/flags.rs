@@ -1,8 +1,10 @@
 //! The command line: what is wrong with it is said in one line.
 
 use crate::frame::Frame;
+use crate::http::Request;
 use crate::process;
 use crate::server::{Binary, Finished, Setup};
+use crate::wait;
 use crate::wire::Peer;
 use std::net::TcpListener;
 
@@ -47,6 +49,16 @@ pub(crate) fn bad_values(binary: &Binary) {
         &["--handshake-timeout", "10"],
         &["--idle-timeout", "5 parsecs"],
         &["--ping-interval=-1s"],
+        &["--ping-interval", "1ns"],
+        &["--ping-interval", "90days"],
+        &["--idle-timeout", "9ms"],
+        &["--idle-timeout", "1year"],
+        &["--handshake-timeout", "0"],
+        &["--handshake-timeout", "2h"],
+        &["--drain-timeout", "2days"],
+        &["--drain-timeout", "99999999999999999999s"],
+        &["--subprotocol", "a b"],
+        &["--subprotocol", "chat,"],
         &["--max-message-size", "huge"],
         &["--max-message-size=-1"],
         &["--buffer-budget", "plenty"],
@@ -135,6 +147,7 @@ pub(crate) fn help_and_version(binary: &Binary) {
         "--buffer-budget",
         "--drain-timeout",
         "--allow-origin",
+        "--subprotocol",
         "--healthcheck",
         "--log",
         "WS_SHARDS",
@@ -178,6 +191,32 @@ pub(crate) fn all_at_once(binary: &Binary) {
     peer.close();
     let [stdout, _] = server.output();
     assert_eq!(stdout.lines().count(), 1, "expected: logs on stderr; got on stdout: {stdout}");
+}
+
+/// The shortest and the longest times: nothing overflows, and those who talk stay.
+pub(crate) fn times_at_the_edges(binary: &Binary) {
+    for flags in [
+        ["--ping-interval=10ms", "--idle-timeout=30days", "--handshake-timeout=10ms", "--drain-timeout=1day"],
+        ["--ping-interval=30days", "--idle-timeout=0", "--handshake-timeout=1h", "--drain-timeout=1day"],
+    ] {
+        let server = binary.serve(&flags);
+        // Of a handshake in 10 ms a busy machine makes nothing at times.
+        let mut peer = wait::until("a connection", || {
+            let mut peer = Peer::open(server.addr);
+            match peer.try_send(&Request::handshake("/echo").octets()) {
+                Ok(()) if peer.has_answer() => {
+                    peer.upgraded();
+                    Ok(peer)
+                }
+                _ => Err("the end of one".to_string()),
+            }
+        });
+        let message = Frame::text("at the edge");
+        for _ in 0..10 {
+            peer.say(&message);
+            peer.expect_echo_among_pings(&message);
+        }
+    }
 }
 
 /// As many shards on each core, and each stays there; all of them serve.

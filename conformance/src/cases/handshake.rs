@@ -22,7 +22,8 @@ pub(crate) fn accepts_on_echo(binary: &Binary) {
 }
 
 pub(crate) fn accepts_on_root(binary: &Binary) {
-    accepted(&binary.serve(&[]), &Request::handshake("/"));
+    let server = binary.serve(&[]);
+    ["/", "/echo/", "/?token=a"].into_iter().for_each(|path| accepted(&server, &Request::handshake(path)));
 }
 
 /// The answer to a key is SHA-1 and base64 of it and of a fixed string (section 4.2.2, 5.4).
@@ -33,6 +34,8 @@ pub(crate) fn answers_any_key(binary: &Binary) {
         "/////////////////////w==",
         "x3JJHMbDL1EzLkh9GBhXDw==",
         "AQIDBAUGBwgJCgsMDQ4PEA==",
+        // The one of section 4.1, whose last character has bits to spare.
+        "AQIDBAUGBwgJCgsMDQ4PEC==",
     ] {
         let mut peer = Peer::open(server.addr);
         peer.send(&Request::handshake("/echo").with("Sec-WebSocket-Key", key).octets());
@@ -78,6 +81,30 @@ pub(crate) fn declines_extensions_and_subprotocols(binary: &Binary) {
         .with("Origin", "http://example.com")
         .with("Cookie", "a=b");
     accepted(&binary.serve(&[]), &request);
+}
+
+/// Of those offered the first that the server was told of; of none of them, nothing (section 4.2.2, item 5.5).
+pub(crate) fn selects_a_subprotocol(binary: &Binary) {
+    let server = binary.serve(&["--subprotocol", "chat,v10.stomp"]);
+    for (offered, selected) in [
+        (None, None),
+        (Some("chat"), Some("chat")),
+        (Some("mqtt, v10.stomp, chat"), Some("v10.stomp")),
+        (Some("Chat"), None),
+        (Some("mqtt"), None),
+        (Some(""), None),
+    ] {
+        let request = Request::handshake("/echo");
+        let mut peer = Peer::open(server.addr);
+        let offer = |offered| request.clone().with("Sec-WebSocket-Protocol", offered);
+        peer.send(&offered.map_or(request.clone(), offer).octets());
+        let response = peer.response_head();
+        if response.status != 101 || response.field("Sec-WebSocket-Protocol") != selected {
+            peer.fail(&format!("101 and the subprotocol {selected:?} of {offered:?}"), response);
+        }
+        peer.expect_echoes(&Frame::text("after the handshake"));
+        peer.close();
+    }
 }
 
 /// A head of nearly 8 KiB is within the limit.

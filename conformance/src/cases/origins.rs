@@ -40,6 +40,22 @@ pub(crate) fn those_allowed(binary: &Binary) {
     server.metrics_agree(&[("ws_connections_rejected_total", 0)]);
 }
 
+/// Pages that have no host, or none of the Web's.
+pub(crate) fn pages_of_applications(binary: &Binary) {
+    let server = binary.serve(&["--allow-origin", "file://,app://.,capacitor://localhost"]);
+    for (origin, status) in [
+        ("file://", 101),
+        ("app://.", 101),
+        ("capacitor://localhost", 101),
+        ("null", 403),
+        ("https://example.com", 403),
+        ("file:///", 403),
+        ("app://other", 403),
+    ] {
+        from(&server, Some(origin), status);
+    }
+}
+
 pub(crate) fn others(binary: &Binary) {
     let server = binary.serve(&["--allow-origin", "https://example.com"]);
     let others = [
@@ -51,6 +67,7 @@ pub(crate) fn others(binary: &Binary) {
         "https://example.com https://evil.example",
         "https://example.com/",
         "null",
+        "file://",
         "",
     ];
     others.iter().for_each(|origin| from(&server, Some(origin), 403));

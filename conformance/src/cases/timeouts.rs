@@ -89,6 +89,77 @@ pub(crate) fn talking_peers_stay(binary: &Binary) {
     peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("and here")));
 }
 
+/// A message, and octets that its reader takes at a time, ten times a second: it takes twice as long as the limit.
+const SLOW_READER: (usize, usize) = (2_000_000, 30_000);
+
+/// Whoever takes what it is sent is alive, however long a message takes it, and whether it sends anything meanwhile.
+pub(crate) fn slow_readers_stay(binary: &Binary) {
+    let server = idle_server(binary, LONG_LIMIT, &["--buffer-budget", "1GiB"]);
+    let peers = Peer::connect_many(&server, 2);
+    thread::scope(|scope| {
+        for (mut peer, pings) in peers.into_iter().zip([true, false]) {
+            scope.spawn(move || {
+                let message = Frame::new(crate::frame::BINARY, super::noise(SLOW_READER.0, 21));
+                peer.send(&message.masked());
+                let start = Instant::now();
+                while !peer.has_news() && start.elapsed() < 5 * LONG_LIMIT {
+                    peer.sip(SLOW_READER.1);
+                    if pings {
+                        // The server may not have read those before: then there is no room.
+                        peer.try_send_until_full(&Frame::new(PING, "still here").masked()).ok();
+                    }
+                    thread::sleep(PACE);
+                }
+                assert!(
+                    start.elapsed() > LONG_LIMIT,
+                    "expected: a slow reader; got all in {:?}",
+                    start.elapsed()
+                );
+                peer.expect(&message);
+            });
+        }
+    });
+}
+
+/// Whoever takes nothing for so long is not, even if it talks.
+pub(crate) fn readers_that_take_nothing_are_closed(binary: &Binary) {
+    let server = idle_server(binary, LIMIT, &["--buffer-budget", "1GiB"]);
+    let mut peers = Peer::connect_many(&server, 2);
+    let messages = Frame::new(crate::frame::BINARY, super::noise(8 << 20, 22)).masked().repeat(2);
+    for peer in &mut peers {
+        let _ = peer.try_send_until_full(&messages);
+    }
+    let start = Instant::now();
+    wait::until("both are closed", || {
+        let _ = peers[0].try_send_until_full(&Frame::new(PING, "still here").masked());
+        let metrics = server.metrics();
+        match metrics.sum_where("ws_connections_closed_total", "reason", "idle") {
+            2.0 => Ok(()),
+            count => Err(format!("{count} are")),
+        }
+    });
+    assert!(
+        start.elapsed() < LIMIT * 2 + AT_ONCE,
+        "expected: closed after {LIMIT:?}; got: {:?}",
+        start.elapsed()
+    );
+}
+
+/// Whoever is in the middle of a long message is alive.
+pub(crate) fn slow_senders_stay(binary: &Binary) {
+    let server = idle_server(binary, LONG_LIMIT, &[]);
+    let mut peer = Peer::connect(&server);
+    let message = Frame::new(crate::frame::BINARY, super::noise(100_000, 23));
+    let (octets, start) = (message.masked(), Instant::now());
+    let pieces = octets.chunks(octets.len().div_ceil(60));
+    for piece in pieces {
+        peer.send(piece);
+        thread::sleep(PACE);
+    }
+    assert!(start.elapsed() > LONG_LIMIT, "expected: a slow sender");
+    peer.expect_echo(&message);
+}
+
 /// A server that stood still for longer than the limit reads what came meanwhile before it gives anybody up: more
 /// connections than a loop takes events of at once.
 pub(crate) fn a_server_that_stood_still(binary: &Binary) {

@@ -1,0 +1,157 @@
+//! Whether a peer is alive that says nothing: what the kernel knows of it.
+//!
+//! A slow reader of a long message sends nothing for a long time. What a server has written is no sign of it: the kernel keeps
+//! some, up to megabytes. A slow sender of a long message has said nothing whole. But the kernel knows what the peer's has
+//! acknowledged, and when something last arrived.
+
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+/// Looks at a peer within the time that it is given: one that takes nothing is removed when that is over, or a quarter later.
+pub(crate) const LOOKS: u32 = 4;
+
+/// Output that is not taken and does not count: Pings on their way to a peer that takes them, and says nothing.
+const PINGS_LEN: u32 = 128;
+
+/// What a peer had not taken at the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Untaken {
+    octets: u32,
+}
+
+impl Untaken {
+    /// Looks again; returns whether the peer has taken some of its output since the last look. The first time it is also
+    /// true where output is on its way, since when is not known.
+    pub fn progressed(&mut self, socket: RawFd) -> bool {
+        let now = octets_on_their_way(socket);
+        let before = mem::replace(&mut self.octets, now);
+        now != before && now.max(before) > PINGS_LEN
+    }
+
+    /// Whether output was on its way at the last look.
+    pub fn is_some(&self) -> bool {
+        self.octets > PINGS_LEN
+    }
+}
+
+/// A wait for a peer to take output, for those who wait for one peer at a time (stages 1 and 2).
+#[derive(Debug)]
+pub struct Stall {
+    limit: Duration,
+    since: Instant,
+    untaken: Untaken,
+}
+
+impl Stall {
+    /// The peer does not take what it is sent, from now on.
+    pub fn begin(limit: Duration) -> Stall {
+        Stall { limit, since: Instant::now(), untaken: Untaken::default() }
+    }
+
+    /// When to look at it.
+    pub fn next_look(&self) -> Instant {
+        Instant::now() + self.limit / LOOKS
+    }
+
+    /// Looks at it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] where it has taken nothing within the limit.
+    pub fn look(&mut self, socket: RawFd) -> io::Result<()> {
+        let now = Instant::now();
+        if self.untaken.progressed(socket) {
+            self.since = now;
+        }
+        if now.duration_since(self.since) < self.limit { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+}
+
+/// Octets in a socket's send queue that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`); 0 where there is none.
+fn octets_on_their_way(socket: RawFd) -> u32 {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: stores an int where it points to. A descriptor that is no socket makes it fail.
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &mut octets) };
+    if result == 0 { octets.try_into().unwrap_or(0) } else { 0 }
+}
+
+/// How long ago the kernel last received data from a peer (tcp(7), `TCP_INFO`). `None` where it does not tell.
+pub(crate) fn received_ago(socket: RawFd) -> Option<Duration> {
+    /// `tcpi_last_data_recv`, in ms, is the fourteenth of four octets (linux/tcp.h).
+    const LAST_DATA_RECV: usize = 13;
+    let mut info = [0u32; LAST_DATA_RECV + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: stores no more than `len` octets where it points to, and their count in `len`.
+    let result = unsafe {
+        let (info, len) = (info.as_mut_ptr().cast(), &mut len);
+        libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, info, len)
+    };
+    let whole = result == 0 && len as usize == size_of_val(&info);
+    whole.then(|| Duration::from_millis(info[LAST_DATA_RECV].into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+        (peer, listener.accept().expect("the other end").0)
+    }
+
+    #[test]
+    fn a_peer_that_takes_some_now_and_then_progresses() {
+        let (mut peer, mut server) = pair();
+        server.set_nonblocking(true).expect("non-blocking");
+        let (mut untaken, fd) = (Untaken::default(), server.as_raw_fd());
+        assert!(!untaken.progressed(fd) && !untaken.is_some(), "nothing is sent");
+        // It takes a moment until the kernel's queues are full at both ends.
+        while server.write(&[0; 65_536]).is_ok() || untaken.progressed(fd) {}
+        assert!(untaken.is_some() && !untaken.progressed(fd), "nobody reads");
+        let mut taken = vec![0; 1 << 20];
+        while !untaken.progressed(fd) {
+            peer.read_exact(&mut taken).expect("what was sent");
+        }
+        while untaken.is_some() {
+            let _ = peer.read(&mut taken).expect("the rest");
+            untaken.progressed(fd);
+        }
+        assert!(!untaken.progressed(fd), "all is taken");
+    }
+
+    #[test]
+    fn a_stall_ends_where_nothing_is_taken_for_so_long() {
+        let (mut peer, mut server) = pair();
+        server.set_nonblocking(true).expect("non-blocking");
+        while server.write(&[0; 65_536]).is_ok() {}
+        let limit = Duration::from_millis(200);
+        let mut stall = Stall::begin(limit);
+        let (began, mut taken) = (Instant::now(), vec![0; 1 << 19]);
+        while began.elapsed() < limit * 2 {
+            peer.read_exact(&mut taken).expect("what was sent");
+            while server.write(&[0; 65_536]).is_ok() {}
+            stall.look(server.as_raw_fd()).expect("it takes some");
+        }
+        let stopped = Instant::now();
+        while stall.look(server.as_raw_fd()).is_ok() {}
+        assert!((limit..limit * 5).contains(&stopped.elapsed()), "{:?}", stopped.elapsed());
+    }
+
+    #[test]
+    fn what_arrives_is_known() {
+        let (mut peer, server) = pair();
+        peer.write_all(b"a part").expect("room for it");
+        server.peek(&mut [0]).expect("it has arrived");
+        assert!(received_ago(server.as_raw_fd()).expect("TCP") < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_no_socket_has_sent_nothing() {
+        assert!(!Untaken::default().progressed(-1) && received_ago(-1).is_none());
+    }
+}

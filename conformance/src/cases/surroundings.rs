@@ -1,0 +1,168 @@
+//! Ordinary surroundings: logs that cannot be written, terminals that close, two servers that start at once.
+
+use crate::frame::Frame;
+use crate::http::Request;
+use crate::server::{Binary, Finished, Server, Setup};
+use crate::sink::Sink;
+use crate::wait::{self, AT_ONCE};
+use crate::wire::Peer;
+use rustix::process::Signal;
+use std::time::Instant;
+
+/// Asks to be let in, and hears that there is no room.
+#[track_caller]
+fn is_refused(server: &Server) {
+    let mut peer = Peer::open(server.addr);
+    peer.send(&Request::handshake("/echo").octets());
+    assert_eq!(peer.plain_response().status, 503);
+}
+
+/// Refused peers are logged, at most once a second, each of them by another shard; nobody notices. Then SIGTERM drains.
+#[track_caller]
+fn serves_and_drains(mut server: Server) {
+    let mut honest = Peer::connect(&server);
+    for _ in 0..8 {
+        is_refused(&server);
+        honest.expect_echoes(&Frame::text("in the meantime"));
+    }
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    honest.expect_close_frame(&[1001]);
+    honest.say(&Frame::close(1001, ""));
+    honest.expect_end();
+    let status = server.exit();
+    assert_eq!(status.code(), Some(0), "exit status; got: {status}");
+    assert!(start.elapsed() < 2 * AT_ONCE, "expected: an exit at once; got: after {:?}", start.elapsed());
+}
+
+/// A lost log line is lost, and nothing else happens.
+pub(crate) fn log_that_cannot_be_written(binary: &Binary) {
+    for stderr in Sink::HOSTILE {
+        let flags = &["--max-connections", "1", "--shards", "2", "--log", "trace"];
+        let server = binary.serve_with(Setup { flags, stderr, ..Setup::default() });
+        let mut honest = Peer::connect(&server);
+        is_refused(&server);
+        honest.expect_echoes(&Frame::text("let in"));
+        honest.close();
+        server.metrics_agree(&[("ws_connections_active", 0)]);
+        if [Sink::Gone, Sink::Full].contains(&stderr) {
+            wait::until("lost lines are counted", || match server.metrics().sum("ws_log_lines_lost_total") {
+                0.0 => Err(format!("none, with stderr {stderr:?}")),
+                _ => Ok(()),
+            });
+        }
+        serves_and_drains(server);
+    }
+}
+
+/// A queue in front of a reader that is stuck is not without end; what does not fit is counted.
+pub(crate) fn log_reader_that_is_stuck(binary: &Binary) {
+    let flags = &["--shards", "1", "--log", "trace", "--max-connections", "1"];
+    let server = binary.serve_with(Setup { flags, stderr: Sink::Stuck, ..Setup::default() });
+    wait::until("lines are lost", || {
+        // What is no HTTP is logged by the admin server, at this level.
+        for _ in 0..100 {
+            Peer::open(server.admin).send(b"nonsense\r\n\r\n");
+        }
+        match server.metrics().sum("ws_log_lines_lost_total") {
+            0.0 => Err("none".to_string()),
+            _ => Ok(()),
+        }
+    });
+    serves_and_drains(server);
+}
+
+/// Nor does it matter whether anybody hears that the server is ready.
+pub(crate) fn output_that_cannot_be_written(binary: &Binary) {
+    for sink in Sink::HOSTILE {
+        let flags = &["--max-connections", "1"];
+        serves_and_drains(binary.serve_unheard(Setup {
+            flags,
+            stdout: sink,
+            stderr: sink,
+            ..Setup::default()
+        }));
+    }
+}
+
+/// A program that ends by itself has the same status, whether its words are read or not.
+pub(crate) fn statuses_hold(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let (addr, admin) = (server.addr.to_string(), server.admin.to_string());
+    for sink in Sink::HOSTILE {
+        for (flags, code) in [
+            (&["--no-such-flag"] as &[&str], 2),
+            (&["--ping-interval", "1ns"], 2),
+            (&["--addr", &addr], 1),
+            (&["--healthcheck", "--admin-addr", &admin], 0),
+            (&["--version"], 0),
+        ] {
+            // What was asked for waits for its reader, as `--version | less` does.
+            if flags == ["--version"] && [Sink::Stuck, Sink::WouldBlock].contains(&sink) {
+                continue;
+            }
+            let setup = Setup { flags, stdout: sink, stderr: sink, ..Setup::default() };
+            let Finished { code: got, .. } = binary.run(setup);
+            assert_eq!(got, Some(code), "{flags:?} with stdout and stderr {sink:?}");
+        }
+    }
+}
+
+/// Of two that start at the same moment on one address one serves, and the other says why it does not.
+pub(crate) fn two_servers_at_once(binary: &Binary) {
+    for _ in 0..20 {
+        let (server, Finished { code, stderr, .. }) = binary.serve_two_at_once(&["--shards", "2"]);
+        let addr = server.addr.to_string();
+        let told = stderr.lines().last().unwrap_or_default();
+        assert!(
+            code == Some(1) && told.contains(&addr),
+            "expected: status 1, and a line with {addr}; got: {code:?}, {stderr}"
+        );
+        Peer::connect(&server).expect_echoes(&Frame::text("the one that has it"));
+    }
+}
+
+/// A terminal that closes (SIGHUP) drains the server, however often it says so; one that nohup(1) started goes on.
+pub(crate) fn hangup(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s"]);
+    let mut peer = Peer::connect(&server);
+    server.signal(Signal::HUP);
+    peer.expect_close_frame(&[1001]);
+    server.signal(Signal::HUP);
+    peer.say(&Frame::close(1001, ""));
+    peer.expect_end();
+    assert_eq!(server.exit().code(), Some(0));
+    let mut server = binary.serve_with(Setup { ignores_hangup: true, ..Setup::default() });
+    let mut peer = Peer::connect(&server);
+    server.signal(Signal::HUP);
+    peer.expect_echoes(&Frame::text("not disturbed"));
+    server.signal(Signal::TERM);
+    peer.expect_close_frame(&[1001]);
+    drop(peer);
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+/// A variable that is empty is none (`WS_X: ${X:-}` in a compose file), of every flag that has one.
+pub(crate) fn empty_variables(binary: &Binary) {
+    let help = binary.run(Setup { flags: &["--help"], ..Setup::default() }).stdout;
+    let names: Vec<&str> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split(['=', ']']).next())
+        // The suite itself says which addresses to take.
+        .filter(|name| !name.contains("ADDR"))
+        .collect();
+    assert!(names.len() >= 14 && names.contains(&"WS_LOG"), "got: {names:?}");
+    let env: Vec<_> = names.iter().map(|name| (*name, "")).collect();
+    let server = binary.serve_with(Setup { env: &env, ..Setup::default() });
+    let plain = binary.serve(&[]);
+    let shards = |server: &Server| server.ready_line.split(", ").skip(2).collect::<Vec<_>>().join(", ");
+    assert_eq!(shards(&server), shards(&plain));
+    let limit = |server: &Server| server.metrics().sum("ws_connections_limit");
+    assert_eq!(limit(&server), limit(&plain));
+    Peer::connect(&server).expect_echoes(&Frame::text("as by default"));
+    wait::until("the log is as by default", || match server.output() {
+        [_, log] if log.contains(" INFO ") => Ok(()),
+        [_, log] => Err(log),
+    });
+}
