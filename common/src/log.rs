@@ -5,10 +5,10 @@
 
 use crate::output;
 use std::io::{self, Write};
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use std::{mem, thread};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder};
 use tracing_subscriber::fmt::MakeWriter;
@@ -30,7 +30,12 @@ static FAILED: AtomicU64 = AtomicU64::new(0);
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Starts the log. Once, and after [`crate::signals::block`]: it starts a thread.
-pub(crate) fn start(level: LevelFilter) {
+///
+/// # Errors
+/// The kernel's, where no thread can be had.
+pub(crate) fn start(level: LevelFilter) -> io::Result<()> {
+    // What starts the thread below panics where it cannot. Somebody else may take the last one in between.
+    let _ = thread::Builder::new().spawn(|| {})?.join();
     let (queue, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUE_LEN)
         .thread_name("log")
@@ -46,6 +51,7 @@ pub(crate) fn start(level: LevelFilter) {
         // It would report them with eprintln!.
         .log_internal_errors(false)
         .init();
+    Ok(())
 }
 
 /// Lines that were logged and not written.

@@ -76,7 +76,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         let nofile = limits::raise_nofile().context("cannot raise the limit on descriptors")?;
         let plan = Plan::new(&config, nofile as usize, (self.bound)(&flags))?;
         heap::keep_little(plan.shards);
-        log::start(config.log);
+        log::start(config.log).context("cannot start the thread of the log")?;
         if let Err(error) = cached {
             tracing::debug!("each thread keeps some of what is freed: cannot begin again without: {error}");
         }

@@ -8,7 +8,7 @@ use crate::wire::Peer;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Every metric that a server has, and its type.
-const ALL: [(&str, &str); 23] = [
+const ALL: [(&str, &str); 24] = [
     ("ws_build_info", "gauge"),
     ("ws_buffer_budget_bytes", "gauge"),
     ("ws_buffered_bytes", "gauge"),
@@ -19,6 +19,7 @@ const ALL: [(&str, &str); 23] = [
     ("ws_connections_rejected_total", "counter"),
     ("ws_handshake_seconds", "histogram"),
     ("ws_kernel_memory_bytes", "gauge"),
+    ("ws_log_lines_lost_total", "counter"),
     ("ws_memory_available_bytes", "gauge"),
     ("ws_memory_total_bytes", "gauge"),
     ("ws_messages_received_total", "counter"),
