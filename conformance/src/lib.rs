@@ -32,6 +32,12 @@
 //! # Leaks
 //! Twenty rounds of 200 connections, or of 5,000 at full size: the test itself then needs as many descriptors.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the test harness takes it, and shows it where a test fails"
+)]
+
 use std::sync::{Mutex, PoisonError};
 
 mod cases;
