@@ -4,19 +4,10 @@ use super::failures::Class;
 use super::handshake::Answer;
 use super::payload;
 use super::shard::Shard;
-use super::slots::{CLOSE_SEEN, INBOX, State, UNASKED};
+use super::slots::{CLOSE_SEEN, FRAGMENTED, INBOX, Slot, State, UNASKED};
 use common::frame::{Header, Opcode};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-
-/// What has arrived of something that has not arrived whole.
-#[derive(Debug)]
-pub(super) enum Inbox {
-    /// Octets of a head: an HTTP response, a frame header, a control frame. At most 8 KiB.
-    Head(Vec<u8>),
-    /// An echo whose header and first `verified` octets of payload were as they should be.
-    Echo { verified: usize },
-}
 
 impl Shard {
     /// Reads what there is. `hangup`: the peer has ended its side, so a short read does not mean that that was all.
@@ -62,34 +53,26 @@ impl Shard {
         }
     }
 
+    /// Takes what has arrived, however it was cut.
     #[inline]
-    fn received(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
+    pub(super) fn received(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let slot = &mut self.slots[index];
         if !slot.has(INBOX) {
             return self.read(index, bytes, now_ns);
         }
         slot.flags &= !INBOX;
-        match self.inboxes.remove(&index) {
-            Some(Inbox::Head(mut head)) => {
-                head.extend_from_slice(bytes);
-                self.read(index, &head, now_ns);
-            }
-            Some(Inbox::Echo { verified }) => {
-                if let Some(len) = self.read_echo(index, bytes, verified, now_ns) {
-                    self.read(index, &bytes[len..], now_ns);
-                }
-            }
-            None => unreachable!("the flag says that there is one"),
-        }
+        let mut begun = self.inboxes.remove(&index).expect("the flag says that there is one");
+        begun.extend_from_slice(bytes);
+        self.read(index, &begun, now_ns);
     }
 
-    /// Reads what begins at the beginning of something.
+    /// Reads on from where the octets before these ended, or from the beginning of a head.
     #[inline]
     fn read(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let mut rest = bytes;
         if self.slots[index].state == State::Upgrading {
             match self.setup.handshake.judge(bytes) {
-                Answer::Partial => return self.keep_for_later(index, Inbox::Head(bytes.to_vec())),
+                Answer::Partial => return self.keep_for_later(index, bytes),
                 Answer::Refused(class, why) => return self.lost(index, class, || why.clone()),
                 Answer::Accepted(head_len) => {
                     rest = &bytes[head_len..];
@@ -100,36 +83,43 @@ impl Shard {
             }
         }
         while !rest.is_empty() {
-            match self.read_frame(index, rest, now_ns) {
+            let taken = match self.slots[index] {
+                Slot { owed: 0, .. } => self.read_frame(index, rest, now_ns),
+                Slot { verified, owed, .. } => self.read_payload(index, rest, (verified, owed), now_ns),
+            };
+            match taken {
                 Some(len) => rest = &rest[len..],
                 None => return,
             }
         }
     }
 
-    fn keep_for_later(&mut self, index: u32, inbox: Inbox) {
+    /// Keeps the beginning of a head, or of a control frame: at most 8 KiB of an HTTP response, else at most 131 octets.
+    #[cold]
+    fn keep_for_later(&mut self, index: u32, begun: &[u8]) {
         self.slots[index].flags |= INBOX;
-        self.inboxes.insert(index, inbox);
+        self.inboxes.insert(index, begun.to_vec());
     }
 
-    /// Reads one frame, and returns the octets it took. `None`: that was all there is, or all that is wanted.
+    /// Reads one frame, or the beginning of one, and returns the octets it took. `None`: that was all there is, or all
+    /// that is wanted.
     #[inline]
     fn read_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
         let slot = &self.slots[index];
-        if bytes.starts_with(&self.echo_head) && slot.sent != slot.echoed {
-            let head_len = self.echo_head.len();
-            return self.read_echo(index, &bytes[head_len..], 0, now_ns).map(|len| head_len + len);
+        // Most replies are one frame, whose head is known.
+        if bytes.starts_with(&self.echo_head) && slot.sent != slot.echoed && !slot.has(FRAGMENTED) {
+            let (head_len, len) = (self.echo_head.len(), self.setup.payload_len as u32);
+            return self.read_payload(index, &bytes[head_len..], (0, len), now_ns).map(|len| head_len + len);
         }
         self.read_other_frame(index, bytes, now_ns)
     }
 
-    /// The same, where it is no echo that is due, or its head is not all there.
-    #[cold]
+    /// The same of a frame that is no whole reply, or whose head is not all there.
     fn read_other_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
         let (header, head_len) = match Header::parse(bytes) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
-                self.keep_for_later(index, Inbox::Head(bytes.to_vec()));
+                self.keep_for_later(index, bytes);
                 return None;
             }
             Err(violation) => {
@@ -140,30 +130,43 @@ impl Shard {
         if header.opcode.is_control() {
             return self.read_control(index, header, head_len, bytes, now_ns);
         }
-        let slot = &self.slots[index];
-        let unasked = slot.sent == slot.echoed;
-        self.wrong(index, || match unasked {
-            true => "a message came that answers none".to_owned(),
-            false => format!("a message came that is no echo of what was sent: {header:?}"),
-        });
-        None
+        let slot = &mut self.slots[index];
+        if let Some(fault) = fault(slot, &header, self.setup.payload_len) {
+            self.wrong(index, || fault.to_owned());
+            return None;
+        }
+        if header.fin {
+            slot.flags &= !FRAGMENTED
+        } else {
+            slot.flags |= FRAGMENTED
+        }
+        let due = (slot.verified, header.len as u32);
+        self.read_payload(index, &bytes[head_len..], due, now_ns).map(|len| head_len + len)
     }
 
-    /// Compares what has come of an echo's payload, from octet `verified` on, and returns the octets it took if
-    /// that was the last of it.
+    /// Compares what has come of a frame's payload with what is due, where so many octets of the message were `verified`
+    /// before and the frame has so many `owed`. Returns the octets it took if that was the last of the frame.
     #[inline]
-    fn read_echo(&mut self, index: u32, bytes: &[u8], verified: usize, now_ns: u64) -> Option<usize> {
-        let piece = &bytes[..bytes.len().min(self.setup.payload_len - verified)];
-        let sequence = self.slots[index].echoed;
-        let seed = payload::seed(self.setup.number, index, self.phase_number, sequence);
-        if !payload::matches(piece, seed, verified) {
+    fn read_payload(
+        &mut self,
+        index: u32,
+        bytes: &[u8],
+        (verified, owed): (u32, u32),
+        now_ns: u64,
+    ) -> Option<usize> {
+        let piece = &bytes[..bytes.len().min(owed as usize)];
+        let slot = &mut self.slots[index];
+        let seed = payload::seed(self.setup.number, index, self.phase_number, slot.echoed);
+        if !payload::matches(piece, seed, verified as usize) {
             self.wrong(index, || "an echo is not what was sent".to_owned());
             return None;
         }
-        if verified + piece.len() < self.setup.payload_len {
-            self.keep_for_later(index, Inbox::Echo { verified: verified + piece.len() });
-            return None;
+        slot.owed = owed - piece.len() as u32;
+        if slot.owed > 0 || slot.has(FRAGMENTED) {
+            slot.verified = verified + piece.len() as u32;
+            return (slot.owed == 0).then_some(piece.len());
         }
+        slot.verified = 0;
         self.echoed(index, now_ns).then_some(piece.len())
     }
 
@@ -179,11 +182,11 @@ impl Shard {
     ) -> Option<usize> {
         let len = head_len + header.len as usize;
         let Some(body) = bytes.get(head_len..len) else {
-            self.keep_for_later(index, Inbox::Head(bytes.to_vec()));
+            self.keep_for_later(index, bytes);
             return None;
         };
         if header.mask.is_some() {
-            self.wrong(index, || "a frame from the server is masked".to_owned());
+            self.wrong(index, || MASKED.to_owned());
             return None;
         }
         match header.opcode {
@@ -216,7 +219,8 @@ impl Shard {
         }
         // Its echo will not come any more.
         let slot = &mut self.slots[index];
-        slot.flags |= UNASKED;
+        slot.flags = slot.flags & !FRAGMENTED | UNASKED;
+        slot.verified = 0;
         self.outstanding -= u64::from(slot.sent - slot.echoed);
         slot.sent = slot.echoed;
         let code = &body[..body.len().min(2)];
@@ -229,5 +233,23 @@ impl Shard {
     #[cold]
     fn wrong(&mut self, index: u32, why: impl Fn() -> String) {
         self.lost(index, Class::WrongEcho, why);
+    }
+}
+
+const MASKED: &str = "a frame from the server is masked";
+
+/// What is wrong with a frame of a reply, as far as its header shows: a reply is one binary message of the length that was
+/// sent, in any number of frames (RFC 6455, section 5.4).
+fn fault(slot: &Slot, header: &Header, payload_len: usize) -> Option<&'static str> {
+    let due = payload_len as u64 - u64::from(slot.verified);
+    match (slot.has(FRAGMENTED), header.opcode) {
+        _ if header.mask.is_some() => Some(MASKED),
+        _ if slot.sent == slot.echoed => Some("a message came that answers none"),
+        (true, Opcode::Binary | Opcode::Text) => Some("a message came in the middle of another"),
+        (false, Opcode::Continuation) => Some("a fragment came that continues no message"),
+        (false, Opcode::Text) => Some("an echo came as text, and not as binary"),
+        _ if header.len > due => Some("an echo is longer than what was sent"),
+        _ if header.fin && header.len < due => Some("an echo is shorter than what was sent"),
+        _ => None,
     }
 }

@@ -8,7 +8,6 @@ use super::counters::{Counters, Totals};
 use super::failures::Class;
 use super::handshake::Handshake;
 use super::phase::{Command, Outcome, Phase};
-use super::receive::Inbox;
 use super::reconnect::Reconnect;
 use super::results::shard_times_ns;
 use super::send::Outbox;
@@ -71,7 +70,7 @@ pub(super) struct Shard {
     timer_ns: u64,
     pub(super) slots: Slots,
     /// The beginnings of what has not arrived whole; few connections have one at a time.
-    pub(super) inboxes: HashMap<u32, Inbox>,
+    pub(super) inboxes: HashMap<u32, Vec<u8>>,
     /// The ends of what could not be sent at once; likewise.
     pub(super) outboxes: HashMap<u32, Outbox>,
     /// The one write buffer: a message, of which only the key and the payload change.

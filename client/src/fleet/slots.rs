@@ -1,4 +1,4 @@
-//! What a shard keeps of each connection: 24 octets in a dense table.
+//! What a shard keeps of each connection: 32 octets in a dense table.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -18,7 +18,7 @@ pub(super) enum State {
     Closing,
 }
 
-/// Set in [`Slot::flags`] where the shard keeps the beginning of something received.
+/// Set in [`Slot::flags`] where the shard keeps the beginning of a head or of a control frame.
 pub(super) const INBOX: u8 = 1;
 /// Where it keeps the end of something that could not be sent yet.
 pub(super) const OUTBOX: u8 = 2;
@@ -26,6 +26,8 @@ pub(super) const OUTBOX: u8 = 2;
 pub(super) const CLOSE_SEEN: u8 = 4;
 /// Where the peer sent it unasked, and the connection is counted as a failure already.
 pub(super) const UNASKED: u8 = 8;
+/// Where the reply under way has further frames to come (RFC 6455, section 5.4).
+pub(super) const FRAGMENTED: u8 = 16;
 
 /// One connection.
 #[derive(Debug)]
@@ -37,13 +39,17 @@ pub(super) struct Slot {
     pub sent: u32,
     /// Echoes received of them. They come in order, so this is also the number of the next one to come.
     pub echoed: u32,
+    /// Octets of the next echo's payload that have come, and were right.
+    pub verified: u32,
+    /// Octets of payload that the frame under way still owes.
+    pub owed: u32,
     /// When the connection attempt began, or the last message or the Close frame was sent. In a free slot: the number
     /// of the next free one.
     pub since_ns: u64,
 }
 
-/// A million connections are 24 MB.
-const _: () = assert!(size_of::<Slot>() <= 24);
+/// A million connections are 32 MB.
+const _: () = assert!(size_of::<Slot>() <= 32);
 
 impl Slot {
     /// The socket.
@@ -97,7 +103,16 @@ impl Slots {
 
     /// Takes a slot for a connection attempt that began at `since_ns`.
     pub(super) fn insert(&mut self, fd: OwnedFd, since_ns: u64) -> u32 {
-        let slot = Slot { fd: Some(fd), state: State::Connecting, flags: 0, sent: 0, echoed: 0, since_ns };
+        let slot = Slot {
+            fd: Some(fd),
+            state: State::Connecting,
+            flags: 0,
+            sent: 0,
+            echoed: 0,
+            verified: 0,
+            owed: 0,
+            since_ns,
+        };
         if self.free == NONE {
             self.slots.push(slot);
             return self.slots.len() as u32 - 1;

@@ -1,5 +1,6 @@
 //! Fleets against servers that keep to the rules, and against servers that do not.
 
+mod fragments;
 mod lying;
 mod server;
 
