@@ -6,6 +6,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -126,6 +127,36 @@ fn every_scenario() {
     assert_eq!(burst.echoes, 12 * burst.rounds);
     let churn = run("churn --rate 200").churn.expect("replaced");
     assert!(churn.opened > 0 && churn.opened == churn.closed && churn.opened == churn.echoes, "{churn:?}");
+}
+
+#[test]
+fn the_number_of_shards_changes_nothing() {
+    let (address, _messages) = echo_server();
+    let quick = "--connections 3 --duration 200ms --warmup 0s --quiet --json -";
+    for load in
+        ["--active 1", "--active 2 --rate 500", "--scenario idle", "--scenario burst", "--scenario storm"]
+    {
+        let report = report(&run_against(address, &format!("{quick} --shards 5 {load}")));
+        assert_eq!((report.ended_early, report.exit_status), (None, 0), "{load}");
+    }
+    for shards in 1..=3 {
+        // One of the two connections is cut off after 100 of the 500 messages that are due on it.
+        let number = Arc::new(AtomicUsize::new(0));
+        let losing = serve(move |stream| {
+            let few = if number.fetch_add(1, Ordering::Relaxed) == 0 { 100 } else { usize::MAX };
+            let Ok(mut socket) = tungstenite::accept(stream) else { return };
+            for _ in 0..few {
+                let Ok(message) = socket.read() else { return };
+                let _ = socket.send(message);
+            }
+        });
+        let load = "--connections 2 --rate 1000 --duration 1s --warmup 0s --quiet --json -";
+        let output = run_against(losing, &format!("{load} --shards {shards}"));
+        assert_eq!(output.status.code(), Some(1), "a connection was lost");
+        let report: RunReport = serde_json::from_slice(&output.stdout).expect("JSON");
+        let echo = report.echo.expect("echoes");
+        assert_eq!((echo.echoes, echo.missing, report.ended_early), (600, 400, None), "{shards} shards");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Holding connections, replacing them, and closing them.
 
-use super::phase::Pace;
+use super::pace::Pace;
+use super::phase::Phase;
 use super::shard::Shard;
 use super::slots::State;
 
@@ -19,13 +20,17 @@ impl Shard {
 
     /// Closes connections at a pace, and opens another in place of each that is gone: a server that is full has room
     /// for no more.
-    pub(super) fn step_churn(&mut self, now_ns: u64, pace: Pace, window: u32, end_ns: u64) -> u64 {
-        let busy = self.connecting() + self.pending() + self.closing > 0 || self.replaced < self.next;
-        let none_left = self.totals.live == 0 && !busy;
-        self.outcome.stuck |= self.hopeless(now_ns) || (none_left && now_ns < end_ns);
+    pub(super) fn step_churn(&mut self, now_ns: u64, pace: Option<Pace>, window: u32, end_ns: u64) -> u64 {
+        let under_way = self.connecting() + self.pending() + self.closing;
+        let hopeless = self.hopeless(now_ns);
+        let none_left = self.totals.live == 0 && self.replaced == self.replaceable;
+        let idle = under_way == 0 && (hopeless || none_left);
+        self.outcome.stuck = idle && now_ns < end_ns && self.since_all_idle(now_ns).is_some();
         let over = now_ns >= end_ns || self.outcome.stuck;
         let mut wake_ns = end_ns;
-        while !over && self.connecting().max(self.closing) < window.into() {
+        while let Some(pace) = pace.filter(|_| !over && !hopeless)
+            && self.connecting().max(self.closing) < window.into()
+        {
             let due_ns = pace.due_ns(self.next);
             if due_ns > now_ns {
                 wake_ns = due_ns.min(end_ns);
@@ -34,10 +39,11 @@ impl Shard {
             // Where all are busy, an echo will wake this shard.
             let Some(index) = self.next_idle() else { break };
             self.next += 1;
+            self.replaceable += 1;
             self.close(index, now_ns);
         }
-        while !self.outcome.stuck
-            && self.replaced + self.closing < self.next
+        while !hopeless
+            && self.replaced + self.closing < self.replaceable
             && self.connecting() < window.into()
         {
             self.replaced += 1;
@@ -48,6 +54,13 @@ impl Shard {
             return self.await_echoes(now_ns, end_ns + self.setup.message_timeout_ns, true);
         }
         if over { u64::MAX } else { wake_ns }
+    }
+
+    /// Goes on at another pace.
+    pub(super) fn set_pace(&mut self, new: Option<Pace>) {
+        if let Phase::Churn { pace, .. } = &mut self.phase {
+            (*pace, self.next) = (new, 0);
+        }
     }
 
     /// The next connection in turn that waits for no echo, if there is one close by.

@@ -1,7 +1,8 @@
 //! Connecting: attempts, handshakes, their deadlines, and when to give up.
 
 use super::failures::Class;
-use super::phase::{Pace, Phase};
+use super::pace::Pace;
+use super::phase::Phase;
 use super::reconnect::notice_silence;
 use super::shard::{READABLE, Shard};
 use super::slots::{CLOSE_SEEN, State, UNASKED};
@@ -125,7 +126,7 @@ impl Shard {
     pub(super) fn opened(&mut self, index: u32, now_ns: u64) -> bool {
         self.slots[index].state = State::Open;
         self.totals.connecting -= 1;
-        self.totals.live += 1;
+        self.joins(index);
         self.streak = 0;
         let handshake_ns = now_ns - self.slots[index].since_ns;
         self.setup.counters.handshakes.record(handshake_ns);

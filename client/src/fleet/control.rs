@@ -1,17 +1,16 @@
 //! The phases, as the controlling thread sees them: it splits the work among the shards, waits, and adds up.
 
 use super::counters::Watch;
+use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
-use super::results::{
-    ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, histogram_ns,
-};
-use super::split::{drain_from, fill_up, share_of};
+use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects};
+use super::split::{drain_from, fill_up};
+use super::start::Handle;
 use super::{Fleet, OnTick, clock};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
 /// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
@@ -21,9 +20,6 @@ pub(super) const CONNECT_WINDOW: u32 = 256;
 const ECHO_WINDOW: u32 = 1024;
 /// Closing handshakes under way over all shards.
 const CLOSE_WINDOW: u32 = 1024;
-
-/// How often the caller is told of the progress, and the stop flag looked at.
-const TICK: Duration = Duration::from_millis(100);
 
 impl Fleet {
     /// Where the fleet stands; cheap, at any time.
@@ -59,14 +55,13 @@ impl Fleet {
         let live = self.live();
         let missing = total.saturating_sub(live.iter().sum());
         let attempts = fill_up(&live, missing);
-        let start_ns = self.now_ns();
-        let mut before = 0.0;
+        let paces = match rate_per_s {
+            Some(rate_per_s) => paces(self.now_ns(), rate_per_s, &attempts),
+            None => vec![None; attempts.len()],
+        };
         let window = self.window(CONNECT_WINDOW);
-        let phases = attempts.iter().map(|&attempts| {
-            let pace = rate_per_s.map(|rate| share_of(start_ns, rate, attempts, missing, &mut before));
-            Phase::Connect { attempts, pace, window }
-        });
-        let phases = phases.collect();
+        let phases = attempts.into_iter().zip(paces);
+        let phases = phases.map(|(attempts, pace)| Phase::Connect { attempts, pace, window }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
         let elapsed = outcome.elapsed();
         let ended_early = outcome.stuck.then(|| {
@@ -109,7 +104,10 @@ impl Fleet {
         let live = self.live();
         let phases = live.iter().map(|&live| Phase::Once { active: live as u32, window }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
-        Ok(self.echo_phase(live.iter().sum(), outcome, times))
+        let silent = outcome.stuck && outcome.live > 0;
+        let phase = self.echo_phase(live.iter().sum(), outcome, times);
+        let no_echo = || format!("no echo came for {:?}", self.config.message_timeout);
+        Ok(EchoPhase { ended_early: silent.then(no_echo).or(phase.ended_early.clone()), ..phase })
     }
 
     /// Closed loop: exactly one message outstanding on each of `active` connections (fewer, where fewer are open),
@@ -146,24 +144,17 @@ impl Fleet {
     ) -> Result<EchoPhase> {
         ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
         let active = drain_from(&self.live(), active);
-        let total = active.iter().sum();
         // Late enough that every shard has heard of it when the first message is due.
         let start_ns = self.now_ns() + 10_000_000;
         let span = self.span(start_ns, warmup, duration);
-        let mut before = 0.0;
-        let phases = active.iter().map(|&active| match active {
-            0 => Phase::Closed { active: 0, span },
-            _ => Phase::Open {
-                active: active as u32,
-                pace: share_of(start_ns, rate_per_s, active, total, &mut before),
-                span,
-            },
+        let phases = active.iter().zip(paces(start_ns, rate_per_s, &active)).map(|(&active, pace)| {
+            let active = active as u32;
+            pace.map_or(Phase::Closed { active, span }, |pace| Phase::Open { active, pace, span })
         });
         let phases = phases.collect();
         let (mut outcome, times) = self.run_phase(phases, on_tick)?;
-        // What was due on a connection that is gone was not sent, but not answered either.
         let sent = std::mem::replace(&mut outcome.sent, outcome.due);
-        Ok(EchoPhase { sent, ..self.echo_phase(total, outcome, times) })
+        Ok(EchoPhase { sent, ..self.echo_phase(active.iter().sum(), outcome, times) })
     }
 
     /// Keeps the connections for `duration`, answers pings, and counts the connections that are lost.
@@ -192,14 +183,24 @@ impl Fleet {
     /// If the rate is not above zero, or a shard has died.
     pub fn churn(&mut self, rate_per_s: f64, duration: Duration, on_tick: OnTick<'_>) -> Result<ChurnPhase> {
         ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
-        let start_ns = self.now_ns();
+        let (start_ns, mut live) = (self.now_ns(), self.live());
         let end_ns = start_ns + duration.as_nanos() as u64;
         let window = self.window(CONNECT_WINDOW);
-        let shards = self.shards.len() as u64;
-        let mut before = 0.0;
-        let paces = (0..shards).map(|_| share_of(start_ns, rate_per_s, 1, shards, &mut before));
-        let phases = paces.map(|pace| Phase::Churn { pace, window, end_ns }).collect();
-        let (outcome, times) = self.run_phase(phases, on_tick)?;
+        let phases = paces(start_ns, rate_per_s, &live).into_iter();
+        let phases = phases.map(|pace| Phase::Churn { pace, window, end_ns }).collect();
+        let base_ns = self.base_ns;
+        // A shard that has nobody left leaves its part of the rate to the others.
+        let mut share_anew = |shards: &[Handle]| {
+            let is_lost = |(shard, live): (&Handle, &u64)| *live > 0 && shard.counters.is_idle();
+            if !shards.iter().zip(&live).any(is_lost) {
+                return;
+            }
+            let idle = shards.iter().zip(&mut live).filter(|(shard, _)| shard.counters.is_idle());
+            idle.for_each(|(_, live)| *live = 0);
+            let paces = paces(clock::now_ns() - base_ns, rate_per_s, &live);
+            shards.iter().zip(paces).for_each(|(shard, pace)| shard.tell(Command::Pace(pace)));
+        };
+        let (outcome, times) = self.run_adapting(phases, on_tick, &mut share_anew)?;
         let ended_early = outcome.stuck.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
             format!(
@@ -234,50 +235,6 @@ impl Fleet {
         })
     }
 
-    /// Has each shard do its part, and adds up what they report.
-    fn run_phase(&mut self, phases: Vec<Phase>, on_tick: OnTick<'_>) -> Result<(Outcome, Histogram<u64>)> {
-        let began = Instant::now();
-        let (mut sum, mut times) = (None::<Outcome>, histogram_ns());
-        for (shard, &phase) in self.shards.iter().zip(&phases) {
-            shard.tell(Command::Start(phase));
-        }
-        let (mut waiting, mut stopped, mut next_tick) = (phases.len(), false, began + TICK);
-        while waiting > 0 {
-            if !stopped && self.is_stopped() {
-                stopped = true;
-                self.shards.iter().for_each(|shard| shard.tell(Command::Stop));
-            }
-            match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
-                Ok(mut outcome) => {
-                    waiting -= 1;
-                    if let Some(reconnects) = outcome.reconnects.take() {
-                        self.reconnects.merge(&reconnects);
-                    }
-                    for bin in outcome.times.take().iter().flat_map(Histogram::iter_recorded) {
-                        times.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
-                    }
-                    match &mut sum {
-                        Some(sum) => sum.merge(&outcome),
-                        None => sum = Some(outcome),
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    next_tick += TICK;
-                    on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
-                }
-                Err(RecvTimeoutError::Disconnected) => bail!("all shards have died"),
-            }
-            let dead = |shard: &super::start::Handle| {
-                shard.thread.as_ref().is_none_or(|thread| thread.is_finished())
-            };
-            if self.shards.iter().any(dead) {
-                bail!("a shard has died");
-            }
-        }
-        on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
-        Ok((sum.expect("there is at least one shard"), times))
-    }
-
     /// What was lost and replaced by the end of the last phase; nothing, where lost connections are failures.
     pub fn reconnects(&self) -> Option<&Reconnects> {
         self.config.reconnect.then_some(&self.reconnects)
@@ -297,14 +254,10 @@ impl Fleet {
             bytes: outcome.echoes * self.config.payload_len as u64,
             elapsed,
             echoes_per_s: rate(outcome.in_span, elapsed),
-            // What was under way when the fleet was told to stop is not missing.
-            missing: if self.is_stopped() { 0 } else { outcome.sent.saturating_sub(outcome.echoes) },
+            missing: outcome.sent.saturating_sub(outcome.echoes + outcome.under_way),
             late: outcome.late,
             ended_early: (active > 0 && (outcome.stuck || (outcome.live == 0 && !self.config.reconnect)))
-                .then(|| match outcome.live {
-                    0 => all_lost(active, &outcome),
-                    _ => format!("no echo came for {:?}", self.config.message_timeout),
-                }),
+                .then(|| all_lost(active, &outcome)),
             latency: times,
             failures: outcome.failures,
         }
@@ -332,7 +285,10 @@ impl Fleet {
 
 fn all_lost(all: u64, outcome: &Outcome) -> String {
     let first = outcome.failures.first.as_deref().unwrap_or("the connections were closed");
-    format!("the server is gone: all of {all} connections were lost ({first})")
+    match outcome.live {
+        0 => format!("the server is gone: all of {all} connections were lost ({first})"),
+        _ => format!("all of {all} active connections were lost ({first})"),
+    }
 }
 
 fn rate(count: u64, elapsed: Duration) -> f64 {

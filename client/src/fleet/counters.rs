@@ -17,6 +17,10 @@ pub(super) struct Counters {
     sent: AtomicU64,
     echoes: AtomicU64,
     failures: [AtomicU64; Class::ALL.len()],
+    /// When the last event that counts happened.
+    pub(super) last_ns: AtomicU64,
+    /// Since when the shard has had nothing more to wait for in this phase; 0 where it has.
+    pub(super) idle_ns: AtomicU64,
     /// From connect(2) to the verified answer, of each connection opened.
     pub(super) handshakes: LiveTimes,
     /// Of each echo that the results count: not of warm-ups, nor of churn.
@@ -57,6 +61,11 @@ impl Counters {
     /// Connections that are open, or to come back.
     pub(super) fn expected(&self) -> u64 {
         self.live() + self.pending.load(Relaxed)
+    }
+
+    /// Whether the shard has nothing more to wait for in this phase.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle_ns.load(Relaxed) > 0
     }
 
     /// Connections that are open.

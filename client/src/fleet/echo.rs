@@ -1,7 +1,8 @@
 //! Messages and their echoes: one each, in closed loop, in open loop.
 
 use super::failures::Class;
-use super::phase::{Pace, Phase, Span};
+use super::pace::Pace;
+use super::phase::{Phase, Span};
 use super::shard::Shard;
 use super::slots::State;
 
@@ -23,17 +24,22 @@ impl Shard {
         if self.next < active.into() && self.outstanding < window.into() {
             return now_ns;
         }
-        // Patience begins anew with each echo: a slow server is not a silent one.
-        let give_up_ns = self.outcome.last_ns + self.setup.message_timeout_ns;
+        // Patience begins anew with each echo, of any shard: a slow server is not a silent one.
+        let mut give_up_ns = self.outcome.last_ns.saturating_add(self.setup.message_timeout_ns);
+        if now_ns >= give_up_ns {
+            give_up_ns = self.last_of_all_ns().saturating_add(self.setup.message_timeout_ns);
+        }
         self.await_echoes(now_ns, give_up_ns, self.next >= active.into())
     }
 
     /// Begins the loop on each connection in turn; then the echoes drive it.
     pub(super) fn step_closed(&mut self, now_ns: u64, active: u32, span: Span) -> u64 {
-        let idle = self.outstanding == 0 && self.next >= active.into() && self.pending() == 0;
-        if now_ns >= span.end_ns || idle {
-            self.outcome.stuck = now_ns < span.end_ns;
-            return self.await_echoes(now_ns, span.end_ns + self.setup.message_timeout_ns, true);
+        if now_ns >= span.end_ns {
+            let give_up_ns = span.end_ns.saturating_add(self.setup.message_timeout_ns);
+            return self.await_echoes(now_ns, give_up_ns, true);
+        }
+        if self.is_idle() {
+            return self.end_if_all_idle(now_ns, span);
         }
         for _ in 0..ROUND {
             if self.next >= active.into() {
@@ -64,14 +70,23 @@ impl Shard {
         }
     }
 
-    /// Sends what is due.
-    pub(super) fn step_open(&mut self, now_ns: u64, active: u32, pace: Pace, span: Span) -> u64 {
-        if self.totals.live + self.pending() == 0 {
-            self.outcome.stuck = true;
-            self.finish();
-            return 0;
+    /// Ends a phase in which no connection of any shard takes part any more; until then, or the end, a shard waits.
+    #[cold]
+    fn end_if_all_idle(&mut self, now_ns: u64, span: Span) -> u64 {
+        if self.since_all_idle(now_ns).is_none() {
+            return span.end_ns;
         }
-        let give_up_ns = span.end_ns + self.setup.message_timeout_ns;
+        self.outcome.stuck = true;
+        self.finish();
+        0
+    }
+
+    /// Sends what is due.
+    pub(super) fn step_open(&mut self, now_ns: u64, pace: Pace, span: Span) -> u64 {
+        if now_ns < span.end_ns && self.is_idle() {
+            return self.end_if_all_idle(now_ns, span);
+        }
+        let give_up_ns = span.end_ns.saturating_add(self.setup.message_timeout_ns);
         let mut now_ns = now_ns;
         for _ in 0..ROUND {
             let due_ns = pace.due_ns(self.next);
@@ -83,8 +98,6 @@ impl Shard {
             }
             if now_ns >= give_up_ns {
                 // More was due than could be sent at all: the rest is missing, but not sent for ever.
-                let rest = pace.before(span.end_ns) - self.next.max(pace.before(span.record_ns));
-                self.outcome.due += rest;
                 return self.await_echoes(now_ns, give_up_ns, true);
             }
             if due_ns > now_ns {
@@ -93,21 +106,18 @@ impl Shard {
                     return due_ns;
                 }
             }
-            let index = (self.next % u64::from(active)) as u32;
+            let index = (self.next % u64::from(self.active)) as u32;
             self.next += 1;
-            if due_ns >= span.record_ns {
-                self.outcome.due += 1;
-            }
             if self.slots.is_open(index) && !self.owe(index) {
-                self.send_due(index, active, pace, span);
+                self.send_due(index, pace, span);
             }
         }
         now_ns
     }
 
     /// Sends the next message of a connection in open loop. False: the connection is lost.
-    pub(super) fn send_due(&mut self, index: u32, active: u32, pace: Pace, span: Span) -> bool {
-        let due_ns = due_ns(pace, active, index, self.slots[index].sent);
+    pub(super) fn send_due(&mut self, index: u32, pace: Pace, span: Span) -> bool {
+        let due_ns = pace.turn_ns(index.into(), self.slots[index].sent.into());
         let now_ns = self.now_ns();
         if due_ns >= span.record_ns {
             self.outcome.sent += 1;
@@ -152,8 +162,8 @@ impl Shard {
                     return self.send_message(index, now_ns);
                 }
             }
-            Phase::Open { active, pace, span } => {
-                let due_ns = due_ns(pace, active, index, sequence);
+            Phase::Open { pace, span, .. } => {
+                let due_ns = pace.turn_ns(index.into(), sequence.into());
                 if due_ns >= span.record_ns {
                     self.record(now_ns.saturating_sub(due_ns), now_ns, span.end_ns);
                 }
@@ -165,6 +175,31 @@ impl Shard {
         true
     }
 
+    /// Messages that were due by `now_ns`, count, and may still be answered.
+    pub(super) fn under_way(&self, now_ns: u64) -> u64 {
+        let open = (0..self.slots.len() as u32).filter(|&index| self.slots.is_open(index));
+        match self.phase {
+            Phase::Once { .. } => self.outstanding,
+            Phase::Closed { span, .. } => {
+                let counts = |&index: &u32| {
+                    let slot = &self.slots[index];
+                    slot.sent != slot.echoed && slot.since_ns >= span.record_ns
+                };
+                open.filter(counts).count() as u64
+            }
+            Phase::Open { pace, span, .. } => open
+                .take_while(|&index| index < self.active)
+                .map(|index| {
+                    let (from_ns, to_ns) = (span.record_ns, now_ns.min(span.end_ns));
+                    let answered =
+                        pace.turns_before(index.into(), from_ns).max(self.slots[index].echoed.into());
+                    pace.turns_before(index.into(), to_ns).saturating_sub(answered)
+                })
+                .sum(),
+            _ => 0,
+        }
+    }
+
     #[inline]
     fn record(&mut self, latency_ns: u64, now_ns: u64, end_ns: u64) {
         self.times.saturating_record(latency_ns);
@@ -173,10 +208,4 @@ impl Shard {
         self.outcome.in_span += u64::from(now_ns <= end_ns);
         self.outcome.last_ns = now_ns;
     }
-}
-
-/// When message `sequence` of connection `index` is due, where `active` connections take turns.
-#[inline]
-fn due_ns(pace: Pace, active: u32, index: u32, sequence: u32) -> u64 {
-    pace.due_ns(u64::from(sequence) * u64::from(active) + u64::from(index))
 }

@@ -10,12 +10,15 @@
 
 mod clock;
 mod close;
+mod conduct;
 mod connect;
 mod control;
 mod counters;
 mod echo;
 mod failures;
 mod handshake;
+mod idle;
+mod pace;
 mod payload;
 mod phase;
 mod receive;

@@ -1,6 +1,7 @@
 //! What the controlling thread and the shards say to each other.
 
 use super::failures::Failures;
+use super::pace::Pace;
 use super::results::Reconnects;
 use hdrhistogram::Histogram;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub(super) enum Command {
     /// Start a phase; the shard answers with one [`Outcome`] when it is over.
     Start(Phase),
+    /// Go on churning at this pace.
+    Pace(Option<Pace>),
     /// End the phase at once with what there is so far.
     Stop,
     /// Cut off what is still open and end the thread.
@@ -31,50 +34,11 @@ pub(super) enum Phase {
     Open { active: u32, pace: Pace, span: Span },
     /// Nothing until `end_ns`, with losses counted.
     Hold { end_ns: u64 },
-    /// At a pace, one connection is closed and another opened, at most `window` handshakes at a time.
-    Churn { pace: Pace, window: u32, end_ns: u64 },
+    /// At a pace, one connection is closed and another opened, at most `window` handshakes at a time. No pace: where there
+    /// is nobody to replace.
+    Churn { pace: Option<Pace>, window: u32, end_ns: u64 },
     /// All connections are closed, at most `window` of them waiting for the server at a time.
     Close { window: u32 },
-}
-
-/// A steady pace: event *n* of a shard is due at a time that follows from *n* alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
-    /// When the first is due.
-    pub first_ns: f64,
-    /// From one to the next.
-    pub interval_ns: f64,
-}
-
-impl Pace {
-    /// The part of a shard that has `share` of the events, of which `before` of the whole go to shards before it,
-    /// of a pace of `rate_per_s` that begins at `start_ns`.
-    ///
-    /// The shards take turns: where the shares are equal, the events of all shards together are as evenly spaced
-    /// as if one thread made them.
-    pub(super) fn of_share(start_ns: u64, rate_per_s: f64, share: f64, before: f64) -> Pace {
-        let interval_ns = 1e9 / (rate_per_s * share);
-        Pace { first_ns: start_ns as f64 + interval_ns * before, interval_ns }
-    }
-
-    /// When event `n` is due.
-    #[inline]
-    pub(super) fn due_ns(&self, n: u64) -> u64 {
-        (self.first_ns + self.interval_ns * n as f64) as u64
-    }
-
-    /// How many are due before `end_ns`.
-    pub(super) fn before(&self, end_ns: u64) -> u64 {
-        let mut n = ((end_ns as f64 - self.first_ns) / self.interval_ns).max(0.0) as u64;
-        // The division is rounded, the schedule is not.
-        while n > 0 && self.due_ns(n - 1) >= end_ns {
-            n -= 1;
-        }
-        while self.due_ns(n) < end_ns {
-            n += 1;
-        }
-        n
-    }
 }
 
 /// The times of a phase that measures for a while.
@@ -96,6 +60,8 @@ pub(super) struct Outcome {
     pub sent: u64,
     /// Messages that were due in open loop, sent or not (a connection may have been lost).
     pub due: u64,
+    /// Messages that were due and could still have been answered when the fleet was told to stop.
+    pub under_way: u64,
     pub echoes: u64,
     /// Echoes that came before the end of the span.
     pub in_span: u64,
@@ -109,7 +75,7 @@ pub(super) struct Outcome {
     pub reconnects: Option<Reconnects>,
     /// Of handshakes in a phase that connects, else of echoes: times in nanoseconds.
     pub times: Option<Histogram<u32>>,
-    /// The phase was given up, for nothing moved any more.
+    /// The phase was given up, for nothing moved any more, in this shard or in any other.
     pub stuck: bool,
 }
 
@@ -123,6 +89,7 @@ impl Outcome {
             forced: 0,
             sent: 0,
             due: 0,
+            under_way: 0,
             echoes: 0,
             in_span: 0,
             late: 0,
@@ -144,6 +111,7 @@ impl Outcome {
         self.forced += other.forced;
         self.sent += other.sent;
         self.due += other.due;
+        self.under_way += other.under_way;
         self.echoes += other.echoes;
         self.in_span += other.in_span;
         self.late += other.late;
@@ -163,22 +131,5 @@ impl Outcome {
     /// From the start to the last event that counts.
     pub(super) fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.last_ns.saturating_sub(self.start_ns))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_of_equal_share_make_the_schedule_of_one() {
-        let whole = Pace::of_share(1_000_000, 1000.0, 1.0, 0.0);
-        let shards: Vec<Pace> =
-            (0..4).map(|s| Pace::of_share(1_000_000, 1000.0, 0.25, f64::from(s) / 4.0)).collect();
-        for k in 0..1000 {
-            assert_eq!(shards[(k % 4) as usize].due_ns(k / 4), whole.due_ns(k), "message {k}");
-            assert_eq!(whole.before(whole.due_ns(k)), k);
-            assert_eq!(whole.before(whole.due_ns(k) + 1), k + 1);
-        }
     }
 }

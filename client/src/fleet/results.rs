@@ -113,7 +113,8 @@ pub struct EchoPhase {
     pub latency: Histogram<u64>,
     /// Messages sent more than 1 ms after they were due (open loop only).
     pub late: u64,
-    /// Messages sent (in open loop: due) whose echo never came.
+    /// Messages that were due (in open loop sent or not, else sent) and not echoed, whatever the cause; not those that
+    /// could still have been when the fleet was stopped.
     pub missing: u64,
     /// What failed.
     pub failures: Failures,

@@ -78,9 +78,9 @@ impl Shard {
 
     /// Counts an open connection among those that are closing, and waits for the server to close it.
     pub(super) fn now_closing(&mut self, index: u32, now_ns: u64) {
+        self.leaves(index);
         let slot = &mut self.slots[index];
         (slot.state, slot.since_ns) = (State::Closing, now_ns);
-        self.totals.live -= 1;
         self.closing += 1;
         self.close_deadlines.push_back((now_ns, index));
     }
@@ -157,7 +157,7 @@ impl Shard {
         let owed = outbox.owed;
         self.outboxes.remove(&index);
         self.slots[index].flags &= !OUTBOX;
-        let Phase::Open { active, pace, span } = self.phase else { return true };
-        (0..owed).all(|_| self.owe(index) || self.send_due(index, active, pace, span))
+        let Phase::Open { pace, span, .. } = self.phase else { return true };
+        (0..owed).all(|_| self.owe(index) || self.send_due(index, pace, span))
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Setup {
     pub commands: Receiver<Command>,
     pub outcomes: Sender<Outcome>,
     pub counters: Arc<Counters>,
+    /// Those of every shard of the fleet, this one included.
+    pub all_counters: Arc<[Arc<Counters>]>,
 }
 
 /// A shard's state.
@@ -86,11 +88,15 @@ pub(super) struct Shard {
     /// Of the phase: see [`Outcome::times`].
     pub(super) times: Histogram<u32>,
     pub(super) phase: Phase,
+    /// Connections below this number take part in the phase, and so many of them are open.
+    pub(super) active: u32,
+    pub(super) taking_part: u32,
     /// Counts the phases that send messages, whose payloads differ.
     pub(super) phase_number: u32,
     /// The next attempt, message or slot that the phase comes to.
     pub(super) next: u64,
-    /// Attempts that churn has made in place of connections it closed.
+    /// Connections that churn has closed, and the attempts that it has made in their place.
+    pub(super) replaceable: u64,
     pub(super) replaced: u64,
     /// The slot after the one that churn closed last.
     pub(super) turn: u32,
@@ -139,8 +145,11 @@ impl Shard {
             outcome: Outcome::new(0),
             times: shard_times_ns(),
             phase: Phase::Rest,
+            active: 0,
+            taking_part: 0,
             phase_number: 0,
             next: 0,
+            replaceable: 0,
             replaced: 0,
             turn: 0,
             attempts: 0,
@@ -184,8 +193,7 @@ impl Shard {
             if woken && self.commanded().is_none() {
                 return self.cut_all_off();
             }
-            self.totals.pending = self.pending();
-            self.setup.counters.publish(&mut self.totals);
+            self.publish();
         }
     }
 
@@ -197,6 +205,7 @@ impl Shard {
         loop {
             match self.setup.commands.try_recv() {
                 Ok(Command::Start(phase)) => self.start(phase),
+                Ok(Command::Pace(pace)) => self.set_pace(pace),
                 Ok(Command::Stop) => self.stop(),
                 Ok(Command::Quit) | Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => return Some(()),
@@ -231,7 +240,7 @@ impl Shard {
             Phase::Connect { attempts, pace, window } => self.step_connect(now_ns, attempts, pace, window),
             Phase::Once { active, window } => self.step_once(now_ns, active, window),
             Phase::Closed { active, span } => self.step_closed(now_ns, active, span),
-            Phase::Open { active, pace, span } => self.step_open(now_ns, active, pace, span),
+            Phase::Open { pace, span, .. } => self.step_open(now_ns, pace, span),
             Phase::Hold { end_ns } => self.step_hold(now_ns, end_ns),
             Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
             Phase::Close { window } => self.step_close(now_ns, window),
@@ -275,9 +284,10 @@ impl Shard {
                     reconnect.requeue(index);
                 }
             }
-            State::Open => self.totals.live -= 1,
+            State::Open => self.leaves(index),
             State::Closing => self.closing -= 1,
         }
+        let slot = &self.slots[index];
         self.outstanding -= u64::from(slot.sent - slot.echoed);
         if slot.flags != 0 {
             self.inboxes.remove(&index);

@@ -1,15 +1,5 @@
 //! How work is split among the shards.
 
-use super::phase::Pace;
-
-/// The part of a pace that belongs to the next shard, whose share is `part` of `whole`.
-pub(super) fn share_of(start_ns: u64, rate_per_s: f64, part: u64, whole: u64, before: &mut f64) -> Pace {
-    let share = part as f64 / whole.max(1) as f64;
-    let pace = Pace::of_share(start_ns, rate_per_s, share.max(f64::MIN_POSITIVE), *before);
-    *before += share;
-    pace
-}
-
 /// How `more` are to be added so that the shards end up as full as one another.
 pub(super) fn fill_up(live: &[u64], more: u64) -> Vec<u64> {
     let mut order: Vec<usize> = (0..live.len()).collect();

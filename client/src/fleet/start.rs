@@ -112,10 +112,10 @@ impl Fleet {
         let window = (super::control::CONNECT_WINDOW / count as u32).max(4);
         let sources =
             Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
+        let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
         let mut started: Vec<Receiver<io::Result<()>>> = Vec::with_capacity(count);
         for (number, (wake, sources)) in wakes.into_iter().zip(sources).enumerate() {
             let (commands, orders) = mpsc::channel();
-            let counters = Arc::new(Counters::default());
             let setup = Setup {
                 number: number as u32,
                 server: config.url.addr,
@@ -129,8 +129,10 @@ impl Fleet {
                 wake: wake.clone(),
                 commands: orders,
                 outcomes: outcomes.clone(),
-                counters: counters.clone(),
+                counters: counters[number].clone(),
+                all_counters: counters.clone(),
             };
+            let counters = counters[number].clone();
             let core = cores.get(number % cores.len().max(1)).copied();
             let (thread, ready) = spawn(setup, core).context("cannot start a thread for each shard")?;
             fleet.shards.push(Handle { commands, wake, counters, thread: Some(thread) });

@@ -17,7 +17,12 @@ impl Shard {
         let now_ns = self.now_ns();
         // What was counted since the last phase ended are connections lost: they are reported with this one.
         self.outcome.restart(now_ns);
-        (self.phase, self.next, self.replaced, self.streak) = (phase, 0, 0, 0);
+        (self.phase, self.next, self.streak) = (phase, 0, 0);
+        (self.replaceable, self.replaced) = (0, 0);
+        self.take_part(match phase {
+            Phase::Once { active, .. } | Phase::Closed { active, .. } | Phase::Open { active, .. } => active,
+            _ => 0,
+        });
         match phase {
             Phase::Connect { attempts, .. } => {
                 self.slots.reserve(self.totals.live as usize + attempts as usize)
@@ -71,15 +76,19 @@ impl Shard {
         outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {
-                outcome.last_ns = now_ns.min(span.end_ns);
-                outcome.start_ns = span.record_ns.min(outcome.last_ns);
+                let ended_ns = if outcome.stuck { self.since_all_idle(now_ns) } else { None };
+                outcome.last_ns = ended_ns.unwrap_or(now_ns).min(span.end_ns);
+                outcome.start_ns = span.record_ns;
             }
             Phase::Hold { end_ns } | Phase::Churn { end_ns, .. } => outcome.last_ns = now_ns.min(end_ns),
             _ => {}
         }
+        if let Phase::Open { pace, span, .. } = self.phase {
+            // What was due on a connection that is gone was not sent, but not answered either.
+            outcome.due = pace.before(outcome.last_ns).saturating_sub(pace.before(span.record_ns));
+        }
         self.phase = Phase::Rest;
-        self.totals.pending = self.pending();
-        self.setup.counters.publish(&mut self.totals);
+        self.publish();
         // The fleet may be gone already; then the next command to be read is to quit.
         let _ = self.setup.outcomes.send(outcome);
     }
@@ -92,7 +101,7 @@ impl Shard {
                 self.outcome.forced += self.totals.live + self.closing;
                 self.cut_all_off();
             }
-            _ => {}
+            _ => self.outcome.under_way = self.under_way(self.now_ns()),
         }
         self.finish();
     }

@@ -196,7 +196,7 @@ pub struct Echoes {
     pub connections: u64,
     /// Messages due in a second, in open loop.
     pub rate_per_s: Option<f64>,
-    /// Messages sent (in open loop: due), without the warm-up.
+    /// Messages sent, without the warm-up.
     pub sent: u64,
     /// Their echoes, each equal to what was sent.
     pub echoes: u64,

@@ -112,7 +112,8 @@ pub struct EchoReport {
     pub echoes_per_s: f64,
     /// Messages sent more than 1 ms after they were due (open loop).
     pub late: u64,
-    /// Messages sent (open loop: due, sent or not) whose echo never came.
+    /// Messages that were due (in open loop sent or not, else sent) and not echoed, whatever the cause; not those that
+    /// could still have been when it was interrupted.
     pub missing: u64,
     /// From sending (open loop: from the time due) to the echo.
     pub latency: Latency,

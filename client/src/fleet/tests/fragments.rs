@@ -9,7 +9,7 @@ use super::super::source::Sources;
 use super::super::{clock, payload};
 use super::lying::frame;
 use super::*;
-use common::frame::{Header, MAX_HEADER_LEN, Opcode};
+use common::frame::{Header, Opcode};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -36,7 +36,8 @@ fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         wake: Arc::new(eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd")),
         commands,
         outcomes,
-        counters,
+        counters: counters.clone(),
+        all_counters: [counters].into(),
     })
     .expect("a shard");
     let (near, far) = UnixStream::pair().expect("a pair");
@@ -47,6 +48,20 @@ fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     (shard.totals.live, shard.outstanding) = (1, messages.into());
     shard.phase = Phase::Once { active: 1, window: 1 };
     (shard, far)
+}
+
+/// Whoever waits for echoes waits as long as any come, to whichever shard.
+#[test]
+fn an_echo_in_another_shard_renews_patience() {
+    let (mut shard, _far) = shard(32, 1);
+    let other = Arc::new(Counters::default());
+    shard.setup.all_counters = [shard.setup.counters.clone(), other.clone()].into();
+    shard.setup.message_timeout_ns = 100;
+    (shard.outcome.last_ns, shard.next) = (10, 1);
+    other.last_ns.store(90, Relaxed);
+    assert_eq!(shard.step_once(150, 1, 1), 190);
+    shard.step_once(190, 1, 1);
+    assert_eq!(shard.slots[INDEX].state, State::Free, "given up");
 }
 
 /// What becomes of a connection: echoes found right, pings answered, and how it ended, if it did.

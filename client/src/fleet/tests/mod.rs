@@ -3,6 +3,7 @@
 mod fragments;
 mod lying;
 mod server;
+mod shards;
 
 use super::*;
 use server::{echo, refuse, serve, serve_websocket};

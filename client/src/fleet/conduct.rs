@@ -1,0 +1,74 @@
+//! One phase on all shards: starting it, telling how it goes, and adding up what comes of it.
+
+use super::phase::{Command, Outcome, Phase};
+use super::results::{Progress, histogram_ns};
+use super::start::Handle;
+use super::{Fleet, OnTick};
+use anyhow::{Result, bail};
+use hdrhistogram::Histogram;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// How often the caller is told of the progress, and the stop flag looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Fleet {
+    /// Has each shard do its part, and adds up what they report.
+    pub(super) fn run_phase(
+        &mut self,
+        phases: Vec<Phase>,
+        on_tick: OnTick<'_>,
+    ) -> Result<(Outcome, Histogram<u64>)> {
+        self.run_adapting(phases, on_tick, &mut |_| {})
+    }
+
+    /// The same, where the parts may have to `adapt` meanwhile.
+    pub(super) fn run_adapting(
+        &mut self,
+        phases: Vec<Phase>,
+        on_tick: OnTick<'_>,
+        adapt: &mut dyn FnMut(&[Handle]),
+    ) -> Result<(Outcome, Histogram<u64>)> {
+        let began = Instant::now();
+        let (mut sum, mut times) = (None::<Outcome>, histogram_ns());
+        self.shards.iter().for_each(|shard| shard.counters.idle_ns.store(0, Relaxed));
+        for (shard, &phase) in self.shards.iter().zip(&phases) {
+            shard.tell(Command::Start(phase));
+        }
+        let (mut waiting, mut stopped, mut next_tick) = (phases.len(), false, began + TICK);
+        while waiting > 0 {
+            if !stopped && self.is_stopped() {
+                stopped = true;
+                self.shards.iter().for_each(|shard| shard.tell(Command::Stop));
+            }
+            match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(mut outcome) => {
+                    waiting -= 1;
+                    if let Some(reconnects) = outcome.reconnects.take() {
+                        self.reconnects.merge(&reconnects);
+                    }
+                    for bin in outcome.times.take().iter().flat_map(Histogram::iter_recorded) {
+                        times.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
+                    }
+                    match &mut sum {
+                        Some(sum) => sum.merge(&outcome),
+                        None => sum = Some(outcome),
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    next_tick += TICK;
+                    adapt(&self.shards);
+                    on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
+                }
+                Err(RecvTimeoutError::Disconnected) => bail!("all shards have died"),
+            }
+            let dead = |shard: &Handle| shard.thread.as_ref().is_none_or(|thread| thread.is_finished());
+            if self.shards.iter().any(dead) {
+                bail!("a shard has died");
+            }
+        }
+        on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
+        Ok((sum.expect("there is at least one shard"), times))
+    }
+}

@@ -1,0 +1,62 @@
+//! When nothing is to be waited for any more.
+//!
+//! Whether a phase goes on does not depend on how its connections are spread: a shard without any that take part in it
+//! is idle, and the phase ends early only when all shards are.
+
+use super::shard::Shard;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+impl Shard {
+    /// Counts a connection that is open now.
+    pub(super) fn joins(&mut self, index: u32) {
+        self.totals.live += 1;
+        self.taking_part += u32::from(index < self.active);
+    }
+
+    /// Counts one that is open no more.
+    pub(super) fn leaves(&mut self, index: u32) {
+        self.totals.live -= 1;
+        self.taking_part -= u32::from(index < self.active);
+    }
+
+    /// Has the first `active` connections take part in the phase that begins. There may be fewer: some were lost since
+    /// they were counted.
+    pub(super) fn take_part(&mut self, active: u32) {
+        self.active = active;
+        self.taking_part = (self.totals.live as u32).min(active);
+    }
+
+    /// Whether no connection takes part in the phase, nor will again.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.taking_part == 0 && self.pending() == 0
+    }
+
+    /// For a shard that is idle, and will be until the phase ends: since when all are, if they are. All get the same
+    /// answer, but may have to ask again.
+    #[cold]
+    pub(super) fn since_all_idle(&self, now_ns: u64) -> Option<u64> {
+        let own = &self.setup.counters.idle_ns;
+        if own.load(Relaxed) == 0 {
+            own.store(now_ns.max(1), SeqCst);
+        }
+        let idle = |idle_ns: u64| (idle_ns > 0).then_some(idle_ns);
+        let all = self.setup.all_counters.iter().map(|shard| idle(shard.idle_ns.load(SeqCst)));
+        all.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// When the last event that counts happened in any shard, as far as they have told.
+    #[cold]
+    pub(super) fn last_of_all_ns(&self) -> u64 {
+        let others = self.setup.all_counters.iter().map(|shard| shard.last_ns.load(Relaxed));
+        others.max().unwrap_or(0).max(self.outcome.last_ns)
+    }
+
+    /// Shows the shard's counts to other threads.
+    pub(super) fn publish(&mut self) {
+        self.totals.pending = self.pending();
+        self.setup.counters.last_ns.store(self.outcome.last_ns, Relaxed);
+        let Shard { setup, totals, .. } = self;
+        setup.counters.publish(totals);
+    }
+}

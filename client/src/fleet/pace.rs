@@ -1,0 +1,168 @@
+//! A steady pace that the shards keep together.
+//!
+//! Event *k* of the whole is due at *k* / rate, and belongs to connection *k* mod *all*: whoever looks at the events alone
+//! cannot tell how many shards made them.
+
+/// A shard's part of a pace. Its own events are numbered from 0, as are its connections, which take turns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pace {
+    start_ns: u64,
+    /// From one event of the whole to the next.
+    interval_ns: f64,
+    /// Connections that take turns, in all shards, and in this one.
+    whole: u64,
+    own: u64,
+    /// In so many rounds, each of `shards` shards has one turn, this one after `rank` others; …
+    rounds: u64,
+    shards: u64,
+    rank: u64,
+    /// … this is the turn, of the whole's, with which those of this one's connections that are left then begin.
+    rest: u64,
+}
+
+/// The parts of a pace of `rate_per_s` that begins at `start_ns`, for shards with so many connections each. A shard with
+/// none has no part.
+pub(super) fn paces(start_ns: u64, rate_per_s: f64, connections: &[u64]) -> Vec<Option<Pace>> {
+    let some = || connections.iter().copied().filter(|&own| own > 0);
+    let (whole, shards) = (some().sum(), some().count() as u64);
+    let rounds = some().min().unwrap_or(0);
+    let (mut rank, mut rest) = (0, rounds * shards);
+    let part = |&own: &u64| {
+        (own > 0).then(|| {
+            let pace =
+                Pace { start_ns, interval_ns: 1e9 / rate_per_s, whole, own, rounds, shards, rank, rest };
+            rank += 1;
+            rest += own - rounds;
+            pace
+        })
+    };
+    connections.iter().map(part).collect()
+}
+
+impl Pace {
+    /// When this shard's event `n` is due.
+    #[inline]
+    pub(super) fn due_ns(&self, n: u64) -> u64 {
+        self.turn_ns(n % self.own, n / self.own)
+    }
+
+    /// When the turn of this shard's connection `index` is due, after `before` others that it had.
+    #[inline]
+    pub(super) fn turn_ns(&self, index: u64, before: u64) -> u64 {
+        self.whole_ns(before * self.whole + self.place(index))
+    }
+
+    /// The place of a connection among all.
+    #[inline]
+    fn place(&self, index: u64) -> u64 {
+        match index.checked_sub(self.rounds) {
+            None => index * self.shards + self.rank,
+            Some(further) => self.rest + further,
+        }
+    }
+
+    /// When event `k` of the whole is due. Rounded up, so that an event due at the very end of a time is none within it,
+    /// though an interval may have no exact value.
+    #[inline]
+    fn whole_ns(&self, k: u64) -> u64 {
+        self.start_ns + (self.interval_ns * k as f64).ceil() as u64
+    }
+
+    /// How many turns of connection `index` are due before `end_ns`.
+    pub(super) fn turns_before(&self, index: u64, end_ns: u64) -> u64 {
+        self.whole_before(end_ns).saturating_sub(self.place(index)).div_ceil(self.whole)
+    }
+
+    /// How many events of this shard are due before `end_ns`.
+    pub(super) fn before(&self, end_ns: u64) -> u64 {
+        let (cycles, places) =
+            (self.whole_before(end_ns) / self.whole, self.whole_before(end_ns) % self.whole);
+        let in_rounds = places.saturating_sub(self.rank).div_ceil(self.shards).min(self.rounds);
+        let further = places.saturating_sub(self.rest).min(self.own - self.rounds);
+        cycles * self.own + in_rounds + further
+    }
+
+    /// How many events of the whole are due before `end_ns`.
+    fn whole_before(&self, end_ns: u64) -> u64 {
+        let mut k = (end_ns.saturating_sub(self.start_ns) as f64 / self.interval_ns) as u64;
+        // The division is rounded, the schedule is not.
+        while k > 0 && self.whole_ns(k - 1) >= end_ns {
+            k -= 1;
+        }
+        while self.whole_ns(k) < end_ns {
+            k += 1;
+        }
+        k
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START_NS: u64 = 1_000_000;
+
+    /// However connections are spread over shards, the events of all shards together are those of one, and each
+    /// connection has its turn.
+    #[test]
+    fn shards_make_the_schedule_of_one() {
+        let spreads: [&[u64]; 9] = [
+            &[12],
+            &[6, 6],
+            &[4, 4, 4],
+            &[3, 3, 2, 2, 2],
+            &[1; 12],
+            &[0, 11, 0, 1],
+            &[1, 0, 0, 0],
+            &[5, 1, 3],
+            &[2, 1],
+        ];
+        for (spread, rate) in
+            spreads.into_iter().flat_map(|spread| [3.0, 0.7, 2_000.0].map(|rate| (spread, rate)))
+        {
+            let all: u64 = spread.iter().sum();
+            let whole = paces(START_NS, rate, &[all])[0].expect("a pace");
+            let shards: Vec<Pace> = paces(START_NS, rate, spread).into_iter().flatten().collect();
+            let mut due: Vec<u64> =
+                shards.iter().flat_map(|pace| (0..20 * pace.own).map(|n| pace.due_ns(n))).collect();
+            due.sort_unstable();
+            assert_eq!(
+                due,
+                (0..20 * all).map(|k| whole.due_ns(k)).collect::<Vec<_>>(),
+                "{spread:?} at {rate}"
+            );
+            for end_ns in due.iter().flat_map(|&due_ns| [due_ns - 1, due_ns, due_ns + 1]) {
+                let before: u64 = shards.iter().map(|pace| pace.before(end_ns)).sum();
+                assert_eq!(before, due.iter().filter(|&&due_ns| due_ns < end_ns).count() as u64);
+                for pace in &shards {
+                    assert_eq!(
+                        (0..pace.own).map(|index| pace.turns_before(index, end_ns)).sum::<u64>(),
+                        pace.before(end_ns)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_number_of_events_is_due_in_a_time() {
+        for rate in [0.1, 3.0, 7.0, 333.0, 2_000.0, 48_000.0, 999_999.0] {
+            for connections in 1..20 {
+                for spread in [vec![connections], vec![connections, 1], vec![connections; 3]] {
+                    let due = |seconds: u64| {
+                        let end_ns = START_NS + seconds * 1_000_000_000;
+                        let parts = paces(START_NS, rate, &spread);
+                        parts.iter().flatten().map(|pace| pace.before(end_ns)).sum::<u64>()
+                    };
+                    for seconds in [10, 30, 3_600] {
+                        assert_eq!(
+                            due(seconds),
+                            (rate * seconds as f64).round() as u64,
+                            "{rate}, {spread:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
