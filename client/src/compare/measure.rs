@@ -99,9 +99,10 @@ pub fn by_class(failures: &Failures) -> BTreeMap<String, u64> {
 fn latency(histogram: &Histogram<u64>) -> Latency {
     let samples = histogram.len();
     let value = |percentile: f64| {
+        // 99.9 has no exact value, and a hundredth of it is not 0.999: so of hundredths of a percent, which are whole.
+        let quantile = (percentile * 100.0).round() / 10_000.0;
         // The histogram's lowest is exact, and not that of its first bucket.
-        let ns =
-            if percentile == 0.0 { histogram.min() } else { histogram.value_at_quantile(percentile / 100.0) };
+        let ns = if percentile == 0.0 { histogram.min() } else { histogram.value_at_quantile(quantile) };
         (percentile, thousandths(ns as f64 / 1e3))
     };
     Latency {
@@ -191,6 +192,23 @@ mod tests {
             assert!((value / expected - 1.0).abs() < 0.002, "p{percentile} is {value}");
         }
         assert!(super::latency(&histogram_ns()).at(50.0).is_none());
+    }
+
+    #[test]
+    fn exact_percentiles_are_not_one_step_off() {
+        for total in [1_000, 10_000, 20_000, 1_000_000] {
+            for percentile in PERCENTILES.into_iter().filter(|percentile| (1.0..100.0).contains(percentile)) {
+                let short = total * (percentile * 100.0).round() as u64 / 10_000;
+                if short * 10_000 != total * (percentile * 100.0).round() as u64 {
+                    continue;
+                }
+                let mut histogram = histogram_ns();
+                histogram.record_n(1_000_000, short).expect("in range");
+                histogram.record_n(100_000_000, total - short).expect("in range");
+                let value = latency(&histogram).at(percentile).expect("kept");
+                assert!(value < 1_001.0, "p{percentile} of {total} is {value}");
+            }
+        }
     }
 
     #[test]
