@@ -4,6 +4,7 @@ pub(crate) mod bar;
 pub(crate) mod check;
 mod exporter;
 pub(crate) mod gate;
+mod goal;
 mod hdr;
 mod latency;
 mod load;

@@ -168,6 +168,26 @@ fn a_run_is_drawn_and_leaves_its_summary_alone() {
 }
 
 #[test]
+fn each_phase_has_counts_of_its_own() {
+    let address = echo_server();
+    let load = |more: &str| format!("run --url ws://{address}/echo --connections 300 {more}");
+    let shows = |text: &str, parts: &[&str]| parts.iter().all(|part| text.contains(part));
+    let mut terminal = Terminal::start(&load("--scenario idle --duration 3s"), (80, 24), &[]);
+    terminal.wait_until("an idle run without echoes", |text| {
+        shows(text, &["holding", " 2 of 3 s", "echoes/s     0, at most 0", "latency      –"])
+            && !has_braille(text)
+    });
+    assert_eq!(terminal.end().0, Some(0));
+    let mut terminal = Terminal::start(&load("--warmup 2s --duration 2s --rate 1000"), (80, 24), &[]);
+    terminal.wait_until("a warm-up without times", |text| {
+        shows(text, &["warming up", " 1 of 2 s", "echoes/s     1,0", "latency      –"])
+    });
+    terminal
+        .wait_until("what is measured", |text| shows(text, &["echoing", " 1 of 2 s", "latency      p50"]));
+    assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
 fn ctrl_c_ends_it_and_puts_the_terminal_back() {
     let mut terminal = Terminal::start(&load("1h"), (80, 24), &[]);
     terminal.wait_until("a plot", |text| text.contains("echoing") && has_braille(text));

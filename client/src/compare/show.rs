@@ -7,6 +7,7 @@ use crate::report::format::{bytes, count, number};
 use crate::report::results::Visit;
 use crate::run::bar::{Bar, Goal, Look};
 use crate::run::server::Server;
+use std::time::Duration;
 
 /// What the user sees while it runs.
 pub struct Show {
@@ -36,7 +37,7 @@ impl Show {
     /// A visit begins.
     pub fn visit(&mut self, round: u32, name: &str) {
         self.place = format!("{round}/{} {name}", self.rounds);
-        self.bar.rename(format!("client compare: round {round} of {}, {name}", self.rounds));
+        self.bar.restart(format!("client compare: round {round} of {}, {name}", self.rounds));
         self.step("starting");
     }
 
@@ -49,6 +50,11 @@ impl Show {
     /// What is being done now, and how far it will go.
     pub fn phase(&mut self, what: &str, goal: Goal) {
         self.bar.begin(what, goal);
+    }
+
+    /// The same of what measures for so long after a warm-up.
+    pub fn measured(&mut self, what: &str, warmup: Duration, duration: Duration) {
+        self.bar.begin_measured(what, warmup, duration);
     }
 
     /// Where that stands.

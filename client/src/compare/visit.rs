@@ -129,8 +129,7 @@ fn grow(
             break;
         }
     }
-    show.step("closing");
-    fleet.close_all(&mut |_| ())?;
+    close(&mut fleet, show)?;
     wait_until_empty(server);
     measure::wait_until_given_back(&server.watched())?;
     visit.after_close = Some(Rest::of(&server.watched())?.to_process());
@@ -183,13 +182,14 @@ fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectP
 fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) -> Result<()> {
     let settings = &plan.settings;
     let mut fleet = fleet(plan, server, settings.load_connections)?;
-    fleet.connect_to(settings.load_connections, None, &mut |_| ())?;
+    show.phase("connecting", Goal::Connections(settings.load_connections));
+    fleet.connect_to(settings.load_connections, None, &mut |progress| show.tick(progress))?;
     check_interrupted(plan)?;
     let watched = server.watched();
     let length = Duration::from_secs_f64(settings.closed_loop_s);
     let others = Others::since_now(&watched)?;
     let before = (watched.read()?, fleet.progress());
-    show.phase("closed loop", Goal::Time(plan.warmup + length));
+    show.measured("closed loop", plan.warmup, length);
     let run = fleet.closed_loop(settings.active, plan.warmup, length, &mut |progress| show.tick(progress))?;
     let after = (watched.read()?, fleet.progress());
     check_interrupted(plan)?;
@@ -201,15 +201,20 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
     }
     if let Some(rate) = settings.open_rate {
         let length = Duration::from_secs_f64(settings.open_loop_s);
-        show.phase("open loop", Goal::Time(plan.warmup + length));
-        let show = &mut |progress: &Progress| show.tick(progress);
-        let run = fleet.open_loop(settings.active, rate, plan.warmup, length, show)?;
+        show.measured("open loop", plan.warmup, length);
+        let on_tick = &mut |progress: &Progress| show.tick(progress);
+        let run = fleet.open_loop(settings.active, rate, plan.warmup, length, on_tick)?;
         check_interrupted(plan)?;
         check_echoes(&run, server)?;
         visit.open_loop = Some(measure::open_loop(&run, rate));
     }
     visit.others_cpu_share = others.share(&watched)?;
-    fleet.close_all(&mut |_| ())?;
+    close(&mut fleet, show)
+}
+
+fn close(fleet: &mut Fleet, show: &mut Show) -> Result<()> {
+    show.phase("closing", Goal::Close);
+    fleet.close_all(&mut |progress| show.tick(progress))?;
     Ok(())
 }
 

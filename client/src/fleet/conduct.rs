@@ -33,9 +33,12 @@ impl Fleet {
         let began = Instant::now();
         let (mut sum, mut times) = (None::<Outcome>, histogram_ns());
         self.shards.iter().for_each(|shard| shard.counters.idle_ns.store(0, Relaxed));
+        let before = self.progress();
         for (shard, &phase) in self.shards.iter().zip(&phases) {
             shard.tell(Command::Start(phase));
         }
+        // Counts without any of the phase. To show them may take its time, so the shards need not wait for it.
+        on_tick(&before);
         let (mut waiting, mut stopped, mut next_tick) = (phases.len(), false, began + TICK);
         while waiting > 0 {
             if !stopped && self.is_stopped() {

@@ -2,7 +2,7 @@
 
 use super::failures::{Class, Failures};
 use super::results::Progress;
-use super::times::{LiveTimes, Times};
+use super::times::LiveTimes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -85,8 +85,8 @@ impl Counters {
             failures.add(class, count.load(Relaxed));
         }
         progress.failures.merge(&failures);
-        self.handshakes.add_to(&mut progress.times);
-        self.latencies.add_to(&mut progress.times);
+        self.handshakes.add_to(&mut progress.handshakes);
+        self.latencies.add_to(&mut progress.latencies);
     }
 }
 
@@ -102,24 +102,8 @@ impl Watch {
         progress
     }
 
-    /// From connect(2) to the verified answer, of each connection opened.
-    pub fn handshakes(&self) -> Times {
-        self.times(|counters| &counters.handshakes)
-    }
-
-    /// Of each echo that the results count: not of warm-ups, nor of churn.
-    pub fn latencies(&self) -> Times {
-        self.times(|counters| &counters.latencies)
-    }
-
     /// The shards' threads, each of which has a descriptor table of its own.
     pub fn threads(&self) -> impl Iterator<Item = u32> {
         self.0.iter().map(|counters| counters.thread_id.load(Relaxed))
-    }
-
-    fn times(&self, of: impl Fn(&Counters) -> &LiveTimes) -> Times {
-        let mut times = Times::default();
-        self.0.iter().for_each(|counters| of(counters).add_to(&mut times));
-        times
     }
 }

@@ -97,7 +97,7 @@ impl FleetConfig {
     }
 }
 
-/// Called about ten times a second while a phase runs.
+/// Called about ten times a second while a phase runs: first with what there was before it, and last when it is over.
 pub type OnTick<'a> = &'a mut dyn FnMut(&Progress);
 
 /// Many connections to one server. Dropping it cuts off those that are still open.

@@ -34,8 +34,10 @@ pub struct Progress {
     pub echoes: u64,
     /// Failures since the start of the fleet.
     pub failures: Failures,
-    /// Times of handshakes and echoes since the start of the fleet.
-    pub times: Times,
+    /// From connect(2) to the verified answer, of each connection opened since the start of the fleet.
+    pub handshakes: Times,
+    /// Of each echo that the results count: not of warm-ups, nor of churn.
+    pub latencies: Times,
     /// Time since the phase began.
     pub phase_elapsed: Duration,
 }

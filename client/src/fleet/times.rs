@@ -63,6 +63,15 @@ impl Default for Times {
 }
 
 impl Times {
+    /// These.
+    #[cfg(test)]
+    pub(crate) fn of(all: impl IntoIterator<Item = Duration>) -> Times {
+        let (live, mut times) = (LiveTimes::default(), Times::default());
+        all.into_iter().for_each(|time| live.record(time.as_nanos() as u64));
+        live.add_to(&mut times);
+        times
+    }
+
     /// Those that have come since `earlier`.
     pub fn since(&self, earlier: &Times) -> Times {
         let mut times = self.clone();

@@ -22,14 +22,32 @@ pub(crate) struct Slice {
     pub rss_bytes: f64,
 }
 
+/// What a phase does above all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Opens connections, and takes the time of handshakes.
+    Connects,
+    /// Closes them.
+    Closes,
+    /// Echoes, and takes the time of that.
+    #[default]
+    Echoes,
+    /// Replaces connections, with an echo on each new one, and takes the time of handshakes.
+    Replacements,
+}
+
 /// The slices of a run so far, the latest last.
 #[derive(Clone)]
 pub(crate) struct History {
     slices: VecDeque<Slice>,
+    counted: Counted,
+    /// The counts before the phase began, and the latest.
+    before: Progress,
+    now: Progress,
     /// The end of the last slice, and the counts then.
     last: (Instant, Progress),
-    /// The times of the phase before its last slice, and the fastest slice of the phase.
-    phase_times: Times,
+    /// Slices of the phase, and the fastest of them.
+    phase_slices: usize,
     most_per_s: f64,
 }
 
@@ -37,33 +55,49 @@ impl History {
     pub fn new(now: Instant) -> History {
         History {
             slices: VecDeque::new(),
+            counted: Counted::default(),
+            before: Progress::default(),
+            now: Progress::default(),
             last: (now, Progress::default()),
-            phase_times: Times::default(),
+            phase_slices: 0,
             most_per_s: 0.0,
         }
     }
 
-    /// A phase begins: what is said of the whole of it begins anew.
-    pub fn begin(&mut self) {
-        self.phase_times = self.last.1.times.clone();
-        self.most_per_s = 0.0;
+    /// A phase is to begin, which has counts of its own: nothing of what other phases counted is shown with them.
+    pub fn begin(&mut self, counted: Counted) {
+        for slice in &mut self.slices {
+            (slice.per_s, slice.times_us) = (0.0, None);
+        }
+        (self.counted, self.phase_slices, self.most_per_s) = (counted, 0, 0.0);
+        self.now.phase_elapsed = Duration::ZERO;
+        self.before = self.now.clone();
     }
 
-    /// Ends a slice if it is long enough, and says so.
+    /// It begins now, with these counts.
+    pub fn start(&mut self, now: Instant, progress: &Progress) {
+        (self.before, self.now, self.last) = (progress.clone(), progress.clone(), (now, progress.clone()));
+    }
+
+    /// The warm-up of the phase is over: rates begin anew. Of times it has recorded none.
+    pub fn end_warmup(&mut self, now: Instant, progress: &Progress) {
+        let before = self.before.clone();
+        self.begin(self.counted);
+        self.start(now, progress);
+        (self.before.handshakes, self.before.latencies) = (before.handshakes, before.latencies);
+    }
+
+    /// Notes the latest counts. Ends a slice if it is long enough, and says so.
     pub fn add(&mut self, now: Instant, progress: &Progress, rss_bytes: u64) -> bool {
+        self.now = progress.clone();
         let length = now.duration_since(self.last.0);
         if length < SLICE {
             return false;
         }
-        if progress.sent < self.last.1.sent {
-            // It is another fleet, which has counted from zero.
-            self.last.1 = Progress::default();
-            self.phase_times = Times::default();
-        }
         let before = &self.last.1;
-        let times = progress.times.since(&before.times);
+        let times = self.times(progress).since(self.times(before));
         let slice = Slice {
-            per_s: events(before, progress) as f64 / length.as_secs_f64(),
+            per_s: self.events(before, progress) as f64 / length.as_secs_f64(),
             times_us: times.quantile_us(0.5).zip(times.quantile_us(0.99)),
             connected: progress.connected as f64,
             rss_bytes: rss_bytes as f64,
@@ -73,17 +107,35 @@ impl History {
         true
     }
 
+    /// What the phase does above all, between two looks.
+    fn events(&self, before: &Progress, now: &Progress) -> u64 {
+        match self.counted {
+            Counted::Connects => now.connected.saturating_sub(before.connected),
+            Counted::Closes => before.connected.saturating_sub(now.connected),
+            Counted::Echoes | Counted::Replacements => now.echoes.saturating_sub(before.echoes),
+        }
+    }
+
+    /// What it takes the time of.
+    fn times<'a>(&self, progress: &'a Progress) -> &'a Times {
+        match self.counted {
+            Counted::Connects | Counted::Replacements => &progress.handshakes,
+            Counted::Closes | Counted::Echoes => &progress.latencies,
+        }
+    }
+
     pub(super) fn push(&mut self, slice: Slice) {
         self.most_per_s = self.most_per_s.max(slice.per_s);
+        self.phase_slices += 1;
         if self.slices.len() == KEPT {
             self.slices.pop_front();
         }
         self.slices.push_back(slice);
     }
 
-    /// The counts at the end of the last slice.
-    pub fn progress(&self) -> &Progress {
-        &self.last.1
+    /// The counts before the phase began, and the latest.
+    pub fn progress(&self) -> (&Progress, &Progress) {
+        (&self.before, &self.now)
     }
 
     /// The last `n`, or as many as there are.
@@ -93,43 +145,90 @@ impl History {
 
     /// The rate of the last second, and the fastest slice of the phase.
     pub fn rates_per_s(&self) -> (f64, f64) {
-        let n = self.slices.len().clamp(1, 5);
-        (self.latest(5).map(|slice| slice.per_s).sum::<f64>() / n as f64, self.most_per_s)
+        let n = self.phase_slices.min(5);
+        (self.latest(n).map(|slice| slice.per_s).sum::<f64>() / n.max(1) as f64, self.most_per_s)
     }
 
     /// Median, 99th percentile and longest of the phase's times, in microseconds.
     pub fn times_us(&self) -> Option<[f64; 3]> {
-        let times = self.last.1.times.since(&self.phase_times);
+        let times = self.times(&self.now).since(self.times(&self.before));
         let at = |part| times.quantile_us(part);
         Some([at(0.5)?, at(0.99)?, at(1.0)?])
     }
-}
-
-/// What a slice counts: every phase does one thing above all. (An echo in churn is one on a new connection.)
-fn events(before: &Progress, now: &Progress) -> u64 {
-    now.echoes.saturating_sub(before.echoes).max(now.connected.abs_diff(before.connected))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn progress(connected: u64, echoes: u64) -> Progress {
+        Progress { connected, echoes, ..Progress::default() }
+    }
+
+    fn rates(history: &History) -> Vec<f64> {
+        history.latest(usize::MAX).map(|slice| slice.per_s).collect()
+    }
+
     #[test]
     fn slices_have_the_rate_of_their_own_length() {
         let start = Instant::now();
         let mut history = History::new(start);
         let at = |ms| start + Duration::from_millis(ms);
-        let progress = |connected, echoes| Progress { connected, echoes, ..Progress::default() };
-        assert!(!history.add(at(100), &progress(50, 0), 0));
-        assert!(history.add(at(200), &progress(100, 0), 7));
-        assert!(history.add(at(600), &progress(100, 1_000), 9));
-        assert!(history.add(at(800), &progress(60, 1_000), 9));
-        let rates: Vec<f64> = history.latest(9).map(|slice| slice.per_s).collect();
-        assert_eq!(rates, [500.0, 2_500.0, 200.0]);
+        assert!(!history.add(at(100), &progress(50, 50), 0));
+        assert!(history.add(at(200), &progress(100, 100), 7));
+        assert!(history.add(at(600), &progress(100, 1_100), 9));
+        assert!(history.add(at(800), &progress(100, 1_300), 9));
+        assert_eq!(rates(&history), [500.0, 2_500.0, 1_000.0]);
         assert_eq!(history.latest(2).count(), 2);
-        assert_eq!(history.rates_per_s(), (3_200.0 / 3.0, 2_500.0));
-        history.begin();
-        assert_eq!((history.rates_per_s().1, history.times_us()), (0.0, None));
+        assert_eq!(history.rates_per_s(), (4_000.0 / 3.0, 2_500.0));
+    }
+
+    #[test]
+    fn a_phase_shows_nothing_of_the_last_one() {
+        let start = Instant::now();
+        let mut history = History::new(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        let with = |handshakes: &[u64], latencies: &[u64], connected, echoes| {
+            let times = |all: &[u64]| Times::of(all.iter().map(|&ms| Duration::from_millis(ms)));
+            let (handshakes, latencies) = (times(handshakes), times(latencies));
+            Progress { handshakes, latencies, ..progress(connected, echoes) }
+        };
+        let near = |history: &History, ms: f64| {
+            let [p50, _, longest] = history.times_us().expect("times");
+            [p50, longest].iter().all(|us| (us / 1e3 / ms - 1.0).abs() < 0.07)
+        };
+        history.begin(Counted::Connects);
+        history.start(at(0), &progress(0, 0));
+        assert!(history.add(at(200), &with(&[30, 30], &[], 900, 0), 0));
+        // The last look of a phase counts, though it ends no slice.
+        assert!(!history.add(at(300), &with(&[30, 30, 30], &[], 1_000, 0), 0));
+        assert!(near(&history, 30.0) && history.rates_per_s() == (4_500.0, 4_500.0));
+        // Idle: nothing is echoed, though connections come and go.
+        history.begin(Counted::Echoes);
+        assert_eq!((history.rates_per_s(), history.times_us()), ((0.0, 0.0), None));
+        history.start(at(400), &with(&[30; 3], &[], 1_000, 0));
+        assert!(history.add(at(600), &with(&[30; 9], &[], 1_700, 0), 0));
+        assert_eq!((history.rates_per_s(), history.times_us()), ((0.0, 0.0), None));
+        assert_eq!(rates(&history), [0.0, 0.0]);
+        // Echoes: a thousand a second in the warm-up, a hundred after it, in 4 ms each.
+        history.begin(Counted::Echoes);
+        history.start(at(600), &with(&[30; 9], &[], 1_000, 0));
+        assert!(history.add(at(1_600), &with(&[30; 9], &[], 1_000, 1_000), 0));
+        assert_eq!(history.rates_per_s(), (1_000.0, 1_000.0));
+        history.end_warmup(at(1_700), &with(&[30; 9], &[4], 1_000, 1_100));
+        assert_eq!(history.rates_per_s(), (0.0, 0.0));
+        assert!(history.add(at(2_700), &with(&[30; 9], &[4; 9], 1_000, 1_200), 0));
+        assert!(near(&history, 4.0) && history.rates_per_s() == (100.0, 100.0));
+        assert_eq!(history.progress().0.latencies.quantile_us(0.5), None, "none was recorded before");
+        // Closing; and what others have closed is no connect.
+        history.begin(Counted::Closes);
+        history.start(at(3_000), &with(&[30; 9], &[4; 9], 1_000, 1_200));
+        assert!(history.add(at(4_000), &with(&[30; 9], &[4; 9], 100, 1_200), 0));
+        assert_eq!((history.rates_per_s(), history.times_us()), ((900.0, 900.0), None));
+        history.begin(Counted::Connects);
+        history.start(at(4_000), &with(&[30; 9], &[4; 9], 1_000, 0));
+        assert!(history.add(at(5_000), &with(&[30; 9], &[4; 9], 100, 0), 0));
+        assert_eq!(history.rates_per_s(), (0.0, 0.0));
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod plot;
 mod screen;
 pub(crate) mod text;
 
-pub(crate) use history::History;
+pub(crate) use history::{Counted, History};
 pub(crate) use panel::{Fact, Panel, Scale};
 pub(crate) use screen::Screen;

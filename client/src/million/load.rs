@@ -118,21 +118,16 @@ impl<'a> Load<'a> {
     }
 
     fn each(&mut self) -> Result<()> {
-        self.bar.begin("one each", self.echo_on_each());
+        self.bar.begin("one each", Goal::Echoes(self.fleet.progress().connected));
         let phase = self.fleet.echo_once(&mut |progress| self.bar.tick(progress))?;
         self.run.each = Some(self.echoes(&phase));
         self.run.memory.server_echoed_bytes = Some(self.watched.read()?.rss_bytes);
         Ok(())
     }
 
-    fn echo_on_each(&self) -> Goal {
-        let progress = self.fleet.progress();
-        Goal::Echoes { before: progress.echoes, more: progress.connected }
-    }
-
     fn open_loop(&mut self) -> Result<()> {
         let (rate, time) = (self.task.settings.rate_per_s, self.task.duration);
-        self.bar.begin("open loop", Goal::Time(WARMUP + time));
+        self.bar.begin_measured("open loop", WARMUP, time);
         let phase = self
             .fleet
             .open_loop(u64::MAX, rate, WARMUP, time, &mut |progress: &Progress| self.bar.tick(progress))?;
@@ -146,7 +141,7 @@ impl<'a> Load<'a> {
             self.run.notes.push("no burst: memory would not do for a message on every connection".into());
             return Ok(());
         }
-        self.bar.begin("burst", self.echo_on_each());
+        self.bar.begin("burst", Goal::Echoes(open));
         let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
         self.run.burst = Some(self.echoes(&phase));
         Ok(())

@@ -1,6 +1,7 @@
 //! Progress: a live view on a terminal, and a line now and then elsewhere.
 
 use super::gate::Gate;
+pub(crate) use super::goal::Goal;
 use super::server::{Sample, Server};
 use crate::fleet::Progress;
 use crate::live::text::Tone;
@@ -13,23 +14,6 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often a line is written where there is no terminal.
 const LINE: Duration = Duration::from_secs(3);
-
-/// What a phase is complete with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Goal {
-    /// So many connections.
-    Connections(u64),
-    /// So many echoes, over those that there were before.
-    Echoes { before: u64, more: u64 },
-    /// So much time in the phase.
-    Time(Duration),
-    /// A time of day, for phases that are repeated.
-    Until(Instant),
-    /// No connection left.
-    Close,
-    /// A part of something that takes longer.
-    Visits { done: u64, all: u64 },
-}
 
 /// What was last to be shown of a run, for whoever shows several.
 pub(crate) type Lane = Arc<Mutex<Option<(Panel, History)>>>;
@@ -65,9 +49,13 @@ pub(crate) struct Bar {
     goal: Goal,
     started: Instant,
     began: Instant,
+    /// What follows the warm-up that is under way, and when; and how long a warm-up the phase has had.
+    after_warmup: Option<(Duration, String, Goal)>,
+    warmup: Duration,
     history: History,
-    /// Connections when the phase began, and now.
-    connected: (u64, u64),
+    /// Nothing has been heard of the phase yet; what was heard last is not shown yet.
+    is_new: bool,
+    is_stale: bool,
     next_look: Instant,
     next_line: Instant,
     /// What was seen of the server first and last, when, and how much of a core it used before that.
@@ -94,8 +82,11 @@ impl Bar {
             goal: Goal::Close,
             started: now,
             began: now,
+            after_warmup: None,
+            warmup: Duration::ZERO,
             history: History::new(now),
-            connected: (0, 0),
+            is_new: true,
+            is_stale: false,
             next_look: now,
             next_line: now + LINE,
             first: None,
@@ -138,8 +129,20 @@ impl Bar {
         self.peak_rss_bytes
     }
 
-    /// A phase begins.
+    /// A phase begins that measures for so long after a warm-up.
+    pub(crate) fn begin_measured(&mut self, label: &str, warmup: Duration, duration: Duration) {
+        if warmup.is_zero() {
+            return self.begin(label, Goal::Time(duration));
+        }
+        self.begin("warming up", Goal::Time(warmup));
+        self.after_warmup = Some((warmup, label.into(), Goal::Time(duration)));
+    }
+
+    /// A phase begins, with counts of its own.
     pub(crate) fn begin(&mut self, label: impl Into<String>, goal: Goal) {
+        if self.is_stale {
+            self.show();
+        }
         if let Some(gate) = &self.gate {
             if let Look::Lane(lane) = &self.look
                 && let Some((panel, _)) = lane.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
@@ -149,17 +152,16 @@ impl Bar {
             gate.wait();
         }
         (self.label, self.goal, self.began) = (label.into(), goal, Instant::now());
-        self.connected.0 = self.connected.1;
-        self.history.begin();
+        (self.after_warmup, self.warmup, self.is_new) = (None, Duration::ZERO, true);
+        self.history.begin(goal.counted());
         if !matches!(self.look, Look::Lines(_)) {
-            let progress = self.history.progress().clone();
-            self.show(&progress);
+            self.show();
         }
     }
 
-    /// Another title.
-    pub(crate) fn rename(&mut self, title: String) {
-        self.title = title;
+    /// Goes on with another server, under another title.
+    pub(crate) fn restart(&mut self, title: String) {
+        (self.title, self.history, self.is_stale) = (title, History::new(Instant::now()), false);
     }
 
     /// Writes a line that stays above the live view; `false` where there is none.
@@ -174,20 +176,36 @@ impl Bar {
     /// Shows where the phase stands.
     pub(crate) fn tick(&mut self, progress: &Progress) {
         let now = Instant::now();
-        if now >= self.next_look {
+        let is_first = std::mem::take(&mut self.is_new);
+        if is_first || now >= self.next_look {
             self.next_look = now + LOOK;
             self.sample();
             self.left_bytes = self.left.and_then(|left| left());
         }
-        self.connected.1 = progress.connected;
+        if is_first {
+            // What the server used before is another phase's.
+            self.cores = None;
+            self.history.start(now, progress);
+        }
+        if let Some((_, label, goal)) = self.after_warmup.take_if(|(end, ..)| progress.phase_elapsed >= *end)
+        {
+            (self.label, self.warmup, self.goal) = (label, progress.phase_elapsed, goal);
+            self.history.end_warmup(now, progress);
+        }
         let rss_bytes = self.sample.map_or(0, |sample| sample.rss_bytes);
-        if !matches!(self.look, Look::Quiet) && self.history.add(now, progress, rss_bytes) {
-            self.show(progress);
+        self.is_stale = !self.history.add(now, progress, rss_bytes);
+        if !self.is_stale {
+            self.show();
         }
     }
 
-    fn show(&mut self, progress: &Progress) {
-        let (panel, history) = (self.panel(progress), &self.history);
+    /// Shows what was heard last.
+    fn show(&mut self) {
+        if matches!(self.look, Look::Quiet) {
+            return;
+        }
+        let (before, progress) = self.history.progress();
+        let (panel, history) = (self.panel(before, progress), &self.history);
         match &mut self.look {
             Look::Live(screen) => {
                 let room = screen.room();
@@ -212,10 +230,9 @@ impl Bar {
         }
     }
 
-    fn panel(&self, progress: &Progress) -> Panel {
-        let (rate, times) = nouns(self.goal);
-        let times = if self.label == "churning" { "handshake" } else { times };
-        let (part, done) = self.done(progress);
+    fn panel(&self, before: &Progress, progress: &Progress) -> Panel {
+        let (rate, times) = self.goal.nouns();
+        let (part, done) = self.done(before, progress);
         let mut facts = vec![Fact {
             name: "connections",
             value: count(progress.connected),
@@ -258,7 +275,7 @@ impl Bar {
     }
 
     /// How much of the goal is reached, from 0 to 1, and in words.
-    fn done(&self, progress: &Progress) -> (f64, String) {
+    fn done(&self, before: &Progress, progress: &Progress) -> (f64, String) {
         let of = |done: u64, all: u64| {
             (done as f64 / all.max(1) as f64, format!("{} of {}", count(done), count(all)))
         };
@@ -268,14 +285,16 @@ impl Bar {
         };
         let (part, words) = match self.goal {
             Goal::Connections(total) => of(progress.connected, total),
-            Goal::Echoes { before, more } => of(progress.echoes.saturating_sub(before), more),
-            Goal::Time(whole) => time(progress.phase_elapsed, whole),
+            Goal::Echoes(all) => of(progress.echoes.saturating_sub(before.echoes), all),
+            Goal::Time(whole) | Goal::Churn(whole) => {
+                time(progress.phase_elapsed.saturating_sub(self.warmup), whole)
+            }
             Goal::Until(end) => time(self.began.elapsed(), end.saturating_duration_since(self.began)),
             Goal::Visits { done, all } => {
                 let (part, words) = of(done, all);
                 (part, words + " visits")
             }
-            Goal::Close => of(self.connected.0.saturating_sub(progress.connected), self.connected.0),
+            Goal::Close => of(before.connected.saturating_sub(progress.connected), before.connected),
         };
         (part.clamp(0.0, 1.0), words)
     }
@@ -289,7 +308,7 @@ impl Bar {
         };
         let (per_s, _) = self.history.rates_per_s();
         if per_s > 0.0 {
-            text += &format!(", {} {}", format::number(per_s), nouns(self.goal).0);
+            text += &format!(", {} {}", format::number(per_s), self.goal.nouns().0);
         }
         if progress.reconnecting > 0 {
             text += &format!(", {} to come back", count(progress.reconnecting));
@@ -307,15 +326,9 @@ impl Bar {
     }
 }
 
-/// What a phase with this goal counts a second, and what it takes the times of.
-fn nouns(goal: Goal) -> (&'static str, &'static str) {
-    match goal {
-        Goal::Connections(_) => ("connects/s", "handshake"),
-        Goal::Close => ("closes/s", "latency"),
-        Goal::Echoes { .. } | Goal::Time(_) | Goal::Until(_) | Goal::Visits { .. } => ("echoes/s", "latency"),
-    }
-}
-
 fn count(value: u64) -> String {
     format::count(value as f64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,8 +117,7 @@ fn respond(request: &Request<Incoming>, source: &Source) -> Response<Full<Bytes>
 impl Source {
     fn families(&self) -> Vec<MetricFamily> {
         let now = self.watch.progress();
-        let (handshakes, latencies) = (self.watch.handshakes(), self.watch.latencies());
-        let opened = handshakes.doublings().map(|(_, count)| count).sum();
+        let opened = now.handshakes.doublings().map(|(_, count)| count).sum();
         let failures = Class::ALL.map(|class| (class.name(), now.failures.of(class) as f64));
         let labels = [("scenario", self.scenario.as_str()), ("version", env!("CARGO_PKG_VERSION"))];
         let gauge = |name, help, value: u64| families::gauge(name, help, value as f64);
@@ -132,8 +131,8 @@ impl Source {
             families::counters("ws_client_failures_total", "What failed", "class", failures),
             counter("ws_client_messages_sent_total", "Messages sent", now.sent),
             counter("ws_client_messages_received_total", "Echoes received, and found right", now.echoes),
-            seconds("ws_client_handshake_seconds", "From connect to the verified answer", &handshakes),
-            seconds("ws_client_latency_seconds", "Of echoes that the results count", &latencies),
+            seconds("ws_client_handshake_seconds", "From connect to the verified answer", &now.handshakes),
+            seconds("ws_client_latency_seconds", "Of echoes that the results count", &now.latencies),
         ];
         all.extend(families::process(self.watch.threads()));
         all

@@ -72,10 +72,13 @@ impl Load<'_> {
     }
 
     fn connect(&mut self) -> Result<()> {
-        let total = self.args.connections;
-        self.bar.begin("connecting", Goal::Connections(total));
-        let phase =
-            self.fleet.connect_to(total, self.args.connect_rate, &mut |progress| self.bar.tick(progress))?;
+        self.bar.begin("connecting", Goal::Connections(self.args.connections));
+        self.open_all()
+    }
+
+    fn open_all(&mut self) -> Result<()> {
+        let (total, rate) = (self.args.connections, self.args.connect_rate);
+        let phase = self.fleet.connect_to(total, rate, &mut |progress| self.bar.tick(progress))?;
         self.report.add_connect(&phase);
         Ok(())
     }
@@ -90,7 +93,7 @@ impl Load<'_> {
     fn echo(&mut self) -> Result<()> {
         let (warmup, duration) = (self.args.warmup, self.args.duration);
         let active = self.args.active.unwrap_or(u64::MAX);
-        self.bar.begin("echoing", Goal::Time(warmup + duration));
+        self.bar.begin_measured("echoing", warmup, duration);
         let mut on_tick = |progress: &Progress| self.bar.tick(progress);
         let phase = match self.args.rate {
             None => self.fleet.closed_loop(active, warmup, duration, &mut on_tick)?,
@@ -102,8 +105,8 @@ impl Load<'_> {
 
     fn bursts(&mut self) -> Result<()> {
         let end = Instant::now() + self.args.duration;
+        self.bar.begin("bursting", Goal::Until(end));
         loop {
-            self.bar.begin("bursting", Goal::Until(end));
             let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
             self.report.add_echo(&phase);
             // They may have been lost between two bursts, and a burst of none is over at once.
@@ -120,7 +123,7 @@ impl Load<'_> {
     }
 
     fn churn(&mut self) -> Result<()> {
-        self.bar.begin("churning", Goal::Time(self.args.duration));
+        self.bar.begin("churning", Goal::Churn(self.args.duration));
         let rate = self.args.rate.unwrap_or(CHURN_PER_S);
         let phase = self.fleet.churn(rate, self.args.duration, &mut |progress| self.bar.tick(progress))?;
         self.report.add_churn(phase);
@@ -129,16 +132,16 @@ impl Load<'_> {
 
     fn storm(&mut self) -> Result<()> {
         let end = Instant::now() + self.args.duration;
+        self.bar.begin("storming", Goal::Until(end));
         loop {
-            self.connect()?;
+            self.open_all()?;
             if self.fleet.progress().connected > 0 {
-                self.bar.begin("sending", Goal::Until(end));
                 let phase = self.fleet.echo_once(&mut |progress| self.bar.tick(progress))?;
                 self.report.add_echo(&phase);
             } else {
                 self.end_early("no connection could be opened");
             }
-            self.close()?;
+            self.close_all()?;
             if self.is_over(end) {
                 return Ok(());
             }
@@ -158,11 +161,22 @@ impl Load<'_> {
     }
 
     fn close(&mut self) -> Result<()> {
-        if self.fleet.is_stopped() || self.fleet.progress().connected == 0 {
-            // Of a fleet that is stopped, they are cut off with it.
+        if self.is_left_open() {
             return Ok(());
         }
         self.bar.begin("closing", Goal::Close);
+        self.close_all()
+    }
+
+    /// Whether there is nobody to close; those of a fleet that is stopped are cut off with it.
+    fn is_left_open(&self) -> bool {
+        self.fleet.is_stopped() || self.fleet.progress().connected == 0
+    }
+
+    fn close_all(&mut self) -> Result<()> {
+        if self.is_left_open() {
+            return Ok(());
+        }
         let phase = self.fleet.close_all(&mut |progress| self.bar.tick(progress))?;
         self.report.add_close(&phase);
         Ok(())
