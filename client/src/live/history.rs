@@ -41,9 +41,9 @@ pub(crate) enum Counted {
 pub(crate) struct History {
     slices: VecDeque<Slice>,
     counted: Counted,
-    /// The counts before the phase began, and the latest.
+    /// The counts before the phase began, and the latest, with the time of these.
     before: Progress,
-    now: Progress,
+    now: (Instant, Progress),
     /// The end of the last slice, and the counts then.
     last: (Instant, Progress),
     /// Slices of the phase, and the fastest of them.
@@ -57,7 +57,7 @@ impl History {
             slices: VecDeque::new(),
             counted: Counted::default(),
             before: Progress::default(),
-            now: Progress::default(),
+            now: (now, Progress::default()),
             last: (now, Progress::default()),
             phase_slices: 0,
             most_per_s: 0.0,
@@ -70,13 +70,14 @@ impl History {
             (slice.per_s, slice.times_us) = (0.0, None);
         }
         (self.counted, self.phase_slices, self.most_per_s) = (counted, 0, 0.0);
-        self.now.phase_elapsed = Duration::ZERO;
-        self.before = self.now.clone();
+        self.now.1.phase_elapsed = Duration::ZERO;
+        (self.before, self.last) = (self.now.1.clone(), self.now.clone());
     }
 
     /// It begins now, with these counts.
     pub fn start(&mut self, now: Instant, progress: &Progress) {
-        (self.before, self.now, self.last) = (progress.clone(), progress.clone(), (now, progress.clone()));
+        self.before = progress.clone();
+        (self.now, self.last) = ((now, progress.clone()), (now, progress.clone()));
     }
 
     /// The warm-up of the phase is over: rates begin anew. Of times it has recorded none.
@@ -89,7 +90,7 @@ impl History {
 
     /// Notes the latest counts. Ends a slice if it is long enough, and says so.
     pub fn add(&mut self, now: Instant, progress: &Progress, rss_bytes: u64) -> bool {
-        self.now = progress.clone();
+        self.now = (now, progress.clone());
         let length = now.duration_since(self.last.0);
         if length < SLICE {
             return false;
@@ -135,7 +136,7 @@ impl History {
 
     /// The counts before the phase began, and the latest.
     pub fn progress(&self) -> (&Progress, &Progress) {
-        (&self.before, &self.now)
+        (&self.before, &self.now.1)
     }
 
     /// The last `n`, or as many as there are.
@@ -143,15 +144,20 @@ impl History {
         self.slices.iter().skip(self.slices.len().saturating_sub(n))
     }
 
-    /// The rate of the last second, and the fastest slice of the phase.
+    /// The rate of the last second, and the fastest slice of the phase. One that is too short for a slice has one rate.
     pub fn rates_per_s(&self) -> (f64, f64) {
+        if self.phase_slices == 0 {
+            let length = self.now.0.duration_since(self.last.0).as_secs_f64();
+            let per_s = self.events(&self.last.1, &self.now.1) as f64 / length.max(1e-3);
+            return (per_s, per_s);
+        }
         let n = self.phase_slices.min(5);
         (self.latest(n).map(|slice| slice.per_s).sum::<f64>() / n.max(1) as f64, self.most_per_s)
     }
 
     /// Median, 99th percentile and longest of the phase's times, in microseconds.
     pub fn times_us(&self) -> Option<[f64; 3]> {
-        let times = self.times(&self.now).since(self.times(&self.before));
+        let times = self.times(&self.now.1).since(self.times(&self.before));
         let at = |part| times.quantile_us(part);
         Some([at(0.5)?, at(0.99)?, at(1.0)?])
     }
@@ -175,6 +181,7 @@ mod tests {
         let mut history = History::new(start);
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!history.add(at(100), &progress(50, 50), 0));
+        assert_eq!(history.rates_per_s(), (500.0, 500.0), "though no slice is over");
         assert!(history.add(at(200), &progress(100, 100), 7));
         assert!(history.add(at(600), &progress(100, 1_100), 9));
         assert!(history.add(at(800), &progress(100, 1_300), 9));
