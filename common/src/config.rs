@@ -224,11 +224,16 @@ pub fn explain(name: &str, error: &clap::Error) -> u8 {
         }
         return 0;
     }
+    output::complain(format_args!("{name}: {}", in_one_line(name, error)));
+    2
+}
+
+/// What is wrong on a command line, and where to look.
+pub fn in_one_line(name: &str, error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    output::complain(format_args!("{name}: {line}; see {name} --help"));
-    2
+    format!("{line}; see {name} --help")
 }
 
 #[cfg(test)]

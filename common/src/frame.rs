@@ -59,6 +59,33 @@ pub struct Header {
     pub len: u64,
 }
 
+impl fmt::Display for Opcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Opcode::Continuation => "continuation",
+            Opcode::Text => "text",
+            Opcode::Binary => "binary",
+            Opcode::Close => "close",
+            Opcode::Ping => "ping",
+            Opcode::Pong => "pong",
+        })
+    }
+}
+
+impl fmt::Display for Header {
+    /// Such as `a text frame of 5 bytes, the first fragment of its message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let masked = if self.mask.is_some() { "masked " } else { "" };
+        write!(f, "a {masked}{} frame of {} bytes", self.opcode, self.len)?;
+        match (self.opcode, self.fin) {
+            (Opcode::Continuation, true) => f.write_str(", the last fragment of its message"),
+            (Opcode::Continuation, false) => f.write_str(", a middle fragment of its message"),
+            (_, false) => f.write_str(", the first fragment of its message"),
+            (_, true) => Ok(()),
+        }
+    }
+}
+
 impl Header {
     /// The header of an unfragmented frame from a server.
     pub fn server(opcode: Opcode, len: usize) -> Header {
@@ -282,6 +309,15 @@ mod tests {
                 assert_eq!(Header::parse(&octets[..cut]), Ok(None), "{cut} octets of {octets:?}");
             }
         }
+    }
+
+    #[test]
+    fn headers_in_words() {
+        let words = |fin, opcode, mask| Header { fin, opcode, mask, len: 5 }.to_string();
+        assert_eq!(words(true, Opcode::Binary, Some([0; 4])), "a masked binary frame of 5 bytes");
+        let [first, middle] = [Opcode::Text, Opcode::Continuation].map(|opcode| words(false, opcode, None));
+        assert_eq!(first, "a text frame of 5 bytes, the first fragment of its message");
+        assert_eq!(middle, "a continuation frame of 5 bytes, a middle fragment of its message");
     }
 
     #[test]
