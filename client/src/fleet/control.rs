@@ -172,7 +172,7 @@ impl Fleet {
             lost: all.saturating_sub(outcome.live),
             pings: outcome.pings,
             ended_early: (!self.config.reconnect && outcome.live == 0 && all > 0)
-                .then(|| all_lost(all, &outcome)),
+                .then(|| outcome.all_lost(all, self.config.url.addr)),
             failures: outcome.failures,
         })
     }
@@ -257,7 +257,7 @@ impl Fleet {
             missing: outcome.sent.saturating_sub(outcome.echoes + outcome.under_way),
             late: outcome.late,
             ended_early: (active > 0 && (outcome.stuck || (outcome.live == 0 && !self.config.reconnect)))
-                .then(|| all_lost(active, &outcome)),
+                .then(|| outcome.all_lost(active, self.config.url.addr)),
             latency: times,
             failures: outcome.failures,
         }
@@ -280,14 +280,6 @@ impl Fleet {
     /// A shard's part of a window over all shards.
     fn window(&self, whole: u32) -> u32 {
         (whole / self.shards.len() as u32).max(4)
-    }
-}
-
-fn all_lost(all: u64, outcome: &Outcome) -> String {
-    let first = outcome.failures.first.as_deref().unwrap_or("the connections were closed");
-    match outcome.live {
-        0 => format!("the server is gone: all of {all} connections were lost ({first})"),
-        _ => format!("all of {all} active connections were lost ({first})"),
     }
 }
 

@@ -2,11 +2,15 @@
 
 use super::failures::Class;
 use super::url::Url;
+use crate::words::{escaped, quoted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// The longest answer that is read.
 pub(super) const MAX_HEAD_LEN: usize = 8192;
+
+/// More of a status's reason phrase is not worth a line.
+const MAX_REASON_LEN: usize = 60;
 
 /// The handshake of a shard. All its connections offer the same key, so what they must be answered is computed once.
 #[derive(Debug)]
@@ -60,13 +64,8 @@ impl Handshake {
         };
         match response.code {
             Some(101) => {}
-            Some(503) => {
-                return Answer::Refused(
-                    Class::Rejected503,
-                    "the server answered 503 Service Unavailable".into(),
-                );
-            }
-            code => return bad(format!("the server answered {} instead of 101", code.unwrap_or_default())),
+            Some(503) => return Answer::Refused(Class::Rejected503, answered(&response)),
+            _ => return bad(answered(&response)),
         }
         match self.fault(response.headers) {
             Some(fault) => bad(fault.to_owned()),
@@ -102,6 +101,19 @@ impl Handshake {
         }
         values("Sec-WebSocket-Protocol").next().map(|_| "the 101 names a subprotocol, but none was offered")
     }
+}
+
+/// An answer that is no 101, in words; where it is one of 3xx, with the address that it names.
+fn answered(response: &httparse::Response<'_, '_>) -> String {
+    let code = response.code.unwrap_or_default();
+    let reason = escaped(response.reason.unwrap_or_default().trim());
+    let reason = reason.chars().take(MAX_REASON_LEN).collect::<String>();
+    let mut said = format!("the server answered {code} {reason}").trim_end().to_owned();
+    let location = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("Location"));
+    if let Some(location) = location.filter(|_| (300..400).contains(&code)) {
+        said += &format!(", with Location {}", quoted(location.value));
+    }
+    said
 }
 
 fn bad(why: String) -> Answer {

@@ -4,6 +4,8 @@ use super::failures::Failures;
 use super::pace::Pace;
 use super::results::Reconnects;
 use hdrhistogram::Histogram;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// To a shard. Times are in nanoseconds since the fleet was started.
@@ -126,6 +128,19 @@ impl Outcome {
     pub(super) fn restart(&mut self, now_ns: u64) {
         (self.opened, self.closed, self.forced) = (0, 0, 0);
         (self.start_ns, self.last_ns) = (now_ns, now_ns);
+    }
+
+    /// Why none of `all` connections that took part is left. The server is said to be gone only where it has cut some off and nobody
+    /// listens there any more: they may as well have been dropped at this end, for what came on them.
+    pub(super) fn all_lost(&self, all: u64, server: SocketAddr) -> String {
+        let first = self.failures.first.as_deref().unwrap_or("they were closed");
+        let listens = || match TcpStream::connect_timeout(&server, Duration::from_secs(1)) {
+            Err(error) => error.kind() != ErrorKind::ConnectionRefused,
+            Ok(_) => true,
+        };
+        let gone = if self.failures.reset > 0 && !listens() { "the server is gone: " } else { "" };
+        let active = if self.live > 0 { "active " } else { "" };
+        format!("{gone}all of {all} {active}connections were lost ({first})")
     }
 
     /// From the start to the last event that counts.

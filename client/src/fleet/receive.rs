@@ -5,6 +5,7 @@ use super::handshake::Answer;
 use super::payload;
 use super::shard::Shard;
 use super::slots::{CLOSE_SEEN, FRAGMENTED, INBOX, Slot, State, UNASKED};
+use crate::words::quoted;
 use common::frame::{Header, Opcode};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -210,9 +211,11 @@ impl Shard {
             return;
         }
         let code = body.first_chunk().map(|&code| u16::from_be_bytes(code));
+        let reason = body.get(2..).filter(|reason| !reason.is_empty());
+        let said = || reason.map_or(String::new(), |reason| format!(", saying {}", quoted(reason)));
         let why = || match code {
-            Some(code) => format!("the server closed a connection, code {code}"),
-            None => "the server closed a connection".to_owned(),
+            Some(code) => format!("the server closed a connection, code {code}{}", said()),
+            None => "the server closed a connection, without a code".to_owned(),
         };
         if !self.returns(index, Class::Closed, &why) {
             self.failed(Class::Closed, why);

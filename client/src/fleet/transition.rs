@@ -80,6 +80,8 @@ impl Shard {
                 outcome.last_ns = ended_ns.unwrap_or(now_ns).min(span.end_ns);
                 outcome.start_ns = span.record_ns;
             }
+            // The wait for those that do not answer is part of it.
+            Phase::Close { .. } => outcome.last_ns = now_ns,
             Phase::Hold { end_ns } | Phase::Churn { end_ns, .. } => outcome.last_ns = now_ns.min(end_ns),
             _ => {}
         }

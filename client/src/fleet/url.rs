@@ -29,6 +29,9 @@ pub enum UrlError {
     /// A host name, or no valid port.
     #[error("'{0}' is not IP:PORT or localhost:PORT (names are not looked up; the port is 1 to 65535)")]
     Authority(String),
+    /// An IPv6 address that stands bare: its last group may be a port, or not.
+    #[error("'{0}' is an IPv6 address, which stands in brackets before a port: [::1]:8000")]
+    Brackets(String),
     /// Something a request line cannot carry (RFC 9112, section 3.2), or a fragment, which the RFC forbids.
     #[error("the path '{0}' must be printable ASCII without spaces and without '#'")]
     Path(String),
@@ -48,7 +51,10 @@ impl FromStr for Url {
         }
         let path_start = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_start);
-        let addr = parse_authority(authority).ok_or_else(|| UrlError::Authority(authority.to_owned()))?;
+        let addr = parse_authority(authority).ok_or_else(|| match authority.matches(':').count() {
+            2.. if !authority.contains('[') => UrlError::Brackets(authority.to_owned()),
+            _ => UrlError::Authority(authority.to_owned()),
+        })?;
         if !path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#') {
             return Err(UrlError::Path(path.to_owned()));
         }
@@ -65,9 +71,12 @@ fn parse_authority(authority: &str) -> Option<SocketAddr> {
         }
         None if authority.eq_ignore_ascii_case("localhost") => SocketAddr::from((Ipv4Addr::LOCALHOST, 80)),
         _ => authority.parse().ok().or_else(|| {
-            let host =
-                authority.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(authority);
-            Some(SocketAddr::new(host.parse().ok()?, 80))
+            let bracketed = authority.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let host = match bracketed {
+                Some(host) => IpAddr::V6(host.parse().ok()?),
+                None => IpAddr::V4(authority.parse().ok()?),
+            };
+            Some(SocketAddr::new(host, 80))
         })?,
     };
     (addr.port() != 0).then_some(addr)
@@ -109,6 +118,10 @@ mod tests {
             ("ws://example.org:80/", UrlError::Authority("example.org:80".to_owned())),
             ("ws://127.0.0.1:0/", UrlError::Authority("127.0.0.1:0".to_owned())),
             ("ws://127.0.0.1:70000/", UrlError::Authority("127.0.0.1:70000".to_owned())),
+            ("ws://::1:9101/", UrlError::Brackets("::1:9101".to_owned())),
+            ("ws://::1/", UrlError::Brackets("::1".to_owned())),
+            ("ws://fe80::1%eth0:80/", UrlError::Brackets("fe80::1%eth0:80".to_owned())),
+            ("ws://[127.0.0.1]/", UrlError::Authority("[127.0.0.1]".to_owned())),
             ("ws://localhost:x/", UrlError::Authority("localhost:x".to_owned())),
             ("ws://127.0.0.1:80/a b", UrlError::Path("/a b".to_owned())),
             ("ws://127.0.0.1:80/a#b", UrlError::Path("/a#b".to_owned())),
