@@ -1,5 +1,6 @@
 //! What the subcommands' command lines have in common.
 
+use crate::fleet::Url;
 use std::io::IsTerminal;
 use std::mem;
 use std::ptr;
@@ -66,15 +67,54 @@ fn broken(line: &str, columns: usize) -> String {
     done
 }
 
+/// A size of up to `most` octets, in octets or in a unit.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn size_to(most: bytesize::ByteSize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match digits(text).parse::<bytesize::ByteSize>() {
+        Ok(size) if size <= most => Ok(size.as_u64() as usize),
+        Ok(_) => Err(format!("more than {most}")),
+        Err(_) => Err("not a size such as 32, 4KiB or 1MiB".into()),
+    }
+}
+
+/// A path such as a request line takes.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err(format!("a path begins with a slash: /{text}"));
+    }
+    match format!("ws://127.0.0.1{text}").parse::<Url>() {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A number without what may stand between its digits.
+fn digits(text: &str) -> String {
+    text.replace(['_', ','], "")
+}
+
 /// A whole number above zero, with `_` or `,` between its digits if one likes: `1_000_000`.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn count(text: &str) -> Result<u64, String> {
-    match text.replace(['_', ','], "").parse() {
+    match digits(text).parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(count) => Ok(count),
         Err(_) => Err("not a whole number such as 20000 or 1_000_000".into()),
+    }
+}
+
+/// As [`count`], up to `most`.
+pub fn count_to(most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match count(text)? {
+        many if many > most => Err(format!("more than {most}")),
+        count => Ok(count),
     }
 }
 
@@ -83,7 +123,7 @@ pub fn count(text: &str) -> Result<u64, String> {
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn rate_per_s(text: &str) -> Result<f64, String> {
-    match text.replace(['_', ','], "").parse::<f64>() {
+    match digits(text).parse::<f64>() {
         Ok(rate) if (1e-3..=1e9).contains(&rate) => Ok(rate),
         Ok(_) => Err("must be between 0.001 and 1e9 a second".into()),
         Err(_) => Err("not a number such as 2000 or 0.5".into()),
@@ -95,7 +135,7 @@ pub fn rate_per_s(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
+    let time = humantime::parse_duration(&digits(text)).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
     if time.as_secs() > 31_536_000 { Err("longer than a year".into()) } else { Ok(time) }
 }
 
@@ -128,7 +168,11 @@ mod tests {
     fn numbers_and_times() {
         assert_eq!(count("1_000,000"), Ok(1_000_000));
         assert!(count("0").is_err() && count("-1").is_err() && count("1e3").is_err() && count("").is_err());
+        assert_eq!((count_to(1_000)("1_000"), count_to(1_000)("1001").is_err()), (Ok(1_000), true));
         assert_eq!(rate_per_s("20_000"), Ok(20_000.0));
+        assert_eq!(duration("1_500ms"), Ok(Duration::from_millis(1_500)));
+        let size = size_to(bytesize::ByteSize::kib(4));
+        assert_eq!((size("4_096"), size("4KiB"), size("4097").is_err()), (Ok(4_096), Ok(4_096), true));
         assert!(["0", "-1", "nan", "inf", "fast"].iter().all(|text| rate_per_s(text).is_err()));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert_eq!(positive_duration("1m 30s"), Ok(Duration::from_secs(90)));

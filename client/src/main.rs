@@ -1,8 +1,9 @@
 //! The command line: which subcommand, and nothing else.
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use client::{anatomy, compare, doctor, help, million, race, run};
+use client::{anatomy, compare, doctor, help, million, race, run, words};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,7 +42,8 @@ fn command() -> clap::Command {
 
 fn main() -> ExitCode {
     let matches = command().try_get_matches();
-    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches)).and_then(Cli::check);
+    match parsed {
         Ok(cli) => match cli.command {
             Command::Run(args) => run::run(&args),
             Command::Merge(args) => run::merge(&args),
@@ -55,7 +57,27 @@ fn main() -> ExitCode {
             }
             Command::Man { directory } => man(&directory),
         },
-        Err(error) => ExitCode::from(common::config::explain("client", &error)),
+        // What has been asked for.
+        Err(error) if !error.use_stderr() => ExitCode::from(common::config::explain("client", &error)),
+        Err(error) => {
+            words::complain("client", &common::config::in_one_line("client", &error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl Cli {
+    /// Refuses flags that do not go together.
+    fn check(self) -> Result<Cli, clap::Error> {
+        let checked = match &self.command {
+            Command::Run(args) => args.check(),
+            Command::Merge(args) => args.check(),
+            Command::Compare(args) => args.check(),
+            Command::Race(args) => args.check(),
+            _ => Ok(()),
+        };
+        checked.map_err(|why| clap::Error::raw(ErrorKind::ArgumentConflict, why))?;
+        Ok(self)
     }
 }
 
@@ -65,7 +87,7 @@ fn man(directory: &Path) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("client man: cannot write to {}: {error}", directory.display());
+            words::complain("client man", &format!("cannot write to {}: {error}", directory.display()));
             ExitCode::FAILURE
         }
     }

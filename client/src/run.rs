@@ -18,15 +18,15 @@ pub use latency::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
 pub use report::{RunReport, SCHEMA};
 
-use crate::cli;
 use crate::fleet::{Fleet, FleetConfig, Url};
+use crate::watch::{Listens, doubt, listens};
+use crate::{cli, file, words};
 use anyhow::{Context, Result};
 use bar::{Bar, Look};
 use clap::{Args, ValueEnum};
 use report::ReconnectReport;
 use server::Server;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,7 +34,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// The largest payload, which is the largest message that the servers take as they come.
-const MAX_PAYLOAD_LEN: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_PAYLOAD: bytesize::ByteSize = bytesize::ByteSize::mib(16);
 
 /// Opens connections to one server, sends messages, and verifies every echo
 ///
@@ -68,7 +68,7 @@ pub struct RunArgs {
     pub active: Option<u64>,
 
     /// Octets of payload in a message, such as 32 or 4KiB
-    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = payload_len)]
+    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
     /// Send so many messages a second over all active connections, in open loop: latency then counts from the time
@@ -89,10 +89,10 @@ pub struct RunArgs {
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
-    /// Local address to connect from; give several for more connections than an address has ports
+    /// Local address to connect from, IPv4 or IPv6 as the server's; give several for more connections than an address has ports
     /// [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
     #[arg(long, value_name = "IP", num_args = 1.., value_delimiter = ',')]
-    pub source_ip: Vec<Ipv4Addr>,
+    pub source_ip: Vec<IpAddr>,
 
     /// Threads [default: one per core, or as many as the limit on open files makes necessary]
     #[arg(long, value_name = "N", value_parser = cli::count)]
@@ -131,7 +131,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write the latencies to this file, as a percentile distribution in microseconds that HdrHistogram's plotter
+    /// Write the latencies to this file, or to standard output if it is '-', as a percentile distribution in microseconds that HdrHistogram's plotter
     /// reads
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
@@ -156,11 +156,39 @@ pub enum Scenario {
     Churn,
 }
 
-pub(crate) fn payload_len(text: &str) -> Result<usize, String> {
-    match text.parse::<bytesize::ByteSize>() {
-        Ok(size) if size.as_u64() <= MAX_PAYLOAD_LEN => Ok(size.as_u64() as usize),
-        Ok(_) => Err("more than 16MiB".into()),
-        Err(_) => Err("not a size such as 32, 4KiB or 1MiB".into()),
+impl RunArgs {
+    /// Fails where flags do not go together.
+    ///
+    /// # Errors
+    /// Which ones, and why, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        outputs(self.json.as_deref(), self.hdr.as_deref())?;
+        active(self.active, self.connections)?;
+        match self.source_ip.iter().find(|source| source.is_ipv4() != self.url.addr.is_ipv4()) {
+            Some(source) => Err(format!(
+                "--source-ip {source} and the server's address {} are not both IPv4, or both IPv6",
+                self.url.addr
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fails where two results would be written over each other.
+fn outputs(json: Option<&Path>, hdr: Option<&Path>) -> Result<(), String> {
+    match json.zip(hdr).filter(|(json, hdr)| file::are_one(json, hdr)) {
+        Some((json, _)) => {
+            Err(format!("--json and --hdr are both to be written to {}: give two files", json.display()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Fails where more connections are to send than there are to be.
+pub(crate) fn active(active: Option<u64>, connections: u64) -> Result<(), String> {
+    match active.filter(|&active| active > connections) {
+        Some(active) => Err(format!("--active {active} is more than --connections {connections}")),
+        None => Ok(()),
     }
 }
 
@@ -169,7 +197,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     match try_run(args) {
         Ok(exit_status) => ExitCode::from(exit_status),
         Err(error) => {
-            eprintln!("client: {error:#}");
+            words::complain("client", &format!("{error:#}"));
             ExitCode::from(1)
         }
     }
@@ -177,13 +205,14 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn try_run(args: &RunArgs) -> Result<u8> {
     check::fits(&args.url, &args.source_ip, args.connections)?;
-    for file in args.json.iter().chain(&args.hdr).filter(|file| file.as_path() != Path::new("-")) {
-        // Better now than after a long run.
-        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
-    }
+    args.json.iter().chain(&args.hdr).try_for_each(|file| file::check(file))?;
     let server = Server::new(args);
     if args.pid.is_some() || args.metrics_url.is_some() {
         server.read().context("the server cannot be watched")?;
+    }
+    if let Some(pid) = args.pid.filter(|&pid| listens(pid, args.url.addr) == Listens::No) {
+        // In the results it is said as well, but a long run may be saved now.
+        doubt(pid, args.url.addr).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
     let mut fleet = Fleet::start(fleet_config(args))?;
@@ -195,23 +224,22 @@ fn try_run(args: &RunArgs) -> Result<u8> {
     }
     let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
     let mut bar = Bar::new(Look::new(args.quiet), format!("client run {}", args.url), server);
-    load::run(args, &mut fleet, &mut bar, &mut report)?;
+    if let Err(error) = load::run(args, &mut fleet, &mut bar, &mut report) {
+        // What was measured before is kept.
+        report.ended_early.get_or_insert(format!("{error:#}"));
+    }
     report.reconnect = fleet.reconnects().map(ReconnectReport::from);
     drop(fleet);
     bar.finish();
     report.conclude();
-    write(args.json.as_deref(), args.hdr.as_deref(), &report)?;
-    if let Some(line) = summary::complaint(&report) {
-        eprintln!("client: {line}");
-    }
-    Ok(report.exit_status)
+    Ok(deliver(args.json.as_deref(), args.hdr.as_deref(), &report))
 }
 
 /// Sleeps until `time`, or until it is told to stop.
 fn wait_until(time: SystemTime, stop: &AtomicBool) {
     const LOOK_EVERY: Duration = Duration::from_millis(50);
     if let Ok(late) = SystemTime::now().duration_since(time) {
-        eprintln!("client: {late:.1?} late for --start-at; begins at once");
+        words::complain("client", &format!("{late:.1?} late for --start-at; begins at once"));
     }
     while let Ok(left) = time.duration_since(SystemTime::now())
         && !stop.load(Relaxed)
@@ -234,25 +262,20 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
     }
 }
 
-/// The summary to standard output, or to standard error where the JSON goes to standard output; and the files.
-fn write(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> Result<()> {
+/// Writes the results, prints the summary, and says in one line what failed; returns the exit status.
+fn deliver(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> u8 {
+    let json = to_json.map(|file| {
+        // In one line on standard output, which is found in a log that has both streams.
+        let json = if file::is_stdout(file) { serde_json::to_string } else { serde_json::to_string_pretty };
+        (file, json(report).expect("a report has no map whose keys are not text") + "\n")
+    });
+    let hdr = to_hdr.map(|file| (file, report.latency().map(hdr::percentiles).unwrap_or_default()));
+    let results: Vec<_> = json.into_iter().chain(hdr).collect();
     let summary = summary::render(report);
-    match to_json {
-        Some(file) if file == Path::new("-") => {
-            eprint!("{summary}");
-            // In one line, which is found in a log that has both streams.
-            println!("{}", serde_json::to_string(report)?);
-        }
-        Some(file) => {
-            print!("{}", cli::fitted(&summary));
-            fs::write(file, serde_json::to_string_pretty(report)? + "\n")
-                .with_context(|| format!("cannot write {}", file.display()))?;
-        }
-        None => print!("{}", cli::fitted(&summary)),
+    let fitted = |to_stdout| if to_stdout { cli::fitted(&summary) } else { summary.clone() };
+    let complete = file::deliver("client", &results, fitted);
+    if let Some(line) = summary::complaint(report) {
+        words::complain("client", &line);
     }
-    if let Some(file) = to_hdr {
-        let text = report.latency().map(hdr::percentiles).unwrap_or_default();
-        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    report.exit_status.max(u8::from(!complete))
 }

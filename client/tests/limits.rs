@@ -4,13 +4,13 @@
 use client::fleet::{ConnectPhase, Fleet, FleetConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 /// A listener that leaves connections in its queue, and a fleet that is to connect to it.
-fn fleet(connections: u64, source_ips: Vec<Ipv4Addr>) -> (TcpListener, Fleet) {
+fn fleet(connections: u64, source_ips: Vec<IpAddr>) -> (TcpListener, Fleet) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let url = format!("ws://{}/", listener.local_addr().expect("address")).parse().expect("url");
     let config = FleetConfig {
@@ -54,7 +54,7 @@ fn ports() {
     if !up || fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").is_err() {
         return;
     }
-    let (_listener, fleet) = fleet(30, vec![Ipv4Addr::LOCALHOST]);
+    let (_listener, fleet) = fleet(30, vec![Ipv4Addr::LOCALHOST.into()]);
     let phase = connect(fleet, 30);
     assert!(phase.failures.ports_exhausted >= 20, "{phase:?}");
     assert_eq!(phase.failures.ports_exhausted + phase.failures.timeout, 30, "{phase:?}");

@@ -59,7 +59,11 @@ impl Terminal {
         // A session of its own, so that the terminal's Ctrl-C reaches it.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(CLIENT).args(arguments.split_whitespace());
-        command.env("TERM", "xterm-256color").env_remove("NO_COLOR").envs(environment.iter().copied());
+        command
+            .env("TERM", "xterm-256color")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("NO_COLOR")
+            .envs(environment.iter().copied());
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().expect("setsid runs");
         drop(command);
         let (send, output) = mpsc::channel();
@@ -259,6 +263,17 @@ fn a_dumb_terminal_gets_lines() {
     terminal.wait_until("a line", |text| text.contains("echoing: 20 connections, "));
     assert_eq!(terminal.end().0, Some(0));
     assert!(!terminal.sent.contains(&0x1b));
+}
+
+/// Where the locale is not one of UTF-8, the view is drawn all the same.
+#[test]
+fn the_view_is_drawn_in_ascii_where_there_is_no_more() {
+    let mut terminal = Terminal::start(&load("3s"), (100, 30), &[("LC_ALL", "C")]);
+    terminal.wait_until("a gauge, a plot and an axis", |shown| {
+        shown.contains("==") && shown.contains("--") && shown.contains("##") && shown.contains(" us")
+    });
+    let (status, left) = terminal.end();
+    assert!(status == Some(0) && terminal.sent.is_ascii(), "{left}");
 }
 
 #[test]

@@ -150,6 +150,57 @@ fn bad_arguments_are_refused_in_one_line() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_refused_before_the_load() {
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let addr = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
+    for (flags, named) in [
+        ("--json /nonexistent/x", "cannot write /nonexistent/x"),
+        ("--json=/nonexistent/x", "cannot write /nonexistent/x"),
+        ("--hdr /nonexistent/x --json -", "cannot write /nonexistent/x"),
+        ("--hdr /", "cannot write /"),
+    ] {
+        let refused = output("setup.sh", &format!("--local 5 2 {addr} -- --duration 1s {flags}"));
+        let line = String::from_utf8(refused.stderr).expect("text");
+        assert!(refused.status.code() == Some(1) && line.contains(named), "{flags}: {line}");
+        assert_eq!(line.lines().count(), 1, "{flags}: {line}");
+    }
+    assert_eq!(stage.metrics().value("ws_connections_accepted_total"), Some(0.0), "nothing was loaded");
+}
+
+/// As with `2>&1 | head -1`, and a full device.
+#[test]
+fn whoever_stops_reading_ends_no_load() {
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let addr = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
+    for number in 0..3 {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("setup-unread-{number}.json"));
+        let mut run = script("setup.sh");
+        run.args(["--local", "5", "2", addr, "--", "--duration", "1s", "--json"]).arg(&file);
+        match number {
+            0 => {
+                let (reader, writer) = std::io::pipe().expect("a pipe");
+                drop(reader);
+                run.stdout(writer.try_clone().expect("a copy")).stderr(writer);
+            }
+            1 => {
+                let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+                run.stdout(full()).stderr(full());
+            }
+            _ => {
+                let words = [run.get_program()].into_iter().chain(run.get_args());
+                let words: Vec<_> = words.map(|word| word.to_str().expect("text").to_owned()).collect();
+                run = Command::new("sh");
+                run.args(["-c", "exec \"$@\" >&- 2>&-", "sh"]).args(words);
+                run.env("CLIENT", env!("CARGO_BIN_EXE_client")).stdin(Stdio::null());
+            }
+        }
+        assert_eq!(run.status().expect("setup.sh runs").code(), Some(0), "case {number}");
+        let report: RunReport = serde_json::from_slice(&fs::read(file).expect("a file")).expect("JSON");
+        assert_eq!((report.clients, report.failures.total()), (2, 0));
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_is_reported() {
     // Port 1 (tcpmux) is nobody's.
     let refused = output("setup.sh", "--local 5 2 127.0.0.1:1 -- --duration 1s");

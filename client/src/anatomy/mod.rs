@@ -11,13 +11,13 @@ mod table;
 pub use parts::{Check, Part, Share, parts};
 pub use snapshot::Snapshot;
 
-use crate::cli;
 use crate::compare::plan::command_line;
 use crate::fleet::{ConnectPhase, Fleet, FleetConfig, Url};
 use crate::run::bar::{Bar, Goal, Look};
 use crate::run::check;
 use crate::run::server::Server;
-use crate::watch::Watched;
+use crate::watch::{Watched, doubt};
+use crate::{cli, file, words};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
+
+/// Begins the line that says what went wrong.
+const PROGRAM: &str = "client anatomy";
 
 /// The version of the JSON's layout.
 pub const SCHEMA: u32 = 1;
@@ -69,6 +72,9 @@ pub struct Anatomy {
     pub pid: u32,
     /// The name of its program's file.
     pub program: String,
+    /// What is doubtful about this being the server.
+    #[serde(default)]
+    pub doubt: Option<String>,
     /// Where it listens.
     pub url: String,
     /// Connections that were opened.
@@ -85,10 +91,11 @@ pub struct Anatomy {
 
 /// Takes a server apart. The exit status is 0 where all connections were opened, and 1 anywhere else.
 pub fn run(args: &AnatomyArgs) -> ExitCode {
-    match measure(args).and_then(|anatomy| write(args.json.as_deref(), &anatomy)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match measure(args).and_then(|anatomy| deliver(args.json.as_deref(), &anatomy)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("client anatomy: {error:#}");
+            words::complain(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -97,10 +104,7 @@ pub fn run(args: &AnatomyArgs) -> ExitCode {
 fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
     check::fits(&args.url, &[], args.connections)?;
     let program = program(args.pid)?;
-    if let Some(file) = args.json.as_ref().filter(|file| file.as_path() != Path::new("-")) {
-        // Better now than after a long run.
-        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
-    }
+    args.json.iter().try_for_each(|file| file::check(file))?;
     let mut fleet = Fleet::start(FleetConfig {
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(args.url.clone(), args.connections.max(WARM_CONNECTIONS))
@@ -127,6 +131,7 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
         command: command_line(),
         pid: args.pid,
         program,
+        doubt: doubt(args.pid, args.url.addr),
         url: args.url.to_string(),
         connections: opened.connected,
         user_bytes: (after.rss_bytes as f64 - before.rss_bytes as f64) / opened.connected as f64,
@@ -151,24 +156,13 @@ fn all_open(opened: &ConnectPhase) -> Result<()> {
         "{count} of {} connections failed ({}: {first}): {}",
         opened.requested,
         class.name(),
-        class.advice()
+        opened.failures.advice(class)
     );
 }
 
-/// The table to standard output, or to standard error where the JSON goes to standard output; and the file.
-fn write(to_json: Option<&Path>, anatomy: &Anatomy) -> Result<()> {
-    let table = table::render(anatomy);
+/// Writes the JSON and prints the table. False: the JSON is lost, and it was said.
+fn deliver(to_json: Option<&Path>, anatomy: &Anatomy) -> Result<bool> {
     let json = serde_json::to_string_pretty(anatomy)? + "\n";
-    match to_json {
-        Some(file) if file == Path::new("-") => {
-            eprint!("{table}");
-            print!("{json}");
-        }
-        Some(file) => {
-            print!("{table}");
-            fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
-        }
-        None => print!("{table}"),
-    }
-    Ok(())
+    let results: Vec<_> = to_json.map(|file| (file, json)).into_iter().collect();
+    Ok(file::deliver(PROGRAM, &results, |_| table::render(anatomy)))
 }

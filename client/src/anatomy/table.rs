@@ -22,7 +22,9 @@ const SHOWN_BYTES: f64 = 0.5;
 pub fn render(anatomy: &Anatomy) -> String {
     let Anatomy { program, pid, url, connections, .. } = anatomy;
     let connections = count(*connections as f64);
-    let mut text = format!("{program} ({pid}) with {connections} connections more, at {url}\n\n");
+    let mut text = format!("{program} ({pid}) with {connections} connections more, at {url}\n");
+    text.extend(anatomy.doubt.iter().map(|doubt| format!("{doubt}\n")));
+    text.push('\n');
     let _ = writeln!(text, "{:<52} {:>8} {:>8} {:>14}", "", "objects", "of", "a connection");
     for (share, heading) in GROUPS {
         let rows: Vec<&Part> = anatomy

@@ -8,10 +8,10 @@ pub(crate) mod server;
 mod show;
 mod visit;
 
-use crate::cli;
 use crate::report::results::{Results, SCHEMA, Target};
-use crate::report::{self, RESULTS_FILE};
-use anyhow::{Context, Result};
+use crate::report::{self, RESULTS_FILE, STAGES};
+use crate::{cli, file, words};
+use anyhow::Result;
 use clap::Args;
 use plan::{Plan, Subject};
 use show::Show;
@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
+
+/// Begins the lines that say what went wrong.
+const PROGRAM: &str = "client compare";
 
 /// Builds and starts each stage in turn, drives the same load against each, and writes a report.
 #[derive(Args, Clone, Debug)]
@@ -28,15 +31,15 @@ pub struct CompareArgs {
     pub quick: bool,
 
     /// Rounds, each of which visits every server once
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub rounds: u32,
+    #[arg(long, value_name = "N", default_value = "3", value_parser = cli::count_to(1_000))]
+    pub rounds: u64,
 
     /// Numbers of connections to measure at, ascending [default: 1000,3000,10000,30000; quick: 1000,5000]
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = cli::count_to(10_000_000))]
     pub levels: Vec<u64>,
 
     /// Which stages, or `none`
-    #[arg(long, value_name = "N,N,…", default_value = "1,2,3,4", value_parser = plan::parse_stages)]
+    #[arg(long, value_name = "N,N,...", default_value = "1,2,3,4", value_parser = plan::parse_stages)]
     pub stages: plan::Stages,
 
     /// Another WebSocket echo server: a name and the command that starts it, in which {port} becomes a free port.
@@ -45,12 +48,12 @@ pub struct CompareArgs {
     pub target: Vec<plan::Other>,
 
     /// The path at which those servers echo
-    #[arg(long, value_name = "PATH", default_value = "/")]
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = cli::path)]
     pub target_path: String,
 
     /// Messages a second in open loop [default: 40% of what the slowest does in closed loop]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub open_rate: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
+    pub open_rate: Option<f64>,
 
     /// Where the report goes
     #[arg(long, value_name = "DIRECTORY", default_value = "report")]
@@ -69,6 +72,24 @@ pub struct CompareArgs {
     pub from: Option<PathBuf>,
 }
 
+impl CompareArgs {
+    /// Fails where there is nothing to compare, or there are two servers of one name.
+    ///
+    /// # Errors
+    /// What is wrong, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        let stages = self.stages.0.iter().map(|&number| STAGES[usize::from(number) - 1].package);
+        let mut names: Vec<_> = stages.chain(self.target.iter().map(|target| target.name.as_str())).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            _ if self.from.is_some() => Ok(()),
+            _ if names.is_empty() => Err("nothing to compare: give --stages or --target".into()),
+            Some(pair) => Err(format!("two servers have the same name, {}: give each another", pair[0])),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Compares. The exit status is 0 for a complete comparison, and 1 for any other.
 pub fn run(args: &CompareArgs) -> ExitCode {
     let outcome = match &args.from {
@@ -79,7 +100,7 @@ pub fn run(args: &CompareArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("client compare: {error:#}");
+            words::complain(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -92,21 +113,20 @@ fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
         build::stages(&plan.subjects)?;
     }
     // Before the first minute is spent: can the report be written, and does every server start and echo?
-    std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot make the directory {}", args.out.display()))?;
+    file::check_directory(&args.out)?;
     let began = Instant::now();
     let mut results = blank(&plan);
     let mut show = Show::new(&plan, args.quiet);
     visit::rehearse(&mut plan, &mut show)?;
     results.settings = plan.settings.clone();
-    rounds(&plan, &mut show, &mut results, &args.out, began)?;
+    rounds(&plan, &mut show, &mut results, &args.out, began);
     show.finish();
     finish(&results, &args.out)
 }
 
 /// Visits every server in every round. The report is written after each visit, so that an end at any moment keeps
 /// what was measured.
-fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began: Instant) -> Result<()> {
+fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began: Instant) {
     let mut failed: Vec<&str> = Vec::new();
     for round in 1..=plan.settings.rounds {
         for subject in &plan.subjects {
@@ -124,29 +144,29 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
             }
             results.visits.push(visit);
             results.elapsed_s = began.elapsed().as_secs_f64().round();
-            report::write(results, out)?;
+            // Room may be made before the end, where it is written again.
+            if let Err(error) = report::write(results, out) {
+                words::complain(PROGRAM, &format!("{error:#}"));
+            }
         }
     }
     if plan.stop.load(Relaxed) && results.failures.is_empty() {
         results.failures.push("interrupted before the last round was over".into());
     }
-    Ok(())
 }
 
 /// Writes the report, and the table to the terminal; says whether the comparison was complete.
 fn finish(results: &Results, out: &Path) -> Result<bool> {
-    report::write(results, out)?;
-    print!("{}", cli::fitted(&report::table(results)));
+    let written = report::write(results, out);
+    words::print(&cli::fitted(&report::table(results)));
     for failure in &results.failures {
-        eprintln!("client compare: {failure}");
+        words::complain(PROGRAM, failure);
     }
+    written?;
     let took = report::format::seconds(results.elapsed_s);
-    println!("measured in {took}; report: {}, data: {}", shown(out, "index.html"), shown(out, RESULTS_FILE));
+    let [page, data] = ["index.html", RESULTS_FILE].map(|name| out.join(name).display().to_string());
+    words::line(&format!("measured in {took}; report: {page}, data: {data}"));
     Ok(results.failures.is_empty())
-}
-
-fn shown(directory: &Path, file: &str) -> String {
-    directory.join(file).display().to_string()
 }
 
 fn blank(plan: &Plan) -> Results {

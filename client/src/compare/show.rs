@@ -7,6 +7,7 @@ use crate::report::format::{bytes, count, number};
 use crate::report::results::Visit;
 use crate::run::bar::{Bar, Goal, Look};
 use crate::run::server::Server;
+use crate::words;
 use std::time::Duration;
 
 /// What the user sees while it runs.
@@ -86,7 +87,7 @@ impl Show {
         self.visits.0 += 1;
         let line = format!("round {}: {outcome}", self.place);
         if !self.quiet && !self.bar.print_above(&line) {
-            eprintln!("{line}");
+            words::progress(&line);
         }
     }
 

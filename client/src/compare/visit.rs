@@ -42,7 +42,11 @@ fn rehearse_one(plan: &Plan, server: &mut Server) -> Result<f64> {
     server.check_alive()?;
     if let Some((class, count)) = opened.failures.classes().next() {
         let first = opened.failures.first.as_deref().unwrap_or_default();
-        bail!("{count} of {connections} connections failed ({}: {first}): {}", class.name(), class.advice());
+        bail!(
+            "{count} of {connections} connections failed ({}: {first}): {}",
+            class.name(),
+            opened.failures.advice(class)
+        );
     }
     let run =
         fleet.closed_loop(plan.settings.active, plan.warmup, Duration::from_millis(250), &mut |_| ())?;
@@ -248,7 +252,7 @@ fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
     match run.failures.classes().next() {
         Some((class, count)) => {
             let first = run.failures.first.as_deref().unwrap_or_default();
-            bail!("{count} echoes failed ({}: {first}): {}", class.name(), class.advice())
+            bail!("{count} echoes failed ({}: {first}): {}", class.name(), run.failures.advice(class))
         }
         None if run.missing > 0 => bail!("{} echoes never came", run.missing),
         None => Ok(()),

@@ -14,14 +14,16 @@ mod tests;
 pub use machine::{Machine, Roots};
 pub use verdict::{Check, Examination, StageVerdict, Verdict, examine};
 
+use crate::{cli, file, words};
 use clap::Args;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Says what so many connections need of this machine, and which stages hold them.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// Connections to hold, the client on this machine too
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value = "1_000_000", value_parser = cli::count_to(1_000_000_000))]
     pub connections: u64,
 
     /// Ask for this stage alone
@@ -37,15 +39,13 @@ pub struct DoctorArgs {
 pub fn run(args: &DoctorArgs) -> ExitCode {
     let examination = examine(&Machine::here(), args.connections, args.stage);
     if args.json {
-        match serde_json::to_string_pretty(&examination) {
-            Ok(json) => println!("{json}"),
-            Err(error) => {
-                eprintln!("client doctor: cannot write JSON: {error}");
-                return ExitCode::FAILURE;
-            }
+        let json = serde_json::to_string_pretty(&examination).expect("no map whose keys are not text") + "\n";
+        if let Err(error) = file::write(Path::new("-"), &json) {
+            words::complain("client doctor", &format!("{error:#}"));
+            return ExitCode::FAILURE;
         }
     } else {
-        print!("{}", table::render(&examination));
+        words::print(&table::render(&examination));
     }
     if examination.fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,6 @@
 //! Connecting: attempts, handshakes, their deadlines, and when to give up.
 
-use super::failures::Class;
+use super::failures::{Class, NO_CLOSE};
 use super::pace::Pace;
 use super::phase::Phase;
 use super::reconnect::notice_silence;
@@ -182,7 +182,7 @@ impl Shard {
             self.outcome.forced += 1;
         }
         if !slot.has(CLOSE_SEEN) {
-            self.failed(Class::Timeout, || "no answer to the Close frame in time".to_owned());
+            self.failed(Class::Timeout, || NO_CLOSE.to_owned());
         }
         self.cut(index);
     }

@@ -72,8 +72,8 @@ impl Class {
         }
     }
 
-    /// What to do about it, in a few words.
-    pub fn advice(self) -> &'static str {
+    /// What to do about it, in a few words: see [`Failures::advice`].
+    fn advice(self) -> &'static str {
         match self {
             Class::PortsExhausted => "widen net.ipv4.ip_local_port_range or give more --source-ip",
             Class::Descriptors => "raise `ulimit -Hn` or fs.file-max, or give more --shards",
@@ -92,6 +92,30 @@ impl Class {
         }
     }
 }
+
+/// How a server that does not close is described.
+pub(super) const NO_CLOSE: &str = "no answer to the Close frame in time";
+
+/// What the words of a failure tell of what to do, where that is more than its class does.
+const ADVICE: [(Class, &str, &str); 9] = [
+    (
+        Class::Timeout,
+        NO_CLOSE,
+        "the server leaves Close frames unanswered (RFC 6455, 5.5.1), or is overloaded",
+    ),
+    (Class::BadHandshake, "answered 3", "what is asked for is elsewhere: give that address as --url"),
+    (Class::BadHandshake, "answered 401", "the server asks for credentials, and this client sends none"),
+    (Class::BadHandshake, "answered 403", "the server does not let this client in: see whom it allows"),
+    (Class::BadHandshake, "answered 404", "is the path right?"),
+    (Class::BadHandshake, "answered 407", "a proxy asks for credentials, and this client sends none"),
+    (Class::BadHandshake, "answered 429", "too many attempts for the server: lower --connect-rate"),
+    (Class::BadHandshake, "answered 5", "the server, or one before it, has failed: see its log"),
+    (
+        Class::Reset,
+        "during the handshake",
+        "is this a WebSocket server, and has it room for more? see its log",
+    ),
+];
 
 /// How many failures there were of each class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +192,14 @@ impl Failures {
         Class::ALL.iter().map(|&class| self.of(class)).sum()
     }
 
-    /// The classes that occurred, with how often, and what to do about each.
+    /// What to do about failures of a class, in a few words. Of the first failure more is known.
+    pub fn advice(&self, class: Class) -> &'static str {
+        let first = self.first.as_deref().unwrap_or_default();
+        let known = ADVICE.iter().find(|(of, words, _)| *of == class && first.contains(words));
+        known.map_or(class.advice(), |(_, _, advice)| advice)
+    }
+
+    /// The classes that occurred, with how often.
     pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> {
         Class::ALL.iter().map(|&class| (class, self.of(class))).filter(|&(_, count)| count > 0)
     }

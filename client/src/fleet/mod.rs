@@ -46,7 +46,7 @@ pub use start::connections_per_shard;
 pub use times::Times;
 pub use url::{Url, UrlError};
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -62,9 +62,9 @@ pub struct FleetConfig {
     pub shards: Option<usize>,
     /// Whether each shard stays on one core. To a server on this machine that does the same, connections then stay on it.
     pub pin: bool,
-    /// Local addresses to connect from, in turn. None: all of 127.0.0.0/8 to a server there, else the kernel's
+    /// Local addresses to connect from, in turn, of the server's family. None: all of 127.0.0.0/8 to a server there, else the kernel's
     /// choice.
-    pub source_ips: Vec<Ipv4Addr>,
+    pub source_ips: Vec<IpAddr>,
     /// Octets of payload in each message.
     pub payload_len: usize,
     /// How long a handshake may take, from connect(2) to the answer.

@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Ports in the range that Linux comes with, where the real one cannot be read.
@@ -32,7 +32,7 @@ pub(super) enum Sources {
     /// The kernel chooses, address and port.
     Kernel,
     /// These, in turn.
-    Given(Vec<Ipv4Addr>),
+    Given(Vec<IpAddr>),
     /// `count` addresses of 127.0.0.0/8 from `first` on, in turn.
     Loopback { first: u32, count: u32 },
 }
@@ -45,7 +45,7 @@ impl Sources {
     /// one, so that what an earlier run left in TIME_WAIT is not in the way.
     pub(super) fn for_shards(
         server: IpAddr,
-        given: &[Ipv4Addr],
+        given: &[IpAddr],
         connections: u64,
         shards: usize,
     ) -> Vec<Sources> {
@@ -63,12 +63,12 @@ impl Sources {
     }
 
     /// The source of attempt `n`.
-    fn pick(&self, n: u64) -> Option<Ipv4Addr> {
+    fn pick(&self, n: u64) -> Option<IpAddr> {
         match self {
             Sources::Kernel => None,
             Sources::Given(given) => Some(given[(n % given.len() as u64) as usize]),
             Sources::Loopback { first, count } => {
-                Some(Ipv4Addr::from(first + (n % u64::from(*count)) as u32))
+                Some(Ipv4Addr::from(first + (n % u64::from(*count)) as u32).into())
             }
         }
     }
@@ -86,7 +86,7 @@ impl Sources {
         sockopt::set_tcp_nodelay(&socket, true).map_err(|error| ("setsockopt", error))?;
         if let Some(source) = self.pick(n) {
             bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;
-            bind(&socket, &SocketAddrV4::new(source, 0)).map_err(|error| ("bind", error))?;
+            bind(&socket, &SocketAddr::new(source, 0)).map_err(|error| ("bind", error))?;
         }
         match connect(&socket, &server) {
             Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn given_addresses_take_turns_and_others_are_left_to_the_kernel() {
-        let given = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+        let given = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().expect("an address"));
         let far = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 0));
         let sources = &Sources::for_shards(far, &given, 10, 2)[1];
         assert_eq!(

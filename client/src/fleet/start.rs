@@ -89,8 +89,8 @@ impl Fleet {
     /// descriptor table.
     pub fn start(config: FleetConfig) -> Result<Fleet> {
         ensure!(
-            config.source_ips.is_empty() || config.url.addr.is_ipv4(),
-            "source addresses are IPv4, but the server's address {} is not",
+            config.source_ips.iter().all(|source| source.is_ipv4() == config.url.addr.is_ipv4()),
+            "the source addresses are not of the same family as the server's address {}",
             config.url.addr
         );
         let count = count_shards(&config)?;

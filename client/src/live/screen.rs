@@ -2,11 +2,16 @@
 
 use super::text::Row;
 use crate::cli;
+use crate::words::shown;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::getpgrp;
 use rustix::termios::{
     LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
 };
-use std::io::{Write, stderr};
+use std::fs::File;
+use std::io::{ErrorKind, Write, stderr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Draw the whole frame at once, where the terminal knows how (mode 2026, synchronized output); others ignore it.
 const FRAME: (&str, &str) = ("\x1b[?2026h", "\x1b[?2026l");
@@ -14,11 +19,18 @@ const FRAME: (&str, &str) = ("\x1b[?2026h", "\x1b[?2026l");
 const ERASE_LINE: &str = "\x1b[K";
 const ERASE_BELOW: &str = "\x1b[J";
 
+/// How long a terminal has to take the last frame before the view is given up: it may have been stopped (Ctrl-S).
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What is drawn on standard error; nothing is left of it when this is dropped.
 pub(crate) struct Screen {
     /// The columns of each row that is drawn. The cursor is at the start of the line below.
     drawn: Vec<usize>,
     colour: bool,
+    /// The terminal, opened anew so as not to wait for it: `O_NONBLOCK` on standard error would be everyone's.
+    terminal: Option<File>,
+    /// What it has not taken yet of the last frame. Until it has, nothing is drawn.
+    unsent: Vec<u8>,
     /// The terminal's modes as they were, while it does not show what is typed: an Enter would shift every row.
     before: Option<Termios>,
 }
@@ -30,7 +42,10 @@ impl Screen {
         if dumb || !isatty(stderr()) {
             return None;
         }
-        Some(Screen { drawn: Vec::new(), colour: cli::colour(&stderr()), before: None })
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let terminal = open("/proc/self/fd/2", flags, Mode::empty()).ok().map(File::from);
+        let colour = cli::colour(&stderr());
+        Some(Screen { drawn: Vec::new(), colour, terminal, unsent: Vec::new(), before: None })
     }
 
     /// Columns and rows that a frame may take: none that would make the terminal wrap or scroll.
@@ -47,18 +62,45 @@ impl Screen {
 
     /// Writes a line that stays, above what is drawn.
     pub fn print_above(&mut self, line: &str) {
-        self.write(&format!("{line}{ERASE_LINE}\r\n"), &[]);
+        self.write(&format!("{}{ERASE_LINE}\r\n", shown(line)), &[]);
     }
 
     /// Takes away what is drawn.
     pub fn clear(&mut self) {
         if !self.drawn.is_empty() {
+            let patience = Instant::now() + PATIENCE;
+            while !self.is_ready() && Instant::now() < patience {
+                sleep(PATIENCE / 50);
+            }
             self.write("", &[]);
         }
         self.show_typing();
     }
 
+    /// Whether the terminal has taken the last frame.
+    fn is_ready(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            let sent = match &mut self.terminal {
+                Some(terminal) => terminal.write(&self.unsent),
+                None => stderr().lock().write(&self.unsent),
+            };
+            match sent {
+                Ok(0) => return false,
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Its reader does not read, and the load goes on.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                // A terminal that has gone takes nothing any more, and the load goes on.
+                Err(_) => self.unsent.clear(),
+            }
+        }
+        true
+    }
+
     fn write(&mut self, above: &str, rows: &[Row]) {
+        if !self.is_ready() {
+            return;
+        }
         let (columns, most) = self.room();
         let mut text = String::from(FRAME.0);
         text += &up(&self.drawn, columns + 1);
@@ -73,8 +115,8 @@ impl Screen {
         }
         text += ERASE_BELOW;
         text += FRAME.1;
-        // A terminal that has gone takes nothing any more, and the load goes on.
-        let _ = stderr().lock().write_all(text.as_bytes());
+        self.unsent = text.into_bytes();
+        self.is_ready();
     }
 
     /// Has the terminal not show what is typed, until the user wants an end: a second Ctrl-C puts nothing back.

@@ -1,5 +1,6 @@
 //! Rows of text in tones, which a terminal shows as colours, or not.
 
+use crate::words::shown;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What a piece of text is; the terminal's own palette says how that looks.
@@ -29,6 +30,28 @@ impl Tone {
             Tone::Amount => Some("32"),
             Tone::Bad => Some("1;31"),
         }
+    }
+}
+
+/// Marks what was cut off.
+const CUT: &str = "…";
+
+/// As much of a text as so many columns hold.
+fn fitting(text: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        taken += c.width().unwrap_or(0);
+        taken > columns
+    });
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
+/// The text, in at most so many columns; what was cut off is marked.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    match fitting(text, columns) {
+        whole if whole.len() == text.len() => whole.into(),
+        _ if columns == 0 => String::new(),
+        _ => fitting(text, columns - 1).to_owned() + CUT,
     }
 }
 
@@ -79,19 +102,15 @@ impl Row {
         }
         let (mut left, mut row) = (width.saturating_sub(1), Row::default());
         for (tone, text) in self.0 {
-            let fits = |c: char| {
-                let rest = left.checked_sub(c.width().unwrap_or(0));
-                left = rest.unwrap_or(0);
-                rest.is_some()
-            };
-            let end: String = text.chars().scan(fits, |fits, c| fits(c).then_some(c)).collect();
-            let whole = end.len() == text.len();
-            row = row.and(tone, end);
+            let fitting = fitting(&text, left);
+            left -= fitting.width();
+            let whole = fitting.len() == text.len();
+            row = row.and(tone, fitting);
             if !whole {
                 break;
             }
         }
-        row.and(Tone::Dim, if width == 0 { "" } else { "…" })
+        row.and(Tone::Dim, if width == 0 { "" } else { CUT })
     }
 
     /// The row as it is sent to a terminal, without the blanks at its end.
@@ -103,6 +122,7 @@ impl Row {
             let piece = if index + 1 == end { piece.trim_end() } else { piece };
             // A name may hold what a terminal would obey.
             let piece: String = piece.chars().filter(|c| !c.is_control()).collect();
+            let piece = shown(&piece);
             match tone.sgr().filter(|_| colour) {
                 Some(sgr) => text += &format!("\x1b[{sgr}m{piece}\x1b[0m"),
                 None => text += &piece,

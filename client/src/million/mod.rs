@@ -20,19 +20,21 @@ mod sample;
 pub use record::{Record, Run, SCHEMA, Settings};
 pub use store::{FILE, merge, read, write};
 
-use crate::cli;
 use crate::compare::{build, host, plan};
 use crate::doctor::Machine;
 use crate::watch::Watched;
-use anyhow::{Context, Result};
+use crate::{cli, file, words};
+use anyhow::Result;
 use clap::Args;
 use drain::Drain;
 use forecast::Forecast;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
+
+/// Begins the lines that say what went wrong.
+const PROGRAM: &str = "client million";
 
 /// Octets of payload in a message.
 const PAYLOAD_LEN: u64 = 32;
@@ -45,12 +47,12 @@ const PAYLOAD_LEN: u64 = 32;
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct MillionArgs {
     /// Which stages, one after the other
-    #[arg(long, value_name = "N,N,…", default_value = "4", value_delimiter = ',',
+    #[arg(long, value_name = "N,N,...", default_value = "4", value_delimiter = ',',
           value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stage: Vec<u8>,
 
     /// Connections to hold
-    #[arg(long, default_value = "1_000_000", value_name = "N", value_parser = connections)]
+    #[arg(long, default_value = "1_000_000", value_name = "N", value_parser = cli::count_to(1_000_000_000))]
     pub connections: u64,
 
     /// How long to hold them idle before anything is sent
@@ -91,14 +93,6 @@ pub struct MillionArgs {
     pub server_flags: Vec<String>,
 }
 
-/// As [`cli::count`], up to what `client doctor` reckons with.
-fn connections(text: &str) -> Result<u64, String> {
-    match cli::count(text)? {
-        many if many > 1_000_000_000 => Err("more than 1_000_000_000".into()),
-        connections => Ok(connections),
-    }
-}
-
 /// What is to be done to each stage.
 struct Task {
     settings: Settings,
@@ -117,7 +111,7 @@ pub fn run(args: &MillionArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("client million: {error:#}");
+            words::complain(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -133,8 +127,7 @@ fn measure(args: &MillionArgs) -> Result<bool> {
         build::stages(&subjects.collect::<Result<Vec<_>>>()?)?;
     }
     // Before the first minute is spent: can the report be written?
-    fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot make the directory {}", args.out.display()))?;
+    file::check_directory(&args.out)?;
     let mut record = blank(&task);
     let drain = Drain::before();
     for &stage in &task.settings.stages {
@@ -145,15 +138,17 @@ fn measure(args: &MillionArgs) -> Result<bool> {
         }
         let forecast = Forecast::new(stage, args.connections)?;
         for line in &forecast.lines {
-            eprintln!("{}: {line}", forecast.subject.name);
+            words::progress(&format!("{}: {line}", forecast.subject.name));
         }
         let run = attempt::attempt(&task, stage, &forecast);
-        print!("{}", cli::fitted(&summary::render(&run)));
-        if let Some(complaint) = run.complaint() {
-            eprintln!("client million: {complaint}");
-        }
         record.runs.push(run);
-        write(&record, &args.out)?;
+        let written = write(&record, &args.out);
+        let run = &record.runs[record.runs.len() - 1];
+        words::print(&cli::fitted(&summary::render(run)));
+        if let Some(complaint) = run.complaint() {
+            words::complain(PROGRAM, &complaint);
+        }
+        written?;
     }
     tell_where(args);
     let all = record.runs.len() == task.settings.stages.len();
@@ -166,7 +161,7 @@ fn again(args: &MillionArgs) -> Result<bool> {
     let record = merge(records)?;
     write(&record, &args.out)?;
     for run in &record.runs {
-        print!("{}", cli::fitted(&summary::render(run)));
+        words::print(&cli::fitted(&summary::render(run)));
     }
     tell_where(args);
     Ok(true)
@@ -174,7 +169,7 @@ fn again(args: &MillionArgs) -> Result<bool> {
 
 fn tell_where(args: &MillionArgs) {
     let shown = |file: &str| args.out.join(file).display().to_string();
-    println!("report: {}, data: {}", shown("index.html"), shown(FILE));
+    words::line(&format!("report: {}, data: {}", shown("index.html"), shown(FILE)));
 }
 
 fn task(args: &MillionArgs) -> Result<Task> {

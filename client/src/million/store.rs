@@ -3,6 +3,7 @@
 use super::page;
 use super::picture;
 use super::record::{Record, SCHEMA};
+use crate::file;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::Path;
@@ -17,10 +18,7 @@ pub const FILE: &str = "million.json";
 pub fn write(record: &Record, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make the directory {}", directory.display()))?;
-    let put = |name: &str, text: &str| {
-        let path = directory.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
+    let put = |name: &str, text: &str| file::write(&directory.join(name), text);
     put(FILE, &format!("{}\n", serde_json::to_string_pretty(record)?))?;
     let plot = picture::plot(record);
     if let Some(plot) = &plot {

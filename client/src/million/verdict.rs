@@ -28,7 +28,7 @@ impl Run {
         let failed = self.failures.classes().map(|(class, n)| match class {
             // The server has said what stopped it, which is more than its status says.
             Class::Rejected503 if self.stopped.is_some() => format!("{} rejected with 503", whole(n)),
-            class => format!("{} {} ({})", whole(n), class.name(), class.advice()),
+            class => format!("{} {} ({})", whole(n), class.name(), self.failures.advice(class)),
         });
         let mut parts: Vec<String> = failed.collect();
         let lost = self.hold.map_or(0, |hold| hold.lost);

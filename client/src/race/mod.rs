@@ -8,21 +8,23 @@ mod table;
 pub use contender::Contender;
 pub use record::{RaceReport, SCHEMA, Side};
 
-use crate::cli;
 use crate::compare::build;
 use crate::doctor::Machine;
 use crate::run::bar::Bar;
 use crate::run::gate::Gate;
-use crate::run::{RunArgs, RunReport, payload_len, side};
-use anyhow::{Context, Result};
+use crate::run::{MAX_PAYLOAD, RunArgs, RunReport, active, side};
+use crate::{cli, file, words};
+use anyhow::Result;
 use clap::Args;
 use contender::Ready;
 use show::Show;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime};
+
+/// Begins the lines that say what went wrong.
+const PROGRAM: &str = "client race";
 
 /// Loads two servers in the same way at the same time, and shows them side by side
 ///
@@ -54,7 +56,7 @@ pub struct RaceArgs {
     pub active: Option<u64>,
 
     /// Octets of payload in a message, such as 32 or 4KiB
-    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = payload_len)]
+    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
     /// Send each so many messages a second in open loop [default: closed loop, one message outstanding on each
@@ -67,7 +69,7 @@ pub struct RaceArgs {
     pub duration: Duration,
 
     /// The path at which a server given by its command echoes
-    #[arg(long, value_name = "PATH", default_value = "/")]
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = cli::path)]
     pub target_path: String,
 
     /// Take the stages as they are built
@@ -83,13 +85,29 @@ pub struct RaceArgs {
     pub quiet: bool,
 }
 
+impl RaceArgs {
+    /// Fails where arguments do not go together.
+    ///
+    /// # Errors
+    /// Which ones, and why, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        if let [Contender::Other(left), Contender::Other(right)] = &self.servers[..]
+            && left.name == right.name
+            && left.words != right.words
+        {
+            return Err(format!("two servers have the same name, {}", left.name));
+        }
+        active(self.active, self.connections)
+    }
+}
+
 /// Races them, and says in one line on standard error what failed.
 pub fn run(args: &RaceArgs) -> ExitCode {
     match race(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("client race: {error:#}");
+            words::complain(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -97,10 +115,7 @@ pub fn run(args: &RaceArgs) -> ExitCode {
 
 fn race(args: &RaceArgs) -> Result<bool> {
     cli::stop_on_ctrl_c();
-    if let Some(file) = args.json.as_deref().filter(|file| *file != Path::new("-")) {
-        // Better now than after the race.
-        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
-    }
+    args.json.iter().try_for_each(|file| file::check(file))?;
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let ready = start(args)?;
     let outcomes = load(args, &ready);
@@ -112,10 +127,13 @@ fn race(args: &RaceArgs) -> Result<bool> {
         started,
         servers: sides.collect(),
     };
-    write(args.json.as_deref(), &report)?;
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    let results: Vec<_> = args.json.as_deref().map(|file| (file, json)).into_iter().collect();
+    let colour = |to_stdout| to_stdout && cli::colour(&std::io::stdout());
+    let complete = file::deliver(PROGRAM, &results, |to_stdout| table::render(&report, colour(to_stdout)));
     let complaints: Vec<String> = report.servers.iter().filter_map(Side::complaint).collect();
-    complaints.iter().for_each(|complaint| eprintln!("client race: {complaint}"));
-    Ok(complaints.is_empty())
+    complaints.iter().for_each(|complaint| words::complain(PROGRAM, complaint));
+    Ok(complete && complaints.is_empty())
 }
 
 /// Builds the stages that take part, and starts what does not run yet.
@@ -165,21 +183,4 @@ fn run_args(args: &RaceArgs, ready: &Ready) -> RunArgs {
         duration: args.duration,
         ..side::usual()
     }
-}
-
-/// The table to standard output, or to standard error where the JSON goes to standard output; and the file.
-fn write(to_json: Option<&Path>, report: &RaceReport) -> Result<()> {
-    let mut json = serde_json::to_string_pretty(report)?;
-    json.push('\n');
-    match to_json {
-        Some(file) if file == Path::new("-") => {
-            eprint!("{}", table::render(report, false));
-            print!("{json}");
-        }
-        _ => print!("{}", table::render(report, cli::colour(&std::io::stdout()))),
-    }
-    if let Some(file) = to_json.filter(|file| *file != Path::new("-")) {
-        fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
 }

@@ -1,12 +1,15 @@
 //! The end of a race: the two side by side, and what the second has against the first.
 
 use super::record::{RaceReport, Side};
-use crate::live::text::{Row, Tone};
+use crate::live::text::{Row, Tone, cut};
 use crate::report::format::{bytes, change, count, micros, number};
 use crate::run::{Latency, RunReport};
+use unicode_width::UnicodeWidthStr;
 
 const LABEL: usize = 17;
+/// Columns of a server, and of its name: at least and at most.
 const LEAST: usize = 12;
+const MOST: usize = 20;
 
 /// A figure: what it is called, what it is, how it is written, and which is the better one.
 type Figure = (&'static str, fn(&RunReport) -> Option<f64>, fn(f64) -> String, Better);
@@ -38,12 +41,13 @@ fn quantile_us(Latency(times): &Latency, part: f64) -> Option<f64> {
 /// A row for each figure that either has; the better one stands out where there are colours.
 pub fn render(report: &RaceReport, colour: bool) -> String {
     let widths: Vec<usize> =
-        report.servers.iter().map(|side| side.name.chars().count().clamp(LEAST, 20) + 2).collect();
+        report.servers.iter().map(|side| side.name.width().clamp(LEAST, MOST) + 2).collect();
     let mut rows = vec![report.servers.iter().zip(&widths).fold(
         Row::of(Tone::Plain, " ".repeat(LABEL)),
         |row, (side, width)| {
-            let name: String = side.name.chars().take(width - 2).collect();
-            row.and(Tone::Strong, format!("{name:>width$}"))
+            let name = cut(&side.name, width - 2);
+            let blanks = " ".repeat(width - name.width());
+            row.and(Tone::Strong, blanks + &name)
         },
     )];
     for figure in FIGURES {

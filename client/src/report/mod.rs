@@ -15,6 +15,7 @@ pub use ladder::{STAGES, stage};
 pub use stats::median;
 pub use table::render as table;
 
+use crate::file;
 use anyhow::{Context, Result};
 use results::{Results, SCHEMA};
 use std::fs;
@@ -30,10 +31,7 @@ pub const RESULTS_FILE: &str = "results.json";
 pub fn write(results: &Results, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make the directory {}", directory.display()))?;
-    let put = |name: &str, text: &str| {
-        let path = directory.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
+    let put = |name: &str, text: &str| file::write(&directory.join(name), text);
     put(RESULTS_FILE, &format!("{}\n", serde_json::to_string_pretty(results)?))?;
     put("results.csv", &csv::render(results))?;
     let plots = plot::all(results);

@@ -5,6 +5,7 @@ use super::ladder::{self, shown};
 use super::metrics::METRICS;
 use super::results::Results;
 use super::stats::Figure;
+use crate::live::text::cut;
 use std::fmt::Write;
 
 /// With four servers, 80 columns.
@@ -25,15 +26,17 @@ pub fn render(results: &Results) -> String {
     for metric in &METRICS {
         let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
         if figures.iter().any(Option::is_some) {
-            let mut row = |label, value: fn(&Figure) -> f64| {
+            // In ASCII too it is clear what belongs to the row above.
+            let label = metric.label.replace("… ", "  ");
+            let mut row = |label: &str, value: fn(&Figure) -> f64| {
                 let cell = |figure: &Option<Figure>| {
                     figure.as_ref().map_or_else(|| "–".into(), |figure| (metric.format)(value(figure)))
                 };
                 line(label, figures.iter().map(cell).collect());
             };
-            row(metric.label, |figure| figure.median);
+            row(&label, |figure| figure.median);
             if metric.key == NOISIEST {
-                row("… in the best round", |figure| figure.best);
+                row("  in the best round", |figure| figure.best);
             }
         }
     }
@@ -62,7 +65,7 @@ pub fn render(results: &Results) -> String {
 
 /// A cell that leaves a gap to the one before it.
 fn short(cell: &str) -> String {
-    cell.chars().take(COLUMN_WIDTH - 1).collect()
+    cut(cell, COLUMN_WIDTH - 1)
 }
 
 fn capitalised(text: &str) -> String {

@@ -7,6 +7,7 @@ use crate::fleet::Progress;
 use crate::live::text::Tone;
 use crate::live::{Fact, History, Panel, Scale, Screen};
 use crate::report::format;
+use crate::words;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -217,7 +218,7 @@ impl Bar {
             Look::Lines(name) if Instant::now() >= self.next_line => {
                 self.next_line = Instant::now() + LINE;
                 let name = name.as_ref().map_or(String::new(), |name| format!("{name}, "));
-                eprintln!("{name}{}: {}", self.label, self.text(progress));
+                words::progress(&format!("{name}{}: {}", self.label, self.text(progress)));
             }
             Look::Lines(_) | Look::Quiet => {}
         }

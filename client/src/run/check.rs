@@ -6,14 +6,14 @@ use crate::fleet::{Url, local_ports};
 use crate::report::format;
 use anyhow::{Result, ensure};
 use common::memory::Memory;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// What the kernel takes for one end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file
 /// 1.2 KB, epoll entry 0.1 KB.
 const KERNEL_END_BYTES: u64 = 3_700;
 
 /// Fails, with the cause and the way out in one line, where it certainly cannot.
-pub(crate) fn fits(url: &Url, source_ips: &[Ipv4Addr], connections: u64) -> Result<()> {
+pub(crate) fn fits(url: &Url, source_ips: &[IpAddr], connections: u64) -> Result<()> {
     let loopback = url.addr.ip().is_loopback();
     let sources = source_ips.len().max(1) as u64;
     // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has but one loopback address.

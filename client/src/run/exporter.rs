@@ -6,6 +6,7 @@
 
 use super::RunArgs;
 use crate::fleet::{Class, Times, Watch};
+use crate::words;
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use common::families::{self, MetricFamily};
@@ -60,11 +61,11 @@ pub(super) fn start(listener: TcpListener, args: &RunArgs, watch: Watch) -> io::
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("metrics".into()).spawn(move || {
         if let Err(error) = runtime.block_on(serve(listener, source)) {
-            eprintln!("client: --metrics-addr is no longer served: {error}");
+            words::complain("client", &format!("--metrics-addr is no longer served: {error}"));
         }
     })?;
     if !args.quiet {
-        eprintln!("client: metrics on http://{addr}/metrics");
+        words::progress(&format!("client: metrics on http://{addr}/metrics"));
     }
     Ok(())
 }

@@ -21,20 +21,20 @@ pub struct Latency(
 pub struct LatencyReport {
     /// How many times there are.
     pub count: u64,
-    /// Their mean.
-    pub mean_us: f64,
+    /// Their mean; `None`, like the rest, where there are none.
+    pub mean_us: Option<f64>,
     /// Half of them are no more than this.
-    pub p50_us: f64,
+    pub p50_us: Option<f64>,
     /// 90% of them.
-    pub p90_us: f64,
+    pub p90_us: Option<f64>,
     /// 99% of them.
-    pub p99_us: f64,
+    pub p99_us: Option<f64>,
     /// 99.9% of them.
-    pub p99_9_us: f64,
+    pub p99_9_us: Option<f64>,
     /// 99.99% of them.
-    pub p99_99_us: f64,
+    pub p99_99_us: Option<f64>,
     /// The longest.
-    pub max_us: f64,
+    pub max_us: Option<f64>,
     /// All, in nanoseconds: HdrHistogram's format V2, compressed, in base64.
     pub histogram: String,
 }
@@ -61,18 +61,19 @@ impl Latency {
 
 impl From<Latency> for LatencyReport {
     fn from(Latency(times): Latency) -> LatencyReport {
-        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
+        let known = |ns: f64| (!times.is_empty()).then_some(ns / 1e3);
+        let at = |quantile| known(times.value_at_quantile(quantile) as f64);
         let mut octets = Vec::new();
         V2DeflateSerializer::new().serialize(&times, &mut octets).expect("writing to memory");
         LatencyReport {
             count: times.len(),
-            mean_us: times.mean() / 1e3,
+            mean_us: known(times.mean()),
             p50_us: at(0.5),
             p90_us: at(0.9),
             p99_us: at(0.99),
             p99_9_us: at(0.999),
             p99_99_us: at(0.9999),
-            max_us: times.max() as f64 / 1e3,
+            max_us: known(times.max() as f64),
             histogram: STANDARD.encode(octets),
         }
     }
@@ -102,5 +103,15 @@ mod tests {
         assert!((json["p50_us"].as_f64().expect("a number") - 500.0).abs() < 1.0, "{json}");
         assert_eq!(serde_json::from_value::<Latency>(json).expect("from JSON"), latency);
         assert!(serde_json::from_str::<Latency>("{}").is_err());
+    }
+
+    #[test]
+    fn of_nothing_there_are_no_percentiles() {
+        let json = serde_json::to_value(Latency::default()).expect("to JSON");
+        for field in ["mean_us", "p50_us", "p90_us", "p99_us", "p99_9_us", "p99_99_us", "max_us"] {
+            assert!(json[field].is_null(), "{field}: {json}");
+        }
+        assert_eq!(json["count"], 0);
+        assert_eq!(serde_json::from_value::<Latency>(json).expect("from JSON"), Latency::default());
     }
 }

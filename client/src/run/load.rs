@@ -4,6 +4,7 @@ use super::bar::{Bar, Goal};
 use super::report::{RunReport, ServerReport};
 use super::{RunArgs, Scenario};
 use crate::fleet::{Fleet, Progress};
+use crate::watch::doubt;
 use anyhow::Result;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ const AWAY_LOOK: Duration = Duration::from_millis(20);
 pub(super) fn run(args: &RunArgs, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
     let mut load = Load { args, fleet, bar, report };
     load.report.server = load.bar.sample().map(|before| ServerReport { before, ..ServerReport::default() });
+    let doubt = args.pid.and_then(|pid| doubt(pid, args.url.addr));
+    load.report.server.iter_mut().for_each(|server| server.doubt.clone_from(&doubt));
     match args.scenario {
         Scenario::Storm => load.storm()?,
         Scenario::Idle => load.all(|load| load.hold(load.args.duration))?,

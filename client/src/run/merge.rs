@@ -1,7 +1,8 @@
 //! `client merge`: one result from many clients that loaded the same servers at the same time.
 
 use super::report::{RunReport, SCHEMA, per_s};
-use super::{summary, write};
+use super::{deliver, outputs};
+use crate::{file, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::fs;
@@ -23,26 +24,35 @@ pub struct MergeArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write the merged latencies to this file, as `client run --hdr` does
+    /// Write the merged latencies to this file, or to standard output if it is '-', as `client run --hdr` does
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
 }
 
+impl MergeArgs {
+    /// Fails where a file would be counted twice, or two results be written over each other.
+    ///
+    /// # Errors
+    /// Which ones, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        for (index, file) in self.files.iter().enumerate() {
+            if let Some(same) = self.files[..index].iter().find(|same| file::are_one(same, file)) {
+                let (same, file) = (same.display(), file.display());
+                return Err(format!("{same} and {file} are the same result, which would be counted twice"));
+            }
+        }
+        outputs(self.json.as_deref(), self.hdr.as_deref())
+    }
+}
+
 /// Merges, reports, and says in one line on standard error what failed.
 pub fn merge(args: &MergeArgs) -> ExitCode {
-    let merged = read_all(&args.files).and_then(|merged| {
-        write(args.json.as_deref(), args.hdr.as_deref(), &merged)?;
-        Ok(merged)
-    });
+    let mut outputs = args.json.iter().chain(&args.hdr);
+    let merged = outputs.try_for_each(|file| file::check(file)).and_then(|()| read_all(&args.files));
     match merged {
-        Ok(merged) => {
-            if let Some(line) = summary::complaint(&merged) {
-                eprintln!("client: {line}");
-            }
-            ExitCode::from(merged.exit_status)
-        }
+        Ok(merged) => ExitCode::from(deliver(args.json.as_deref(), args.hdr.as_deref(), &merged)),
         Err(error) => {
-            eprintln!("client: {error:#}");
+            words::complain("client", &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

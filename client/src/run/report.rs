@@ -173,6 +173,9 @@ impl From<&Reconnects> for ReconnectReport {
 /// The server's memory and processor time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServerReport {
+    /// What is doubtful about this being the server.
+    #[serde(default)]
+    pub doubt: Option<String>,
     /// Before the first connection.
     pub before: Sample,
     /// With all connections open and idle.

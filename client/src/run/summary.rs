@@ -57,6 +57,7 @@ pub(super) fn render(report: &RunReport) -> String {
     }
     if let Some(server) = &report.server {
         rows.push(("server", server_row(server)));
+        rows.extend(server.doubt.iter().map(|doubt| ("", doubt.clone())));
     }
     rows.push(("failures", by_class(&report.failures)));
     let mut text =
@@ -134,7 +135,7 @@ pub(super) fn complaint(report: &RunReport) -> Option<String> {
     let advice: Vec<String> = report
         .failures
         .classes()
-        .map(|(class, n)| format!("{} {} ({})", whole(n), class.name(), class.advice()))
+        .map(|(class, n)| format!("{} {} ({})", whole(n), class.name(), report.failures.advice(class)))
         .collect();
     let mut parts: Vec<String> = report.ended_early.iter().cloned().collect();
     if report.gone() > 0 {

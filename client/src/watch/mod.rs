@@ -1,11 +1,13 @@
 //! Reading a server from outside: what the kernel knows of its process, and what it says of itself.
 
+mod listener;
 mod mappings;
 mod metrics;
 mod perf;
 mod processors;
 
 pub use common::kernel::{KernelMemory, Owner, Slab, tcp_sockstat};
+pub use listener::{Listens, doubt, listens};
 pub use mappings::{Kind, resident_bytes};
 pub use metrics::Metrics;
 pub use perf::InstructionCount;

@@ -196,6 +196,8 @@ fn a_server_that_does_not_close_is_cut_off() {
     let phase = fleet.close_all(&mut |_| {}).expect("close");
     assert_eq!((phase.closed, phase.forced), (0, 5), "{phase:?}");
     assert_only(&phase.failures, Class::Timeout, 5);
+    assert!(phase.failures.advice(Class::Timeout).contains("leaves Close frames unanswered"));
+    assert!(phase.elapsed >= milliseconds(200), "the wait is part of it: {:?}", phase.elapsed);
 }
 
 #[test]
@@ -218,7 +220,8 @@ fn a_server_that_dies_under_load_keeps_the_results_so_far() {
     let phase = fleet.closed_loop(10, Duration::ZERO, hour, &mut |_| {}).expect("closed loop");
     assert!((490..500).contains(&phase.echoes), "{phase:?}");
     assert_eq!((phase.failures.total(), phase.missing), (10, phase.sent - phase.echoes));
-    assert!(phase.ended_early.is_some_and(|why| why.starts_with("the server is gone")));
+    // It hangs up, and listens still.
+    assert!(phase.ended_early.is_some_and(|why| why.starts_with("all of 10 connections were lost")));
 }
 
 #[test]
@@ -231,4 +234,50 @@ fn an_open_loop_that_cannot_be_kept_up_with_ends_and_hides_nothing() {
     assert_eq!(phase.echoes + phase.missing, 10_000_000, "{phase:?}");
     assert!(phase.late > 0 && phase.sent >= phase.echoes, "{phase:?}");
     assert!(phase.failures.timeout > 0);
+}
+
+/// What went wrong first is told in words, with what the server has said of it, and never as Rust has it.
+#[test]
+fn the_first_failure_is_told_in_words() {
+    for (answer, class, words, advice) in [
+        (
+            "301 Moved\r\nLocation: https://[::1]/x",
+            Class::BadHandshake,
+            "301 Moved, with Location 'https://[::1]/x'",
+            "--url",
+        ),
+        ("401 Unauthorized", Class::BadHandshake, "answered 401 Unauthorized", "credentials"),
+        ("403 Forbidden", Class::BadHandshake, "answered 403 Forbidden", "does not let this client in"),
+        ("404 Not Found", Class::BadHandshake, "answered 404 Not Found", "path"),
+        ("429 Too Many Requests", Class::BadHandshake, "answered 429 Too Many Requests", "--connect-rate"),
+        ("502 Bad Gateway", Class::BadHandshake, "answered 502 Bad Gateway", "log"),
+        ("200 OK", Class::BadHandshake, "answered 200 OK", "a WebSocket server"),
+        ("503 Service Unavailable", Class::Rejected503, "answered 503 Service Unavailable", "full"),
+    ] {
+        let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
+        let failures = connecting(serve(move |_, stream| refuse(stream, &answer)), 2).failures;
+        assert_only(&failures, class, 2);
+        let first = failures.first.as_deref().expect("words");
+        assert!(first.contains(words), "{first}");
+        assert!(failures.advice(class).contains(advice), "{first}: {}", failures.advice(class));
+    }
+}
+
+#[test]
+fn what_a_server_sends_in_place_of_an_echo_is_told_in_words() {
+    let text = |_| frame(Header::server(Opcode::Text, 32), &[b'a'; 32]);
+    let closing = |_| frame(Header::server(Opcode::Close, 13), b"\x03\xf0no\x1b[2Jcats!");
+    type Answer = fn(Vec<u8>) -> Vec<u8>;
+    let answers: [(Answer, &str); 2] = [
+        (text, "a message came that is no echo of what was sent: a text frame of 32 bytes"),
+        (closing, "the server closed a connection, code 1008, saying 'no\\u{1b}[2Jcats!'"),
+    ];
+    for (answer, words) in answers {
+        let mut fleet = connected(config(serve_websocket(move |_, socket| answer_raw(socket, answer)), 2));
+        let hour = Duration::from_secs(3_600);
+        let phase = fleet.closed_loop(2, Duration::ZERO, hour, &mut |_| {}).expect("closed loop");
+        assert_eq!(phase.failures.first.as_deref(), Some(words));
+        // The server lives, and of what it sent it was this end that had enough.
+        assert_eq!(phase.ended_early, Some(format!("all of 2 connections were lost ({words})")));
+    }
 }
