@@ -17,7 +17,7 @@ USAGE
 }
 
 fail() {
-    echo "destroy.sh: $2" >&2
+    echo "destroy.sh: $2" >&2 2>/dev/null || true
     exit "$1"
 }
 
@@ -63,9 +63,11 @@ stop_containers() {
     [[ -z $left ]] || xargs docker rm --force <<<"$left" >/dev/null 2>&1 || true
 }
 
+# Whoever has stopped reading is not to end this (SIGPIPE).
+trap '' PIPE
 run=
 case ${1-} in
-    -h | --help) usage && exit ;;
+    -h | --help) { usage || true; } 2>/dev/null; exit ;;
     '') ;;
     *[!0-9]*) fail 2 "RUN '$1' is not a number such as setup.sh tells; see ./destroy.sh --help" ;;
     *) run=$1 ;;
@@ -78,4 +80,4 @@ stop_containers
 wait
 left=$(count "$(containers) $(processes)")
 ((left == 0)) || fail 1 "$left of $there are still there: are they another user's?"
-echo "stopped $there"
+echo "stopped $there" 2>/dev/null || true

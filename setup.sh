@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Many load clients against one server, in containers or as processes: see usage.
 set -euo pipefail
+# What the client prints is for the terminal of whoever calls this; what this script reads is not.
+readonly users_locale=${LC_ALL-}
 export LC_ALL=C
 
 usage() {
@@ -29,8 +31,10 @@ Exit status: 0 if all went well for every replica, 1 if anything failed, 2 if an
 USAGE
 }
 
+# A line for whoever reads it: where nobody does, the load goes on.
+tell() { printf '%s\n' "$*" >&2 2>/dev/null || true; }
 fail() {
-    echo "setup.sh: $2" >&2
+    tell "setup.sh: $2"
     exit "$1"
 }
 refuse() { fail 2 "$1; see ./setup.sh --help"; }
@@ -41,10 +45,10 @@ readonly PORT_RANGE="1024 65535"
 
 parse() {
     local words=()
-    is_local=false merge_flags=() client_flags=()
+    is_local=false merge_flags=() client_flags=() files=()
     while (($#)); do
         case $1 in
-            -h | --help) usage && exit ;;
+            -h | --help) { usage || true; } 2>/dev/null; exit ;;
             --local) is_local=true ;;
             --) shift && parse_client_flags "$@" && break ;;
             -*) refuse "there is no flag '$1' (the client's stand behind --)" ;;
@@ -86,8 +90,8 @@ parse_client_flags() {
         case $1 in
             --json | --hdr)
                 (($# >= 2)) || refuse "$1 needs a FILE"
-                merge_flags+=("$1" "$2") && shift ;;
-            --json=* | --hdr=*) merge_flags+=("$1") ;;
+                merge_flags+=("$1" "$2") files+=("$2") && shift ;;
+            --json=* | --hdr=*) merge_flags+=("$1") files+=("${1#*=}") ;;
             --url | --url=* | --connections | --connections=* | --start-at | --start-at=* | --quiet)
                 refuse "'$1' is set for each replica by this script" ;;
             --pid | --pid=* | --metrics-url | --metrics-url=*)
@@ -95,6 +99,18 @@ parse_client_flags() {
             *) client_flags+=("$1") ;;
         esac
         shift
+    done
+}
+
+# Better now than when the load is over.
+check_files() {
+    local file directory
+    for file in "${files[@]}"; do
+        [[ $file != - ]] || continue
+        directory=$(dirname -- "$file")
+        [[ -d $directory ]] || fail 1 "cannot write $file: there is no directory $directory"
+        [[ ! -d $file ]] || fail 1 "cannot write $file: it is a directory"
+        if [[ -e $file ]]; then [[ -w $file ]]; else [[ -w $directory ]]; fi || fail 1 "cannot write $file: permission denied"
     done
 }
 
@@ -152,7 +168,7 @@ examine() {
     local fits=true report wanting
     report=$("$client" doctor --stage 4 --connections "$total") || fits=false
     wanting=$(awk '/ (SHORT|note)$/ { show = 1 } / ok$/ || /^$/ || /ip_local_port_range/ { show = 0 } show' <<<"$report")
-    [[ -z $wanting ]] || printf 'client doctor, of %s connections:\n%s\n' "$total" "$wanting" >&2
+    [[ -z $wanting ]] || tell "client doctor, of $total connections:"$'\n'"$wanting"
     $fits || ! $is_here ||
         fail 1 "this machine does not hold $total connections: mend what is SHORT above, or ask for fewer"
 }
@@ -176,7 +192,7 @@ start() {
     start_s=$((EPOCHSECONDS + lead_s))
     load=("${client_flags[@]}" --url "ws://$server/echo" --connections "$connections" --json -
         --start-at "$(date -u -d "@$start_s" +%Y-%m-%dT%H:%M:%SZ)")
-    echo "run $run: $replicas replicas, $connections connections each, to ws://$server/echo; './destroy.sh $run' ends it" >&2
+    tell "run $run: $replicas replicas, $connections connections each, to ws://$server/echo; './destroy.sh $run' ends it"
     for ((number = 1; number <= replicas; number++)); do $stopping || start_replica "$number"; done
 }
 
@@ -211,15 +227,15 @@ look() {
 # Shows a line: in the place of the one before on a terminal; elsewhere every three seconds.
 show() {
     if [[ -t 2 ]]; then
-        printf '\r%s\e[K' "$1" >&2
+        printf '\r%s\e[K' "$1" >&2 2>/dev/null || true
     elif ((SECONDS >= next_line_s)); then
         next_line_s=$((SECONDS + 3))
-        echo "$1" >&2
+        tell "$1"
     fi
 }
 
 # A line that stays.
-say() { if [[ -t 2 ]]; then printf '\r%s\e[K\n' "$1" >&2; else echo "$1" >&2; fi; }
+say() { if [[ -t 2 ]]; then tell $'\r'"$1"$'\e[K'; else tell "$1"; fi; }
 
 # Prints the number of the first replica that has ended and left no result, if there is one.
 dead_replica() {
@@ -261,7 +277,7 @@ watch() {
         fi
         sleep 0.5 || true
     done
-    [[ ! -t 2 ]] || printf '\r\e[K' >&2
+    [[ ! -t 2 ]] || printf '\r\e[K' >&2 2>/dev/null || true
 }
 
 # Ends the load; the clients report what they have.
@@ -282,34 +298,41 @@ clean_up() {
         # Those that are on their way out already are not there to be removed.
         [[ -z $containers ]] || xargs docker rm --force <<<"$containers" >/dev/null 2>&1 || true
     fi
-    rm -rf "$results"
+    $keep_results || rm -rf "$results"
 }
 
 # Merges what there is, and says which replicas have left nothing.
 report() {
-    local number ended status=0 late found=() lost=0
+    local number ended status=0 late found=() lost=0 file
     for number in "${!pids[@]}"; do
         if [[ -s $results/$number.json ]]; then
             found+=("$results/$number.json")
         elif ((++lost == 1)); then
             wait "${pids[$number]}" && ended=0 || ended=$?
-            echo "setup.sh: replica $number has ended with status $ended: $(tail -n 1 "$results/$number.log")" >&2
+            tell "setup.sh: replica $number has ended with status $ended: $(tail -n 1 "$results/$number.log")"
         fi
     done
     late=$({ grep -l 'late for --start-at' "$results"/*.log || true; } | wc -l)
-    ((late == 0)) || echo "setup.sh: $late of $replicas replicas began late: this machine is slow to start them" >&2
-    ((${#found[@]} == 0)) || "$client" merge "${merge_flags[@]}" "${found[@]}" || status=$?
+    ((late == 0)) || tell "setup.sh: $late of $replicas replicas began late: this machine is slow to start them"
+    ((${#found[@]} == 0)) || LC_ALL=$users_locale "$client" merge "${merge_flags[@]}" "${found[@]}" || status=$?
+    for file in "${files[@]}"; do
+        [[ $file == - || ! -f $results/flags || $file -nt $results/flags || (-e $file && ! -f $file) ]] || keep_results=true
+    done
+    ! $keep_results || tell "setup.sh: what each replica has measured is kept in $results"
     if ((lost)); then fail 1 "$lost of $replicas replicas left no result"; fi
     return "$status"
 }
 
 main() {
-    is_local=true pids=() stopping=false run=$$
+    # Whoever has stopped reading is not to end the load (SIGPIPE).
+    trap '' PIPE
+    is_local=true pids=() stopping=false keep_results=false run=$$
     parse "$@"
     root=$(cd "$(dirname "$0")" && pwd)
     results=$(mktemp -d)
     trap clean_up EXIT
     trap 'exit 130' INT TERM
+    check_files
     find_server
     check_ports
     build

@@ -16,14 +16,16 @@ USAGE
 }
 
 fail() {
-    echo "build.sh: $2" >&2
+    echo "build.sh: $2" >&2 2>/dev/null || true
     exit "$1"
 }
 
+# Whoever has stopped reading is not to end this (SIGPIPE).
+trap '' PIPE
 images=true packages=()
 for word; do
     case $word in
-        -h | --help) usage && exit ;;
+        -h | --help) { usage || true; } 2>/dev/null; exit ;;
         --binaries) images=false ;;
         client | stage1-thread-per-conn | stage2-task-per-conn | stage3-mio-epoll | stage4-zero-buffer)
             packages+=("$word") ;;
@@ -52,5 +54,5 @@ for package in "${packages[@]}"; do
     docker build --quiet --target "$stage" --build-arg "BINARY=$package" --tag "million-websockets/$package" \
         --file "$root/deploy/Dockerfile" "$context" >"$context.log" 2>&1 ||
         fail 1 "no image of $package: $(tail -n 1 "$context.log")"
-    echo "million-websockets/$package"
+    echo "million-websockets/$package" 2>/dev/null || true
 done
