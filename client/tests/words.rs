@@ -21,7 +21,7 @@ fn what_does_not_go_together_is_a_bad_flag() {
         (format!("run --active 5 --connections 2 --url {url}"), "--active 5 is more than --connections 2"),
         (format!("race --active 5 --connections 2 {url} {url}"), "--active 5 is more than --connections 2"),
         (format!("run --json {new} --hdr {new}"), "--json and --hdr are both to be written to"),
-        (format!("run --json {at}/surroundings/../x --hdr {at}/./x"), "--json and --hdr"),
+        (format!("run --json {at}/../tmp/x --hdr {at}/./x"), "--json and --hdr"),
         (format!("run --json {one} --hdr {link}"), "--json and --hdr"),
         ("run --json - --hdr -".into(), "--json and --hdr"),
         ("run --json - --hdr /dev/stdout".into(), "--json and --hdr"),

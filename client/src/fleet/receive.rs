@@ -133,7 +133,7 @@ impl Shard {
         }
         let slot = &mut self.slots[index];
         if let Some(fault) = fault(slot, &header, self.setup.payload_len) {
-            self.wrong(index, || fault.to_owned());
+            self.wrong(index, || format!("{fault}: {header}"));
             return None;
         }
         if header.fin {

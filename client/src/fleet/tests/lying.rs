@@ -269,7 +269,7 @@ fn what_a_server_sends_in_place_of_an_echo_is_told_in_words() {
     let closing = |_| frame(Header::server(Opcode::Close, 13), b"\x03\xf0no\x1b[2Jcats!");
     type Answer = fn(Vec<u8>) -> Vec<u8>;
     let answers: [(Answer, &str); 2] = [
-        (text, "a message came that is no echo of what was sent: a text frame of 32 bytes"),
+        (text, "an echo came as text, and not as binary: a text frame of 32 bytes"),
         (closing, "the server closed a connection, code 1008, saying 'no\\u{1b}[2Jcats!'"),
     ];
     for (answer, words) in answers {
