@@ -18,6 +18,9 @@ use tracing::level_filters::LevelFilter;
 /// The longest request head that is read (RFC 6455 sets none; nginx and Apache take 8 KiB).
 pub const MAX_HEAD_LEN: usize = 8 * 1024;
 
+/// The most shards: more threads than that meet other limits first, such as `vm.max_map_count`, and not well.
+pub const MAX_SHARDS: usize = 4096;
+
 /// How long the server reads and discards after its last octet, so that a reset does not overtake that octet.
 pub const LINGER: Duration = Duration::from_secs(2);
 
@@ -32,13 +35,13 @@ pub struct Config {
     #[arg(long, env = "WS_ADMIN_ADDR", default_value = "127.0.0.1:8001", value_name = "IP:PORT")]
     pub admin_addr: SocketAddr,
 
-    /// WebSocket connections at most; more get 503 [default: what the shards' descriptor tables hold]
-    #[arg(long, env = "WS_MAX_CONNECTIONS", value_name = "N")]
+    /// WebSocket connections at most, up to a billion; more get 503 [default: what the shards' descriptor tables hold]
+    #[arg(long, env = "WS_MAX_CONNECTIONS", value_name = "N", value_parser = connections)]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Shards, each a thread with its own listener, connections and descriptor table
+    /// Shards, each a thread with its own listener, connections and descriptor table, up to 4096
     /// [default: one per core, or as many as --max-connections needs]
-    #[arg(long, env = "WS_SHARDS", value_name = "N")]
+    #[arg(long, env = "WS_SHARDS", value_name = "N", value_parser = shards)]
     pub shards: Option<NonZeroUsize>,
 
     /// Keep each shard on one core, where it takes the connections whose packets arrive there (Linux 6.2): for packets that
@@ -64,8 +67,9 @@ pub struct Config {
     #[arg(long, env = "WS_PING_INTERVAL", default_value = "0", value_name = "TIME", value_parser = quiet_time)]
     pub ping_interval: Duration,
 
-    /// The largest message; a larger one is answered with Close 1009
-    #[arg(long, env = "WS_MAX_MESSAGE_SIZE", default_value = "16MiB", value_name = "SIZE", value_parser = size)]
+    /// The largest message, up to 1GiB; a larger one is answered with Close 1009
+    #[arg(long, env = "WS_MAX_MESSAGE_SIZE", default_value = "16MiB", value_name = "SIZE",
+          value_parser = message_size)]
     pub max_message_size: usize,
 
     /// What unfinished messages and unsent output of all connections may take; who needs more gets Close 1013
@@ -104,6 +108,39 @@ pub fn size(text: &str) -> Result<usize, String> {
         Ok(ByteSize(0)) => Err("must be at least 1 octet".into()),
         Ok(ByteSize(octets)) if octets <= isize::MAX as u64 => Ok(octets as usize),
         _ => Err("not a size such as 4KiB, 16MiB or 65536".into()),
+    }
+}
+
+fn size_up_to(text: &str, most: &str) -> Result<usize, String> {
+    let (size, limit) = (size(text)?, size(most)?);
+    if size <= limit { Ok(size) } else { Err(format!("must be at most {most}")) }
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    // Stages 1 to 3 reserve what a header declares: a peer must not make them ask for more than there is.
+    size_up_to(text, "1GiB")
+}
+
+/// Parses the size of a connection's read buffer.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn read_buffer_size(text: &str) -> Result<usize, String> {
+    size_up_to(text, "16MiB")
+}
+
+fn connections(text: &str) -> Result<NonZeroUsize, String> {
+    number(text, 1_000_000_000)
+}
+
+fn shards(text: &str) -> Result<NonZeroUsize, String> {
+    number(text, MAX_SHARDS)
+}
+
+fn number(text: &str, most: usize) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(number) if number <= NonZeroUsize::MIN.saturating_add(most - 1) => Ok(number),
+        _ => Err(format!("not a whole number from 1 to {most}")),
     }
 }
 
@@ -181,7 +218,9 @@ Examples:
   {name}
   {name} --max-connections 1000000 --ping-interval 30s --idle-timeout 60s
   WS_ADDR=127.0.0.1:9000 {name} --admin-addr 127.0.0.1:9001
-  {name} --completions bash > ~/.local/share/bash-completion/completions/{name}"
+  {name} --completions bash > ~/.local/share/bash-completion/completions/{name}
+
+A variable of the environment that is empty counts as unset."
     )
 }
 
@@ -250,6 +289,13 @@ mod tests {
                 && size("many").is_err()
                 && size("99999999TiB").is_err()
         );
+        assert_eq!(message_size("1GiB"), Ok(1 << 30));
+        assert_eq!(message_size("8EiB"), Err("not a size such as 4KiB, 16MiB or 65536".into()));
+        assert_eq!(message_size("1073741825"), Err("must be at most 1GiB".into()));
+        assert_eq!(read_buffer_size("17MiB"), Err("must be at most 16MiB".into()));
+        assert_eq!(shards("4096").map(NonZeroUsize::get), Ok(4096));
+        assert!(["0", "-1", "4097", "two", "99999999999999999999"].iter().all(|text| shards(text).is_err()));
+        assert!(connections("1000000001").is_err() && connections("1000000000").is_ok());
         assert_eq!(quiet_time("0"), Ok(Duration::ZERO));
         assert_eq!(quiet_time("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(drain_timeout("0s"), Ok(Duration::ZERO));

@@ -38,9 +38,13 @@ pub fn connections_held(shards: usize, capacity: usize) -> usize {
 /// Shards for `connections`, where each has room for `capacity`: the least that hold them in any case.
 pub fn shards_needed(connections: usize, capacity: usize) -> usize {
     let capacity = capacity.max(1);
-    let enough = |&shards: &usize| connections_held(shards, capacity) >= connections;
-    // Each holds something, and with one for each connection that is enough.
-    (connections.div_ceil(capacity).max(1)..).find(enough).unwrap_or(connections)
+    // Where each has room for one connection only, it takes 27 times as many shards.
+    let (mut least, mut enough) = (1, connections.max(1).saturating_mul(27));
+    while least < enough {
+        let shards = least.midpoint(enough);
+        if connections_held(shards, capacity) < connections { least = shards + 1 } else { enough = shards }
+    }
+    least
 }
 
 #[cfg(test)]
@@ -54,6 +58,7 @@ mod tests {
         assert_eq!(shards_needed(1_000_000, 19_904), 53);
         assert_eq!(shards_needed(1_000_000, 1_048_480), 1);
         assert_eq!(shards_needed(0, 19_904), 1);
+        assert!(shards_needed(usize::MAX, 1) > shards_needed(usize::MAX / 2, 19_904));
         assert_eq!(table_capacity(1), 0);
         assert!(table_capacity(20) > 0);
     }

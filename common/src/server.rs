@@ -185,6 +185,15 @@ impl Plan {
         }
         let asked = config.max_connections.map(NonZeroUsize::get);
         let needed = asked.map_or(1, |connections| limits::shards_needed(connections, capacity));
+        if needed > config::MAX_SHARDS {
+            bail!(
+                "--max-connections {} needs {needed} shards under a descriptor limit of {nofile}, and {} is the most: \
+                 raise the limit (ulimit -n), or ask for {}",
+                asked.unwrap_or_default(),
+                config::MAX_SHARDS,
+                limits::connections_held(config::MAX_SHARDS, capacity)
+            );
+        }
         let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let cores = cores::available().context("cannot tell which cores there are")?;
         // With --pin each core's connections are dealt out among the shards there, and no others.

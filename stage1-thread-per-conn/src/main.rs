@@ -24,22 +24,24 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 struct Flags {
-    /// tungstenite's read buffer, per connection (its default of 128KiB costs 137 KB a connection)
-    #[arg(long, env = "WS_READ_BUFFER", default_value = "4KiB", value_name = "SIZE", value_parser = config::size)]
+    /// tungstenite's read buffer, per connection, up to 16MiB (its default of 128KiB costs 137 KB per connection)
+    #[arg(long, env = "WS_READ_BUFFER", default_value = "4KiB", value_name = "SIZE",
+          value_parser = config::read_buffer_size)]
     read_buffer: usize,
 
-    /// The stack of a connection's thread. Only what it touches costs memory, but all of it costs address space
+    /// The stack of a connection's thread, 32KiB to 1GiB. Only what it touches costs memory, but all of it costs address space
     #[arg(long, env = "WS_STACK_SIZE", default_value = "64KiB", value_name = "SIZE", value_parser = stack_size)]
     stack_size: usize,
 }
 
 /// Below this the C library's own needs, and the frames of a panic being printed, no longer fit.
 const MIN_STACK_LEN: usize = 32 * 1024;
+const MAX_STACK_LEN: usize = 1 << 30;
 
 fn stack_size(text: &str) -> Result<usize, String> {
     match config::size(text)? {
-        0..MIN_STACK_LEN => Err("less than 32KiB".into()),
-        size => Ok(size),
+        size @ MIN_STACK_LEN..=MAX_STACK_LEN => Ok(size),
+        _ => Err("must be 32KiB to 1GiB".into()),
     }
 }
 

@@ -22,8 +22,9 @@ use std::process::ExitCode;
 
 #[derive(clap::Args)]
 struct Flags {
-    /// tungstenite's read buffer, per connection (its default of 128KiB costs 137 KB a connection)
-    #[arg(long, env = "WS_READ_BUFFER", default_value = "4KiB", value_name = "SIZE", value_parser = config::size)]
+    /// tungstenite's read buffer, per connection, up to 16MiB (its default of 128KiB costs 137 KB per connection)
+    #[arg(long, env = "WS_READ_BUFFER", default_value = "4KiB", value_name = "SIZE",
+          value_parser = config::read_buffer_size)]
     read_buffer: usize,
 
     /// 1: one task reads and writes. 2: a reader and a writer with a channel between, as most servers have them
