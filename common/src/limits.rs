@@ -7,6 +7,12 @@ use std::io;
 /// refusals, `/health` and `/metrics` go on when the shard is full.
 const RESERVE: usize = 96;
 
+/// Threads left to everything else, of so many that there may be, where each connection takes one: to the shards, the admin
+/// server, a client beside it and the rest of the machine.
+pub fn threads_kept(limit: u64) -> u64 {
+    100.min(limit / 4)
+}
+
 /// Raises the soft limit on descriptors to the hard one, as any process may, and returns it.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! How many threads the machine lets this process have, and which limit says so.
 
-use common::Bound;
+use common::limits::threads_kept;
+use common::{Bound, cgroup};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,16 +17,21 @@ pub fn bound() -> Bound {
     let maps_now = fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count() as u64);
     let threads_now = threads_on_the_machine();
     let sysctl = |name: &str| number(Path::new("/proc/sys").join(name));
+    let group = cgroup::pids(Path::new("/proc"), Path::new("/sys"));
+    let counted = |limit: Option<u64>, in_use| limit.map(|limit| (limit, in_use + threads_kept(limit), 1));
     let limits = [
-        ("vm.max_map_count", sysctl("vm/max_map_count"), maps_now + MAPS_RESERVE, MAPS_PER_THREAD),
-        ("kernel.pid_max", sysctl("kernel/pid_max"), threads_now, 1),
-        ("kernel.threads-max", sysctl("kernel/threads-max"), threads_now, 1),
-        ("the cgroup's pids.max", cgroup("pids.max"), cgroup("pids.current").unwrap_or(0), 1),
+        (
+            "vm.max_map_count",
+            sysctl("vm/max_map_count").map(|limit| (limit, maps_now + MAPS_RESERVE, MAPS_PER_THREAD)),
+        ),
+        ("kernel.pid_max", counted(sysctl("kernel/pid_max"), threads_now)),
+        ("kernel.threads-max", counted(sysctl("kernel/threads-max"), threads_now)),
+        ("pids.max of the control group", group.and_then(|group| counted(Some(group.limit), group.in_use))),
     ];
-    let known = limits.into_iter().filter_map(|(name, limit, taken, each)| {
-        let limit = limit?;
+    let known = limits.into_iter().filter_map(|(name, limit)| {
+        let (limit, taken, each) = limit?;
         let because = match each {
-            1 => format!("{name} = {limit}: a thread each, {taken} taken"),
+            1 => format!("{name} = {limit}: a thread each, {taken} taken or kept free"),
             _ => format!("{name} = {limit}: {each} each, {taken} taken or kept free"),
         };
         Some(Bound { connections: (limit.saturating_sub(taken) / each) as usize, because })
@@ -39,21 +45,6 @@ pub fn bound() -> Bound {
 fn threads_on_the_machine() -> u64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split([' ', '/']).nth(4).and_then(|all| all.parse().ok()).unwrap_or(0)
-}
-
-/// A file of this process's pids cgroup (cgroups(7)): version 2's one hierarchy, or version 1's `pids`.
-fn cgroup(file: &str) -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
-        let root: PathBuf = match controllers {
-            "" => "/sys/fs/cgroup".into(),
-            "pids" => "/sys/fs/cgroup/pids".into(),
-            _ => return None,
-        };
-        number(root.join(path).join(file))
-    })
 }
 
 /// `None` where there is no such file, or it says `max`.
