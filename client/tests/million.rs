@@ -1,5 +1,6 @@
 //! `client million` as its user runs it, against the stages where they are built, with fewer connections.
 
+use conformance::cgroup::Group;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
@@ -181,6 +182,33 @@ fn a_server_that_cannot_hold_them_says_why() {
     assert!(error.contains("it died: exit") && error.contains("--shards"), "{error}");
     assert!(stderr(&output).contains(error), "{}", stderr(&output));
     assert!(directory.read("index.html").contains("No connection was held"));
+}
+
+/// In a control group with little memory what is announced is held, and the limit is named.
+#[test]
+fn a_control_group_holds_what_is_announced() {
+    if !stages_are_built() {
+        return;
+    }
+    let Some(group) = Group::new("memory") else { return };
+    group.limit(&["memory.max", "memory.limit_in_bytes"], "128M");
+    let directory = Directory::new("group");
+    let load =
+        "million --no-build --quiet --stage 4 --connections 300000 --hold 0s --duration 1s --rate 500 --out";
+    let output = Command::new("sh")
+        .args(["-ec", "echo $$ >\"$0\"; exec \"$@\""])
+        .arg(group.path().join("cgroup.procs"))
+        .arg(CLIENT)
+        .args(load.split(' '))
+        .arg(directory.path())
+        .output()
+        .expect("a shell");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let run = &directory.record()["runs"][0];
+    assert!(run["held"].as_u64() > Some(5_000) && run["held"] == run["goal"], "{said}");
+    assert_eq!(run["stopped"], "memory of the control group: 128 MiB");
+    assert_eq!((&run["exit"], &run["error"]), (&"exit 0".into(), &Value::Null), "{said}");
 }
 
 /// Starts a load and returns when it holds its connections idle; what is left of its standard error comes with it.

@@ -3,7 +3,7 @@
 use super::costs::{CLIENT, Cost};
 use super::machine::{Conntrack, Machine};
 use common::cgroup::Share;
-use common::limits::table_capacity;
+use common::limits::{table_capacity, threads_kept};
 
 /// One limit.
 pub struct Limit {
@@ -44,8 +44,9 @@ impl Limit {
     }
 }
 
-/// Threads left for everything else on the machine.
-const THREADS_KEPT: u64 = 100;
+/// The limit on memory that is not the machine's.
+pub const GROUP_MEMORY: &str = "memory of the control group";
+
 /// Memory mappings of a process but for its connections' threads.
 const MAPS_KEPT: u64 = 1_000;
 /// Files of a server and a client but for their connections.
@@ -53,8 +54,17 @@ const FILES_KEPT: u64 = 1_000;
 /// Entries of the connection tracking table left for scrapes of `/metrics`, and for everything else on the machine: a
 /// full table drops packets in silence.
 const TRACKED_KEPT: u64 = 1_000;
-/// Memory left for everything else, of what is available.
-const MEMORY_KEPT_BYTES: u64 = 256 << 20;
+/// The most memory that is kept free of a small machine or control group, and the part of it.
+const MEMORY_KEPT_BYTES: u64 = 512 << 20;
+const MEMORY_KEPT_PART: u64 = 8;
+/// The part that is kept free of a large machine's memory.
+const MEMORY_KEPT_PART_OF_MUCH: u64 = 33;
+
+/// What to keep free of so many bytes of memory: for both programs, for the pages of their files, for whatever waits in
+/// the sockets, and on a machine of its own for everything else.
+pub fn memory_kept(total_bytes: u64) -> u64 {
+    (total_bytes / MEMORY_KEPT_PART).min(MEMORY_KEPT_BYTES).max(total_bytes / MEMORY_KEPT_PART_OF_MUCH)
+}
 
 /// The limits of this machine that stop connections. Those that it does not have are left out.
 pub fn all(machine: &Machine) -> Vec<Limit> {
@@ -123,7 +133,7 @@ fn threads(machine: &Machine) -> [Option<Limit>; 5] {
         share.map(|Share { limit, in_use }| Limit {
             name,
             limit,
-            taken: in_use + THREADS_KEPT,
+            taken: in_use + threads_kept(limit),
             in_bytes: false,
             per_connection: |cost: &Cost| cost.threads,
             mend,
@@ -135,7 +145,7 @@ fn threads(machine: &Machine) -> [Option<Limit>; 5] {
         counted("kernel.threads-max", machine.threads, |needed| sysctl("kernel.threads-max", needed)),
         counted("kernel.pid_max", machine.pids, |needed| sysctl("kernel.pid_max", needed)),
         counted("nproc", nproc, |needed| format!("ulimit -u {needed}")),
-        counted("pids.max of the cgroup", machine.group_pids, |needed| {
+        counted("pids.max of the control group", machine.group_pids, |needed| {
             format!("raise pids.max of this control group to {needed} (docker run --pids-limit)")
         }),
         machine.maps.map(|limit| Limit {
@@ -154,7 +164,7 @@ fn memory(machine: &Machine) -> [Option<Limit>; 2] {
     let limit = |name, limit, taken, mend| Limit {
         name,
         limit,
-        taken: taken + MEMORY_KEPT_BYTES,
+        taken,
         in_bytes: true,
         per_connection: |cost: &Cost| {
             cost.user_bytes + cost.kernel_bytes + CLIENT.user_bytes + CLIENT.kernel_bytes
@@ -163,10 +173,11 @@ fn memory(machine: &Machine) -> [Option<Limit>; 2] {
     };
     [
         machine.available_bytes.map(|bytes| {
-            limit("available memory", bytes, 0, |_| "more memory, or the client on another machine".into())
+            let kept = memory_kept(machine.memory_bytes);
+            limit("available memory", bytes, kept, |_| "more memory, or the client on another machine".into())
         }),
         machine.group_memory.map(|share| {
-            limit("memory of the cgroup", share.limit, share.in_use, |needed| {
+            limit(GROUP_MEMORY, share.limit, share.in_use + memory_kept(share.limit), |needed| {
                 format!("raise memory.max of this control group to {needed} (docker run --memory)")
             })
         }),

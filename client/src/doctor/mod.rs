@@ -11,6 +11,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use limits::{GROUP_MEMORY, memory_kept};
 pub use machine::{Machine, Roots};
 pub use verdict::{Check, Examination, StageVerdict, Verdict, examine};
 

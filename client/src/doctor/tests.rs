@@ -174,15 +174,17 @@ fn control_groups_of_both_versions_count() {
     fake.put("sys/fs/cgroup/outer/pids.max", "1100\n");
     fake.put("sys/fs/cgroup/outer/pids.current", "20\n");
     fake.put("sys/fs/cgroup/outer/inner/memory.max", "1000000000\n");
-    fake.put("sys/fs/cgroup/outer/inner/memory.current", "31564544\n");
+    fake.put("sys/fs/cgroup/outer/inner/memory.current", "631564544\n");
+    fake.put("sys/fs/cgroup/outer/inner/memory.stat", "inactive_file 500000000\nactive_file 100000000\n");
     let examination = examine(&fake.machine(), 5_000, None);
-    assert_eq!(holds(&examination, 1), (980, "pids.max of the cgroup"));
-    assert_eq!(holds(&examination, 4).1, "memory of the cgroup");
+    assert_eq!(holds(&examination, 1), (980, "pids.max of the control group"));
+    // A kernel's socket at either end, and no page of a file that was read.
+    assert_eq!(holds(&examination, 4), (102_358, "memory of the control group"));
     fake.put("proc/self/cgroup", "8:pids:/group\n4:memory:/not/there\n0::/\n");
     fake.put("sys/fs/cgroup/pids/group/pids.max", "700\n");
     fake.put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     let examination = examine(&fake.machine(), 5_000, None);
-    assert_eq!(holds(&examination, 1), (600, "pids.max of the cgroup"));
+    assert_eq!(holds(&examination, 1), (600, "pids.max of the control group"));
     assert_eq!(holds(&examination, 4).1, "fs.epoll.max_user_watches");
 }
 

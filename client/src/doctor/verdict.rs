@@ -3,7 +3,7 @@
 use super::costs::{Cost, STAGES, TCP_PAGES_BUSY};
 use super::limits::{self, Limit};
 use super::machine::{Conntrack, Machine};
-use crate::report::format::{bytes, count};
+use crate::report::format::{bytes, count, limit_bytes};
 use common::limits::{shards_needed, table_capacity};
 use serde::Serialize;
 
@@ -97,6 +97,10 @@ fn check(limit: &Limit, costs: &[&Cost], connections: u64) -> Option<Check> {
     let concerned: Vec<&&Cost> = costs.iter().filter(|cost| limit.concerns(cost)).collect();
     let cost = concerned.last()?;
     let needed = limit.needed(cost, connections);
+    let current = match limit.in_bytes {
+        true => limit_bytes(limit.limit),
+        false => count(limit.limit as f64),
+    };
     let text = |value: u64| if limit.in_bytes { bytes(value as f64) } else { count(value as f64) };
     let verdict = if needed <= limit.limit { Verdict::Ok } else { Verdict::Short };
     // Where only some stages meet a limit, or need more of it than this one, the row says whose figure it is.
@@ -106,7 +110,7 @@ fn check(limit: &Limit, costs: &[&Cost], connections: u64) -> Option<Check> {
         if all_alike || costs.len() == 1 { String::new() } else { format!(" (stage {})", cost.stage) };
     Some(Check {
         name: format!("{}{of_stage}", limit.name),
-        current: text(limit.limit),
+        current,
         needed: text(needed),
         verdict,
         advice: (verdict == Verdict::Short).then(|| limit.mend(needed)),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 /// Limits that only a thread for each connection meets.
 const OF_THREADS: [&str; 5] =
-    ["vm.max_map_count", "kernel.threads-max", "kernel.pid_max", "pids.max of the cgroup", "nproc"];
+    ["vm.max_map_count", "kernel.threads-max", "kernel.pid_max", "pids.max of the control group", "nproc"];
 
 /// What `client doctor` knows of one stage.
 pub struct Forecast {
@@ -18,7 +18,7 @@ pub struct Forecast {
     /// How many it is reckoned to hold.
     pub holds: u64,
     /// What stops it there.
-    pub stopped_by: &'static str,
+    pub stopped_by: String,
     /// Whether that is fewer than were asked for.
     pub short: bool,
     /// What is worth knowing, a line each.
@@ -39,9 +39,17 @@ impl Forecast {
         let (holds, stopped_by) =
             verdict.map_or((u64::MAX, "nothing"), |verdict| (verdict.holds, verdict.stopped_by));
         let short = holds < asked;
+        let beyond = OF_THREADS.contains(&stopped_by);
+        let stopped_by = examination.checks.iter().find(|check| check.name.starts_with(stopped_by)).map_or(
+            stopped_by.to_owned(),
+            // The machine's limits can be looked up by their names; a control group's only by who set it.
+            |check| match stopped_by.contains("control group") {
+                true => format!("{stopped_by}: {}", check.current),
+                false => stopped_by.to_owned(),
+            },
+        );
         // Where threads run out, stage 1 refuses by itself: let it say where. Whoever oversteps another limit, memory
         // above all, hangs or takes the machine with it.
-        let beyond = OF_THREADS.contains(&stopped_by);
         let goal = match (short, beyond) {
             (false, _) => asked,
             (true, true) => asked.min(holds.saturating_add(holds / 10)),
@@ -54,7 +62,7 @@ impl Forecast {
                 true => format!(
                     "holds about {holds} of {asked}; going for {goal} to see where {stopped_by} stops it"
                 ),
-                false => format!("holds {holds} of {asked}; going for {goal}: {stopped_by} stops it there"),
+                false => format!("holds {holds} of {asked}; going for {goal}; stopped by: {stopped_by}"),
             });
         }
         Self { subject, goal: goal.max(1), holds, stopped_by, short, lines }
@@ -78,7 +86,7 @@ fn line(check: &Check) -> Option<String> {
 mod tests {
     use super::*;
     use crate::compare::plan::Start;
-    use crate::doctor::StageVerdict;
+    use crate::doctor::{GROUP_MEMORY, StageVerdict};
     use crate::report::STAGES;
 
     fn forecast(stage: u8, holds: u64, stopped_by: &'static str) -> Forecast {
@@ -90,10 +98,12 @@ mod tests {
             verdict,
             advice: advice.map(str::to_owned),
         };
+        let group =
+            Check { name: GROUP_MEMORY.into(), current: "512 MiB".into(), ..check(Verdict::Ok, None) };
         let examination = Examination {
             connections: 1_000_000,
             fits: holds >= 1_000_000,
-            checks: vec![check(Verdict::Ok, None), check(Verdict::Note, Some("sysctl -w x=1"))],
+            checks: vec![check(Verdict::Ok, None), check(Verdict::Note, Some("sysctl -w x=1")), group],
             stages: vec![StageVerdict { stage: package, fits: holds >= 1_000_000, holds, stopped_by }],
         };
         let subject =
@@ -107,8 +117,10 @@ mod tests {
         assert_eq!((memory.goal, memory.short), (700_000, true));
         assert_eq!(
             memory.lines.last().unwrap(),
-            "holds 700,000 of 1,000,000; going for 700,000: available memory stops it there"
+            "holds 700,000 of 1,000,000; going for 700,000; stopped by: available memory"
         );
+        let group = forecast(2, 60_000, "memory of the control group");
+        assert_eq!(group.stopped_by, "memory of the control group: 512 MiB");
         assert_eq!(forecast(4, 2_000_000, "available memory").goal, 1_000_000);
     }
 

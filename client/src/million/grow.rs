@@ -38,7 +38,7 @@ impl Load<'_> {
                 }
             }
             if fits < level {
-                self.run.stopped = Some("memory".into());
+                self.run.stopped = Room::now().map(|room| room.name());
                 break;
             }
         }
@@ -46,7 +46,7 @@ impl Load<'_> {
         setup.connects_per_s = setup.opened as f64 / setup.elapsed_s.max(1e-9);
         self.run.setup = Some(setup);
         if self.run.stopped.is_none() && self.forecast.short {
-            self.run.stopped = Some(self.forecast.stopped_by.into());
+            self.run.stopped = Some(self.forecast.stopped_by.clone());
         }
         self.run.rejected = rejected(self.server);
         self.look_at_client().map(drop)
@@ -101,7 +101,7 @@ impl Load<'_> {
         // A limit that is a good way off is none that was met.
         let near = phase.connected.saturating_mul(10) > self.forecast.holds.saturating_mul(8);
         match most {
-            Some("threads") if near => Some(self.forecast.stopped_by.into()),
+            Some("threads") if near => Some(self.forecast.stopped_by.clone()),
             Some(reason) => Some(reason.replace('_', " ")),
             None => {
                 let (class, _) = phase.failures.classes().max_by_key(|(_, count)| *count)?;

@@ -1,11 +1,11 @@
 //! How much memory is left, and how many more connections fit into it.
 
+use crate::doctor::{GROUP_MEMORY, memory_kept};
+use crate::report::format::limit_bytes;
+use common::cgroup;
 use common::memory::Memory;
+use std::path::Path;
 
-/// Kept free for everything else, however small the machine is.
-const RESERVE_BYTES: u64 = 512 << 20;
-/// Kept free of a large machine's memory.
-const RESERVE_PART: u64 = 33;
 /// With fewer connections than this, what the rest of the machine does weighs more than they do.
 const ENOUGH_TO_MEASURE: u64 = 10_000;
 /// What a connection takes while a message waits at either end: a buffer of the kernel, its head and its data.
@@ -21,9 +21,18 @@ impl Room {
         Memory::now().map(Self)
     }
 
+    /// Whose memory it is, to be named where it stops something.
+    pub fn name(&self) -> String {
+        let group = cgroup::memory(Path::new("/proc"), Path::new("/sys"));
+        match group.filter(|group| group.limit == self.0.total) {
+            Some(group) => format!("{GROUP_MEMORY}: {}", limit_bytes(group.limit)),
+            None => "available memory".into(),
+        }
+    }
+
     /// What is available beyond the reserve.
     fn free_bytes(&self) -> u64 {
-        self.0.available.saturating_sub(RESERVE_BYTES.max(self.0.total / RESERVE_PART))
+        self.0.available.saturating_sub(memory_kept(self.0.total))
     }
 
     /// How many more connections fit, given what those that are open have taken since `before`; `None` where there
@@ -75,8 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn a_small_machine_keeps_half_a_gigabyte() {
-        let small = Room(Memory { available: (512 << 20) + 6_000, total: 2 * GB });
-        assert!(small.fits_burst(2) && !small.fits_burst(3));
+    fn a_small_machine_or_group_keeps_an_eighth() {
+        for mib in [256, 512, 1_024, 2_048] {
+            let total = mib << 20;
+            let small = Room(Memory { available: total / 8 + 6_000, total });
+            assert!(small.fits_burst(2) && !small.fits_burst(3), "{mib} MiB");
+        }
+        // What the forecast announced can be begun: both keep the same free.
+        let idle = Room(Memory { available: 500 << 20, total: 512 << 20 });
+        assert_eq!(idle.fits(&idle, 0), None);
     }
 }

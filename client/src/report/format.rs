@@ -51,6 +51,17 @@ pub fn bytes(value: f64) -> String {
     format!("{} {unit}", number(rounded / divisor))
 }
 
+/// A limit in bytes as it was set: `512 MiB`; with a decimal prefix where it is no whole number of mebibytes.
+pub fn limit_bytes(value: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    match value {
+        0 => "0 B".into(),
+        whole if whole.is_multiple_of(1024 * MIB) => format!("{} GiB", count((whole / (1024 * MIB)) as f64)),
+        whole if whole.is_multiple_of(MIB) => format!("{} MiB", count((whole / MIB) as f64)),
+        other => bytes(other as f64),
+    }
+}
+
 /// A time given in microseconds: `84 µs`, `1.24 ms`, `2 s`.
 pub fn micros(value: f64) -> String {
     match three_digits(value) {
