@@ -155,9 +155,11 @@ fn linger(server: &Server, socket: &mut Socket) {
     }
     let draining = server.shard.shutdown.begun();
     let patience = if draining { server.shard.config.drain_timeout } else { LINGER };
-    socket.read_by = Some(Instant::now() + patience);
+    let until = Instant::now() + patience;
+    socket.read_by = Some(until);
     socket.heeds_drain = false;
     socket.meter = None;
     let mut piece = [0; PIECE_LEN];
-    while socket.read(&mut piece).is_ok_and(|len| len > 0) {}
+    // A peer that always has more is never waited for.
+    while Instant::now() < until && socket.read(&mut piece).is_ok_and(|len| len > 0) {}
 }
