@@ -49,7 +49,7 @@ fn stderr(output: &Output) -> String {
 /// The command that makes this binary the server that a test of this name is.
 fn server(name: &str, test: &str) -> String {
     let own = std::env::current_exe().expect("its path");
-    format!("{name}={} --ignored --exact {test} {{port}}", own.display())
+    format!("{name}='{}' --ignored --exact {test} {{port}}", own.display())
 }
 
 /// The port that stands last on the command line of [`server`].

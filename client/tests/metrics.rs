@@ -20,10 +20,9 @@ impl Client {
     /// Starts one with as few descriptors in a table as `nofile`.
     fn start(nofile: u32, arguments: &str) -> Client {
         let binary = env!("CARGO_BIN_EXE_client");
-        let script =
-            format!("ulimit -n {nofile} && exec {binary} run --metrics-addr 127.0.0.1:0 {arguments}");
+        let script = format!("ulimit -n {nofile} && exec \"$0\" run --metrics-addr 127.0.0.1:0 {arguments}");
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(["-c", &script, binary]).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the client runs");
         let mut line = String::new();
         BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("a line");

@@ -91,8 +91,8 @@ fn two_stages_are_started_watched_and_ended() {
         return;
     }
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("race.json");
-    let load = "--no-build --connections 50 --hold 100ms --duration 500ms --quiet --json";
-    let output = race(["3", "4"], &format!("{load} {}", file.display()));
+    let load = "race 3 4 --no-build --connections 50 --hold 100ms --duration 500ms --quiet --json";
+    let output = Command::new(CLIENT).args(load.split(' ')).arg(&file).output().expect("the client runs");
     assert_eq!(text(&output.stderr), "");
     assert!(output.status.success());
     let report = report(&fs::read(file).expect("a file"));
@@ -111,7 +111,7 @@ fn two_stages_are_started_watched_and_ended() {
 #[test]
 fn one_that_dies_is_named_and_the_other_is_kept() {
     let own = std::env::current_exe().expect("its path");
-    let mortal = format!("mortal={} --ignored --exact is_a_mortal_server {{port}}", own.display());
+    let mortal = format!("mortal='{}' --ignored --exact is_a_mortal_server {{port}}", own.display());
     let url = format!("ws://{}/echo", echo_server());
     let load = "--connections 30 --connect-rate 200 --hold 0s --duration 500ms --quiet --json -";
     let output = race([&url, &mortal], load);

@@ -83,9 +83,10 @@ fn report(output: &Output) -> RunReport {
 fn a_good_run_says_so_and_writes_its_files() {
     let (address, _messages) = echo_server();
     let (json, hdr) = (scratch("run.json"), scratch("run.hdr"));
-    let files = format!("--json {} --hdr {}", json.display(), hdr.display());
-    let output =
-        run_against(address, &format!("--connections 20 --duration 200ms --warmup 0s --quiet {files}"));
+    let load = "--connections 20 --duration 200ms --warmup 0s --quiet";
+    let mut client = client(&format!("--url ws://{address}/echo {load}"));
+    // A path may have a space in it.
+    let output = client.arg("--json").arg(&json).arg("--hdr").arg(&hdr).output().expect("the client runs");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "nothing to complain of");
     assert_eq!(output.status.code(), Some(0));
     let summary = String::from_utf8(output.stdout).expect("text");
@@ -248,8 +249,8 @@ fn more_connections_than_open_files_are_allowed() {
     let client = env!("CARGO_BIN_EXE_client");
     let arguments =
         format!("run --url ws://{address}/echo --connections 300 --scenario burst --duration 1ms --json -");
-    let script = format!("ulimit -n 80 && exec {client} {arguments}");
-    let report = report(&Command::new("sh").args(["-c", &script]).output().expect("sh"));
+    let script = format!("ulimit -n 80 && exec \"$0\" {arguments}");
+    let report = report(&Command::new("sh").args(["-c", &script, client]).output().expect("sh"));
     assert!(report.shards >= 5, "{} shards", report.shards);
     assert_eq!(report.connect.expect("connected").connected, 300);
     let echo = report.echo.expect("echoes");
@@ -264,9 +265,8 @@ fn clients_that_begin_together_are_merged() {
     let files = ["a.json", "b.json"].map(scratch);
     let load = "--connections 3 --rate 50 --duration 200ms --warmup 0s --quiet";
     let clients = files.each_ref().map(|file| {
-        let arguments =
-            format!("--url ws://{address}/echo {load} --start-at {start_at} --json {}", file.display());
-        client(&arguments).stdout(Stdio::null()).spawn().expect("the client starts")
+        let arguments = format!("--url ws://{address}/echo {load} --start-at {start_at} --json");
+        client(&arguments).arg(file).stdout(Stdio::null()).spawn().expect("the client starts")
     });
     clients.into_iter().for_each(|mut client| assert!(client.wait().expect("it ends").success()));
     assert!(SystemTime::now() > time, "both have waited");

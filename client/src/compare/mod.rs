@@ -43,7 +43,7 @@ pub struct CompareArgs {
     pub stages: plan::Stages,
 
     /// Another WebSocket echo server: a name and the command that starts it, in which {port} becomes a free port.
-    /// It is split at spaces and started without a shell. May be given several times
+    /// It is split at spaces that are not quoted, and started without a shell. May be given several times
     #[arg(long, value_name = "NAME=COMMAND", value_parser = plan::parse_target)]
     pub target: Vec<plan::Other>,
 

@@ -41,11 +41,32 @@ pub fn parse_stages(text: &str) -> Result<Stages, String> {
 /// Reads `NAME=COMMAND`.
 pub fn parse_target(text: &str) -> Result<Other, String> {
     let (name, command) = text.split_once('=').ok_or("write NAME=COMMAND")?;
-    let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let words = words(command)?;
     if name.trim().is_empty() || words.is_empty() {
         return Err("write NAME=COMMAND, neither of them empty".into());
     }
     Ok(Other { name: name.trim().into(), words })
+}
+
+/// Splits a command at spaces, but for those in single or double quotes: a path may have some.
+fn words(command: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in command.chars() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            None if letter == '\'' || letter == '"' => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            None if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    match quote {
+        Some(open) => Err(format!("there is no second {open} in {command:?}")),
+        None => Ok(words),
+    }
 }
 
 /// How a server is started.
@@ -185,16 +206,29 @@ fn subjects(args: &CompareArgs) -> Result<Vec<Subject>> {
 /// The command line that repeats a comparison.
 pub fn command_line() -> String {
     let release = if cfg!(debug_assertions) { "" } else { "--release " };
-    let words = std::env::args().skip(1).map(|word| match word.contains([' ', '"', '{', '$']) {
-        true => format!("'{word}'"),
-        false => word,
-    });
+    let words = std::env::args().skip(1).map(|word| quoted(&word));
     format!("cargo run {release}-p client -- {}", words.collect::<Vec<_>>().join(" "))
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_./:,=@%+".contains(letter);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_can_be_pasted() {
+        assert_eq!(quoted("--levels=20,60"), "--levels=20,60");
+        assert_eq!(quoted("x='/opt/my server' {port}"), r"'x='\''/opt/my server'\'' {port}'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn stages_and_targets_parse() {
@@ -204,7 +238,9 @@ mod tests {
         let target = parse_target("gorilla=/opt/server -p {port}").expect("a target");
         assert_eq!(target.name, "gorilla");
         assert_eq!(target.words, ["/opt/server", "-p", "{port}"]);
-        for wrong in ["gorilla", "=x", "name=", " = "] {
+        let target = parse_target("x='/opt/my server' -a \"it's\" ''").expect("a target");
+        assert_eq!(target.words, ["/opt/my server", "-a", "it's", ""]);
+        for wrong in ["gorilla", "=x", "name=", " = ", "x='/opt/my server"] {
             assert!(parse_target(wrong).is_err(), "{wrong}");
         }
     }
