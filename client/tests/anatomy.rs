@@ -15,7 +15,8 @@ fn anatomy(arguments: &str) -> Output {
 
 /// Of so many connections to this stage; `None` where it is not built.
 fn of_stage(name: &'static str, connections: u64) -> Option<Anatomy> {
-    let stage = Stage::start(name, &[])?;
+    // As many shards as it takes: under a small limit on descriptors the cores' own hold fewer.
+    let stage = Stage::start(name, &["--max-connections", &connections.to_string()])?;
     let output =
         anatomy(&format!("--pid {} --url {} --connections {connections} --json -", stage.pid(), stage.url));
     let said = String::from_utf8_lossy(&output.stderr);

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A group with one controller. A server is in it from its start, and must be dropped before it.
-pub(crate) struct Group(PathBuf);
+#[derive(Debug)]
+pub struct Group(PathBuf);
 
 impl Group {
     /// Makes one. `None`, and a line on stderr, where that is not allowed.
@@ -21,12 +22,22 @@ impl Group {
         // Version 2 hands a controller down on request; version 1 has no such file, and no need of it.
         let _ = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
         let name = format!("conformance-{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
-        let group = Group(root.join(name));
-        let made = fs::create_dir(group.path()).and_then(|()| fs::read_dir(group.path()));
-        let files = match made {
-            Ok(files) => files.flatten().map(|file| file.file_name().to_string_lossy().into_owned()),
-            Err(error) => return skip(&format!("cannot make a control group: {error}")),
-        };
+        Group::at(root.join(name), controller)
+    }
+
+    /// Makes one within this one.
+    pub fn within(&self, controller: &str) -> Option<Group> {
+        let _ = fs::write(self.path().join("cgroup.subtree_control"), format!("+{controller}"));
+        Group::at(self.path().join("inner"), controller)
+    }
+
+    fn at(path: PathBuf, controller: &str) -> Option<Group> {
+        if let Err(error) = fs::create_dir(&path) {
+            return skip(&format!("cannot make a control group: {error}"));
+        }
+        let group = Group(path);
+        let files = fs::read_dir(group.path()).expect("a group that was just made");
+        let files = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
         match files.into_iter().any(|file| file.starts_with(controller)) {
             true => Some(group),
             false => skip(&format!("a control group has no limits on {controller} here")),
@@ -39,6 +50,9 @@ impl Group {
     }
 
     /// Sets a limit, whose file has one of these names.
+    ///
+    /// # Panics
+    /// If it has none of them, or does not take the value.
     #[track_caller]
     pub fn limit(&self, names: &[&str], value: &str) {
         let file = names.iter().map(|name| self.0.join(name)).find(|file| file.exists());

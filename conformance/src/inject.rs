@@ -66,9 +66,15 @@ pub(crate) fn shard_thread(server: &Server) -> u32 {
     shard.file_name().and_then(|id| id.to_str()?.parse().ok()).expect("a thread's number")
 }
 
-/// Says that a case could not be run, past the test harness, which shows nothing of what passes.
+/// Says that a case could not be run.
 pub(crate) fn skip<T>(why: &str) -> Option<T> {
-    // There is nobody to tell where stderr is closed.
-    let _ = writeln!(io::stderr(), "skipped: {}", why.trim_end());
+    note(&format!("skipped: {}", why.trim_end()));
     None
+}
+
+/// Says something of a case, past the test harness, which shows nothing of what passes.
+pub(crate) fn note(what: &str) {
+    let name = thread::current().name().map(|name| format!(" ({name})")).unwrap_or_default();
+    // There is nobody to tell where stderr is closed.
+    let _ = io::stderr().write_all(format!("{what}{name}\n").as_bytes());
 }

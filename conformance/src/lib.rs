@@ -30,7 +30,11 @@
 //! To add a case, write it beside its like in `src/cases/`, and name it in `src/list.rs`.
 //!
 //! # Leaks
-//! Twenty rounds of 200 connections, or of 5,000 at full size: the test itself then needs as many descriptors.
+//! Twenty rounds of 200 connections, or of 5,000 at full size.
+//!
+//! # Descriptors
+//! Each case has a descriptor table of its own, and takes no more connections than its table and the server's hold under
+//! the limit on them (`ulimit -Hn`): a case that has to do with fewer says `scaled down`, one that cannot `skipped`.
 
 #![allow(
     clippy::print_stdout,
@@ -38,10 +42,13 @@
     reason = "the test harness takes it, and shows it where a test fails"
 )]
 
+use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 mod cases;
-mod cgroup;
+pub mod cgroup;
+mod descriptors;
 mod frame;
 mod http;
 mod inject;
@@ -79,7 +86,7 @@ macro_rules! resilience {
 #[doc(hidden)]
 pub fn run(binary: &'static str, theme: &str, case: &str) {
     let run = list::find(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
-    run(&server::Binary(binary));
+    apart(&format!("{theme}::{case}"), || run(&server::Binary(binary)));
 }
 
 /// Runs a case of the second suite, when no other is running: they measure, and they load the machine.
@@ -91,5 +98,17 @@ pub fn run_resilience(binary: &'static str, theme: &str, case: &str) {
     static TURN: Mutex<()> = Mutex::new(());
     let _mine = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let run = list::find_resilience(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
-    run(&server::Binary(binary));
+    apart(&format!("{theme}::{case}"), || run(&server::Binary(binary)));
+}
+
+/// Runs a case on a thread, named after it, with a descriptor table of its own.
+fn apart(name: &str, case: impl FnOnce() + Send) {
+    let case = || {
+        descriptors::own_table();
+        case();
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name(name.into()).spawn_scoped(scope, case).expect("a thread");
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+    });
 }

@@ -6,6 +6,7 @@
 //! addresses exchanged: so both ends of a connection to `FAR` are in the namespace, and every segment of it crosses
 //! the link. The checksums are sums, which an exchange leaves as they are.
 
+use crate::inject::note;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{self, Opcode, Setter, opcode};
@@ -82,7 +83,7 @@ pub fn with_link(faults: Faults, test: impl FnOnce(&Link) + Send) {
     let run = || {
         let tun = match open() {
             Ok(tun) => tun,
-            Err(error) => return eprintln!("not tested, for there is no link to be had: {error}"),
+            Err(error) => return note(&format!("skipped: there is no link to be had: {error}")),
         };
         thread::scope(|scope| {
             let _over = OverOnDrop(link);

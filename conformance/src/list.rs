@@ -251,6 +251,7 @@ macro_rules! __resilience_cases {
                 calls_that_are_interrupted,
                 descriptors_taken_away,
                 no_threads_left,
+                threads_of_an_outer_group,
                 no_memory_left;
             faults:
                 peers_that_vanish,

@@ -1,6 +1,7 @@
 //! A server's process: started on ports of its own, watched, stopped, and killed if a test fails.
 
 use crate::cgroup::Group;
+use crate::descriptors;
 use crate::http::{Request, Response};
 use crate::metrics::Metrics;
 use crate::sink::Sink;
@@ -60,6 +61,13 @@ impl Binary {
     #[track_caller]
     pub fn serve(&self, flags: &[&str]) -> Server {
         self.serve_with(Setup { flags, ..Setup::default() })
+    }
+
+    /// The same, with room for so many connections, in two shards where these will do.
+    #[track_caller]
+    pub fn serve_many(&self, connections: usize, flags: &[&str]) -> Server {
+        let room = descriptors::flags_for(connections);
+        self.serve(&room.iter().map(String::as_str).chain(flags.iter().copied()).collect::<Vec<_>>())
     }
 
     /// The same, with more to set.
@@ -282,8 +290,14 @@ impl Process {
     #[track_caller]
     fn first_line(&self) -> String {
         wait::until("a line on stdout that says the server is ready", || {
+            // In this order: what it wrote before it ended is there then.
+            let ended = self.stdout.ended();
             let text = self.stdout.text();
-            text.split_once('\n').map(|(line, _)| line.to_string()).ok_or(format!("{text:?}"))
+            match text.split_once('\n') {
+                Some((line, _)) => Ok(line.to_string()),
+                None if ended => panic!("expected: a line on stdout; got: {text:?}, and its end"),
+                None => Err(format!("{text:?}")),
+            }
         })
     }
 

@@ -1,5 +1,6 @@
 //! The gate: who comes over the limit is told so, and the server can still be asked how it is.
 
+use crate::descriptors::room;
 use crate::frame::Frame;
 use crate::http::Request;
 use crate::process::cpu_s;
@@ -109,7 +110,8 @@ pub(crate) fn limit_holds_over_all_shards(binary: &Binary) {
 
 /// Out of descriptors: every connection is answered, some with 503, and the server neither spins nor ends.
 pub(crate) fn out_of_descriptors(binary: &Binary) {
-    let mut server = binary.serve_with(Setup { nofile: Some(64), ..Setup::default() });
+    let mut server =
+        binary.serve_with(Setup { flags: &["--shards", "2"], nofile: Some(64), ..Setup::default() });
     let mut peers: Vec<_> = (0..400).map(|_| knock(&server)).collect();
     let (held, refused) =
         (peers.iter().flatten().count(), peers.iter().filter(|peer| peer.is_none()).count());
@@ -130,9 +132,9 @@ pub(crate) fn out_of_descriptors(binary: &Binary) {
 /// Out of descriptors for connections that say nothing, where there is no answering: the server waits until it has
 /// one again, and does not spin.
 pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
-    let flags = &["--handshake-timeout", "60s"];
+    let flags = &["--shards", "2", "--handshake-timeout", "60s"];
     let server = binary.serve_with(Setup { flags, nofile: Some(64), ..Setup::default() });
-    let silent: Vec<_> = (0..400).map(|_| Peer::open(server.addr)).collect();
+    let silent: Vec<_> = (0..room(400)).map(|_| Peer::open(server.addr)).collect();
     wait::until("connections are refused, for want of descriptors", || {
         let metrics = server.metrics();
         let refused = metrics.sum("ws_connections_rejected_total");

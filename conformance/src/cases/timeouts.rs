@@ -1,5 +1,6 @@
 //! Time limits: on the handshake, on silence, and the Pings that break it.
 
+use crate::descriptors::room_of_a_shard;
 use crate::frame::{Frame, PING, PONG};
 use crate::http::Request;
 use crate::server::{Binary, Server};
@@ -16,6 +17,8 @@ const LONG_LIMIT: Duration = Duration::from_secs(3);
 /// Longer than the long limit.
 const TALK: Duration = Duration::from_secs(4);
 const PACE: Duration = Duration::from_millis(100);
+/// More connections than a loop takes events of at once.
+const PEERS: usize = 1_500;
 
 #[track_caller]
 fn in_time(took: Duration) {
@@ -163,9 +166,8 @@ pub(crate) fn slow_senders_stay(binary: &Binary) {
 /// A server that stood still for longer than the limit reads what came meanwhile before it gives anybody up: more
 /// connections than a loop takes events of at once.
 pub(crate) fn a_server_that_stood_still(binary: &Binary) {
-    super::leaks::raise_nofile();
     let server = idle_server(binary, LONG_LIMIT, &[]);
-    let mut peers = Peer::connect_many(&server, 1_500);
+    let mut peers = Peer::connect_many(&server, room_of_a_shard(PEERS));
     server.signal(Signal::STOP);
     let start = Instant::now();
     let message = Frame::text("said in time");
@@ -177,14 +179,13 @@ pub(crate) fn a_server_that_stood_still(binary: &Binary) {
 
 /// The same for those whose request came meanwhile.
 pub(crate) fn a_server_that_stood_still_in_handshakes(binary: &Binary) {
-    const PEERS: usize = 1_500;
-    super::leaks::raise_nofile();
+    let count = room_of_a_shard(PEERS);
     let server = binary.serve(&["--handshake-timeout", "3s", "--shards", "1"]);
     let open_fds = || server.metrics().sum("process_open_fds") as usize;
     let before = open_fds();
-    let mut peers: Vec<Peer> = (0..PEERS).map(|_| Peer::open(server.addr)).collect();
+    let mut peers: Vec<Peer> = (0..count).map(|_| Peer::open(server.addr)).collect();
     wait::until("all are accepted", || match open_fds() - before {
-        PEERS.. => Ok(()),
+        accepted if accepted >= count => Ok(()),
         accepted => Err(format!("{accepted} are")),
     });
     server.signal(Signal::STOP);

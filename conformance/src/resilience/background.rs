@@ -1,6 +1,6 @@
 //! Threads that go on beside a case.
 
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use crate::descriptors::own_table;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,12 +21,9 @@ impl<T: Send + 'static> Background<T> {
     }
 
     /// The same with a descriptor table of its own, so that no limit holds for its sockets and others' together.
-    ///
-    /// What the process has open then stays open in this table, too, until the thread ends.
     pub fn start_apart(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Background<T> {
         Background::start(|stop| {
-            // SAFETY: `work` makes its sockets after this and keeps them; those it gets from others it does not use.
-            unsafe { unshare_unsafe(UnshareFlags::FILES) }.expect("a descriptor table of its own");
+            own_table();
             work(stop)
         })
     }

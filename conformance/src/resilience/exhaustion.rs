@@ -214,6 +214,22 @@ pub(crate) fn no_threads_left(binary: &Binary) {
     server.metrics_agree(&[("ws_connections_active", peers.len())]);
 }
 
+/// A limit of a control group around the server's own counts as its own does.
+pub(crate) fn threads_of_an_outer_group(binary: &Binary) {
+    const LIMIT: usize = 200;
+    let Some(outer) = Group::new("pids") else { return };
+    outer.limit(&["pids.max"], &LIMIT.to_string());
+    let Some(inner) = outer.within("pids") else { return };
+    let server = binary.serve_with(Setup { group: Some(&inner), ..Setup::default() });
+    let told = server.metrics().sum("ws_connections_limit") as usize;
+    if server.ready_line.starts_with("stage1") {
+        assert!((1..LIMIT).contains(&told), "expected: fewer than {LIMIT} connections; got: {told}");
+        echo(&mut Peer::connect_many(&server, told));
+    } else {
+        assert!(told > LIMIT, "expected: no limit on connections that have no thread; got: {told}");
+    }
+}
+
 /// Peers send more than there is memory for. Where a process wants more than it may have, the kernel kills it; what keeps
 /// a server away from there is `--buffer-budget`, by default a share of what its group may have.
 pub(crate) fn no_memory_left(binary: &Binary) {

@@ -3,8 +3,8 @@
 mod busy;
 
 use super::sized;
-use crate::cases::leaks::raise_nofile;
 use crate::cases::noise;
+use crate::descriptors::room;
 use crate::frame::{BINARY, Frame};
 use crate::link::{self, Faults, Link, with_link};
 use crate::process;
@@ -21,9 +21,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Every peer is gone at once, without a word: the gauges are back at zero.
 pub(crate) fn peers_that_vanish(binary: &Binary) {
-    let count = sized(1_000, 9_000);
-    raise_nofile();
-    let server = binary.serve(&["--max-connections", "20000", "--shards", "2"]);
+    let count = room(sized(1_000, 9_000));
+    let server = binary.serve_many(count * 6 / 5, &[]);
     let peers = Peer::connect_many(&server, count);
     server.metrics_agree(&[("ws_connections_active", count)]);
     peers.into_iter().for_each(Peer::reset);
@@ -38,9 +37,8 @@ pub(crate) fn peers_that_vanish(binary: &Binary) {
 /// that it sent, and over all peers they are as many as the server says it received.
 pub(crate) fn drain_in_full_echo(binary: &Binary) {
     const THREADS: usize = 8;
-    let count = sized(200, 2_000);
-    raise_nofile();
-    let mut server = binary.serve(&["--max-connections", "4000", "--shards", "2", "--drain-timeout", "60s"]);
+    let count = room(sized(200, 2_000));
+    let mut server = binary.serve_many(2 * count, &["--drain-timeout", "60s"]);
     let mut keeper = Peer::connect(&server);
     let mut peers: Vec<_> = (0..count).map(|number| BusyPeer::connect(&server, number)).collect();
     let echoes = thread::scope(|scope| {
@@ -73,8 +71,8 @@ pub(crate) fn drain_in_full_echo(binary: &Binary) {
 }
 
 /// A server that listens on the link, and tells its figures beside it.
-fn serve_on_link(binary: &Binary, flags: &[&str]) -> Server {
-    let mut server = binary.serve(&[&["--addr", "0.0.0.0:0", "--shards", "2"], flags].concat());
+fn serve_on_link(binary: &Binary, connections: usize, flags: &[&str]) -> Server {
+    let mut server = binary.serve_many(connections, &[&["--addr", "0.0.0.0:0"], flags].concat());
     server.addr.set_ip(link::FAR.into());
     server
 }
@@ -103,7 +101,7 @@ pub(crate) fn lossy_link(binary: &Binary) {
         peer.leave();
     };
     with_link(faults, |link: &Link| {
-        let server = serve_on_link(binary, &["--ping-interval", "200ms", "--idle-timeout", "60s"]);
+        let server = serve_on_link(binary, 2 * count, &["--ping-interval", "200ms", "--idle-timeout", "60s"]);
         thread::scope(|scope| (0..count).for_each(|_| drop(scope.spawn(|| converse(&server)))));
         let echoes = count * turns * LENS.len();
         let metrics = server.metrics_agree(&[
@@ -124,11 +122,10 @@ pub(crate) fn lossy_link(binary: &Binary) {
 /// when they have been so for long enough, whatever they were in the middle of; a peer elsewhere stays.
 pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
     const LIMIT: Duration = Duration::from_secs(3);
-    let count = sized(60, 1_000);
-    raise_nofile();
+    let count = room(sized(60, 1_000));
     with_link(Faults { delay: Duration::ZERO, loss: 0.0, overtaking: 0.0 }, |link: &Link| {
-        let flags = ["--ping-interval", "500ms", "--idle-timeout", "3s", "--max-connections", "4000"];
-        let mut server = serve_on_link(binary, &flags);
+        let flags = ["--ping-interval", "500ms", "--idle-timeout", "3s"];
+        let mut server = serve_on_link(binary, 2 * count, &flags);
         // Its shards have all their descriptors only once they have served somebody.
         Peer::connect_many(&server, 20).into_iter().for_each(Peer::leave);
         server.metrics_agree(&[("ws_connections_active", 0)]);

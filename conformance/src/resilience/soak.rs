@@ -13,7 +13,6 @@ mod slope;
 mod traffic;
 
 use super::sized;
-use crate::cases::leaks::raise_nofile;
 use crate::metrics::Metrics;
 use crate::server::{Binary, Server};
 use crate::wait;
@@ -26,11 +25,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use traffic::Round;
 
-const FLAGS: [&str; 12] = [
-    "--max-connections",
-    "4000",
-    "--shards",
-    "2",
+/// Far more than there are at the same time.
+const MOST: usize = 1_000;
+const FLAGS: [&str; 8] = [
     "--max-message-size",
     "2MiB",
     "--handshake-timeout",
@@ -122,9 +119,8 @@ impl Drop for StopOnDrop<'_> {
 
 /// Idle, closed loop, open loop, churn, bursts, large messages, hostile peers and scrapes, all at once.
 pub(crate) fn mixed_load(binary: &Binary) {
-    raise_nofile();
     let length = length();
-    let server = binary.serve(&FLAGS);
+    let server = binary.serve_many(MOST, &FLAGS);
     let tally = Tally::default();
     let mut lasting = Peer::connect_many(&server, LASTING);
     tally.opened.add(LASTING);

@@ -4,7 +4,8 @@ use super::background::Background;
 use super::crowd::{Crowd, Watch, begin};
 use super::scrape::scraper;
 use super::sized;
-use crate::cases::leaks::{is_back, raise_nofile, settled};
+use crate::cases::leaks::{is_back, settled};
+use crate::descriptors::room;
 use crate::frame::{CLOSE, Frame};
 use crate::http::{Request, Response};
 use crate::server::{Binary, Server};
@@ -201,9 +202,8 @@ fn storm(addr: SocketAddr, visits: usize, at_once: usize, stop: &AtomicBool) -> 
 
 /// Connects as fast as they go, three in ten of them reset before, in and after the handshake.
 pub(crate) fn connects(binary: &Binary) {
-    raise_nofile();
-    let (visits, at_once) = (sized(4_000, 50_000), sized(1_000, 10_000));
-    let server = binary.serve(&["--max-connections", "15000", "--shards", "2"]);
+    let (visits, at_once) = (sized(4_000, 50_000), room(sized(1_000, 10_000)));
+    let server = binary.serve_many(at_once * 3 / 2, &[]);
     let before = settled(&server);
     let scrapes = scraper(server.admin, |_| {});
     let addr = server.addr;
@@ -248,9 +248,8 @@ fn served_at_once(server: &Server) {
 
 /// All connections speak at the same moment: every echo is right, and in order.
 pub(crate) fn bursts(binary: &Binary) {
-    raise_nofile();
-    let count = sized(1_000, 15_000);
-    let server = binary.serve(&["--max-connections", "17000", "--shards", "2"]);
+    let count = room(sized(1_000, 15_000));
+    let server = binary.serve_many(count * 6 / 5, &[]);
     // A thread each is more than some machines have.
     let limit = server.metrics().sum("ws_connections_limit") as usize;
     let count = count.min(limit - limit / 20);

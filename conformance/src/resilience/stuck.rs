@@ -7,7 +7,7 @@ use super::kernel::{is_lossy, unsent_bytes};
 use super::scrape::scraper;
 use super::sized;
 use crate::cases::budget::FREE_LEN;
-use crate::cases::leaks::raise_nofile;
+use crate::descriptors::room;
 use crate::frame::{BINARY, Frame};
 use crate::http::Request;
 use crate::process::{descriptors, resident_bytes};
@@ -139,8 +139,8 @@ struct Siege {
 impl Siege {
     fn new() -> Siege {
         Siege {
-            each: sized(200, 5_000),
-            honest: sized(50, 1_000),
+            each: room(sized(200, 5_000)),
+            honest: room(sized(50, 1_000)),
             rate: sized(1_000, 5_000) as u32,
             window: Duration::from_secs(sized(1, 10) as u64),
             timeout: Duration::from_secs(sized(6, 60) as u64),
@@ -205,7 +205,6 @@ const LEAST_P99: Duration = Duration::from_millis(5);
 /// Peers stuck in every way, all at once: honest clients hardly notice, memory is bounded, and after their time the
 /// stuck ones are gone, and nobody else.
 pub(crate) fn peers(binary: &Binary) {
-    raise_nofile();
     let siege = Siege::new();
     let (server, siege) = siege.serve(binary, siege.each * (BEGUN_LEN + 4 * READER_LEN));
     let Siege { each, honest: honest_count, window, .. } = siege;
@@ -265,7 +264,6 @@ pub(crate) fn peers(binary: &Binary) {
 /// With a small budget, those who make the server hold much are closed with 1013 instead of being waited for. The budget
 /// is never exceeded, and small messages pass all the while.
 pub(crate) fn small_budget(binary: &Binary) {
-    raise_nofile();
     let budget = sized(8 << 20, 64 << 20);
     let (server, siege) = Siege::new().serve(binary, budget);
     let scrapes = scraper(server.admin, move |metrics| {

@@ -2,6 +2,7 @@
 
 use super::Tally;
 use super::slope::Slope;
+use crate::inject::note;
 use crate::metrics::Metrics;
 use crate::process;
 use crate::server::Binary;
@@ -63,15 +64,19 @@ impl Sample {
 pub(super) struct Record {
     start: Instant,
     path: PathBuf,
-    samples: Mutex<(Vec<Sample>, File)>,
+    samples: Mutex<(Vec<Sample>, Option<File>)>,
 }
 
 impl Record {
-    /// A file beside the server's binary, written to as samples come.
+    /// A file beside the server's binary, written to as samples come; where it cannot be made, the samples are judged
+    /// all the same.
     pub fn new(binary: &Binary) -> Record {
         let path = PathBuf::from(binary.0).with_extension("soak.csv");
-        let mut file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        writeln!(file, "{HEADER}").expect("write a line");
+        let file = File::create(&path).map_err(|error| note(&format!("no {}: {error}", path.display())));
+        let file = file.ok().map(|mut file| {
+            writeln!(file, "{HEADER}").expect("write a line");
+            file
+        });
         Record { start: Instant::now(), path, samples: Mutex::new((vec![], file)) }
     }
 
@@ -81,12 +86,11 @@ impl Record {
         let (at, quiet) = ((at - self.start).as_secs_f64(), u8::from(quiet));
         let [accepted, active, closed] = sample.connections;
         let Sample { rejected, received, sent, .. } = sample;
-        writeln!(
-            file,
+        let line = format!(
             "{at:.3},{quiet},{resident_bytes},{descriptors},{open_fds},{threads},{active},{accepted},{closed},\
              {rejected},{received},{sent}"
-        )
-        .expect("write a line");
+        );
+        file.iter_mut().for_each(|file| writeln!(file, "{line}").expect("write a line"));
         samples.push(sample);
     }
 

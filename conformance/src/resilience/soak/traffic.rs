@@ -2,6 +2,7 @@
 
 use super::Tally;
 use crate::cases::noise;
+use crate::descriptors::own_table;
 use crate::frame::{BINARY, CONTINUATION, Frame};
 use crate::server::Server;
 use crate::wire::Peer;
@@ -34,7 +35,10 @@ impl Round<'_> {
                 Round::scrapes,
                 Round::hostile,
             ] {
-                scope.spawn(move || traffic(&self));
+                scope.spawn(move || {
+                    own_table();
+                    traffic(&self);
+                });
             }
         });
     }
