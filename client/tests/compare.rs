@@ -173,7 +173,7 @@ fn the_stages_compare() {
     let beside = Path::new(CLIENT).parent().expect("a directory");
     let stages = ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
     if !stages.iter().all(|stage| beside.join(stage).exists()) {
-        eprintln!("the stages are not built: run the tests of the whole workspace");
+        conformance::note("the stages are not built: run the tests of the whole workspace");
         return;
     }
     let directory = Directory::new("stages");

@@ -156,7 +156,7 @@ fn programs_take_the_flags_that_are_documented() {
             continue;
         }
         if !binary(program).exists() {
-            eprintln!("{program} is not built: run the tests of the whole workspace");
+            conformance::note(&format!("{program} is not built: run the tests of the whole workspace"));
             continue;
         }
         let mut halves = arguments.splitn(2, |word| word == "--");
@@ -210,7 +210,7 @@ impl Drop for Running {
 fn server() -> Option<(Running, String)> {
     let binary = binary(STAGES[3]);
     if !binary.exists() {
-        eprintln!("{} is not built: run the tests of the whole workspace", STAGES[3]);
+        conformance::note(&format!("{} is not built: run the tests of the whole workspace", STAGES[3]));
         return None;
     }
     let mut command = Command::new(binary);

@@ -105,7 +105,11 @@ fn a_killed_client_leaves_nothing() {
                 "accepted {accepted}, active {active}, closed {closed}, {held} descriptors, {held_before} before"
             ))
         });
-        eprintln!("{}: {count} connections gone {:?} after SIGKILL", stage.name, start.elapsed());
+        conformance::note(&format!(
+            "{}: {count} connections gone {:?} after SIGKILL",
+            stage.name,
+            start.elapsed()
+        ));
         client.wait().expect("it has ended");
     });
 }
@@ -138,9 +142,9 @@ fn a_stopped_client_loses_nothing() {
             );
             let [memory, most_memory] = [memory, most_memory].map(|octets| octets as f64 / 1e6);
             let (name, echoes) = (stage.name, echo.echoes);
-            eprintln!(
+            conformance::note(&format!(
                 "{name}: {load}: {echoes} echoes, all right; memory {memory:.1} MB, {most_memory:.1} MB at most"
-            );
+            ));
         }
     });
 }
@@ -217,7 +221,7 @@ fn is_told(report: &RunReport, said: &str) {
     assert_eq!(complaints.len(), 1, "{said}");
     assert!(report.connect.as_ref().is_some_and(|connect| connect.opened >= 200), "{said}");
     assert!(report.failures.total() > 0 && report.exit_status == 1 && !report.interrupted, "{said}");
-    eprintln!("{}: {}", report.scenario, complaints[0]);
+    conformance::note(&format!("{}: {}", report.scenario, complaints[0]));
 }
 
 /// On a slow link that loses packets and has them overtake one another every echo is right, and pings close nobody.
@@ -237,13 +241,15 @@ fn a_lossy_link_changes_nothing() {
                 let (report, said) = results(run(&stage, &load), 0);
                 let echo = report.echo.expect("echoes");
                 assert!(echo.echoes > 0 && echo.missing == 0, "{payload}: {said}");
-                eprintln!("{name}: payload {payload}: {} echoes, all right", echo.echoes);
+                conformance::note(&format!("{name}: payload {payload}: {} echoes, all right", echo.echoes));
             }
             let closed = stage.metrics().by_label("ws_connections_closed_total", "reason");
             assert_eq!(closed["normal"], 3.0 * connections as f64, "{closed:?}");
             let [passed, lost, overtook] = link.packets();
             assert!(lost > 0 && overtook > 0, "{lost} packets were lost, {overtook} overtook others");
-            eprintln!("{name}: {passed} packets passed, {lost} were lost, {overtook} overtook others");
+            conformance::note(&format!(
+                "{name}: {passed} packets passed, {lost} were lost, {overtook} overtook others"
+            ));
         });
     });
 }

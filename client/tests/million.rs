@@ -44,7 +44,7 @@ fn stages_are_built() -> bool {
     let beside = Path::new(CLIENT).parent().expect("a directory");
     let built = STAGES.iter().all(|stage| beside.join(stage).exists());
     if !built {
-        eprintln!("the stages are not built: run the tests of the whole workspace");
+        conformance::note("the stages are not built: run the tests of the whole workspace");
     }
     built
 }

@@ -38,8 +38,8 @@ fn is_installed() -> bool {
         |program| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     let both = ["prometheus", "promtool"].into_iter().all(is_there);
     if !both {
-        eprintln!(
-            "prometheus and promtool are not installed (Debian's package prometheus has both): skipped"
+        conformance::note(
+            "prometheus and promtool are not installed (Debian's package prometheus has both): skipped",
         );
     }
     both

@@ -87,7 +87,7 @@ fn two_running_servers_get_the_same_load() {
 fn two_stages_are_started_watched_and_ended() {
     let beside = Path::new(CLIENT).parent().expect("a directory");
     if !["stage3-mio-epoll", "stage4-zero-buffer"].iter().all(|stage| beside.join(stage).exists()) {
-        eprintln!("the stages are not built: run the tests of the whole workspace");
+        conformance::note("the stages are not built: run the tests of the whole workspace");
         return;
     }
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("race.json");

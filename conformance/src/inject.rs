@@ -73,7 +73,7 @@ pub(crate) fn skip<T>(why: &str) -> Option<T> {
 }
 
 /// Says something of a case, past the test harness, which shows nothing of what passes.
-pub(crate) fn note(what: &str) {
+pub fn note(what: &str) {
     let name = thread::current().name().map(|name| format!(" ({name})")).unwrap_or_default();
     // There is nobody to tell where stderr is closed.
     let _ = io::stderr().write_all(format!("{what}{name}\n").as_bytes());

@@ -42,6 +42,8 @@
     reason = "the test harness takes it, and shows it where a test fails"
 )]
 
+pub use inject::note;
+
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread;

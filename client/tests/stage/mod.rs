@@ -31,7 +31,7 @@ impl Stage {
     pub fn start(name: &'static str, flags: &[&str]) -> Option<Stage> {
         let binary = Path::new(env!("CARGO_BIN_EXE_client")).with_file_name(name);
         if !binary.exists() {
-            eprintln!("{name} is not built: run the tests of the whole workspace");
+            conformance::note(&format!("{name} is not built: run the tests of the whole workspace"));
             return None;
         }
         let mut command = Command::new(binary);
