@@ -4,17 +4,16 @@ use crate::cgroup::Group;
 use crate::descriptors;
 use crate::http::{Request, Response};
 use crate::metrics::Metrics;
-use crate::sink::Sink;
+use crate::sink::{Output, Sink};
 use crate::wait;
 use crate::wire::Peer;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use std::env;
-use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::io::PipeReader;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// The program under test, by its path.
@@ -323,36 +322,5 @@ impl Drop for Process {
             eprintln!("--- {}\n--- stdout:\n{}--- stderr:", self.command, self.stdout.text());
             eprintln!("{}---", self.stderr.text());
         }
-    }
-}
-
-/// What a process writes, collected as it does, so that it never waits for a reader.
-struct Output(Arc<Mutex<(Vec<u8>, bool)>>);
-
-impl Output {
-    fn none() -> Output {
-        Output(Arc::new(Mutex::new((vec![], true))))
-    }
-
-    fn collect(from: impl Read + Send + 'static) -> Output {
-        let shared = Arc::new(Mutex::new((vec![], false)));
-        let output = Output(Arc::clone(&shared));
-        thread::spawn(move || {
-            let mut from = BufReader::new(from);
-            let mut line = vec![];
-            while from.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
-                shared.lock().unwrap_or_else(PoisonError::into_inner).0.append(&mut line);
-            }
-            shared.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
-        });
-        output
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner).0).into_owned()
-    }
-
-    fn ended(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

@@ -2,8 +2,10 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::OpenOptions;
-use std::io::{PipeReader, pipe};
+use std::io::{BufRead, BufReader, PipeReader, Read, pipe};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 /// What becomes of standard output or standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,5 +64,36 @@ impl Sink {
         let mut shell = Command::new("sh");
         shell.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
         shell
+    }
+}
+
+/// What a process writes, collected as it does, so that it never waits for a reader.
+pub(crate) struct Output(Arc<Mutex<(Vec<u8>, bool)>>);
+
+impl Output {
+    pub fn none() -> Output {
+        Output(Arc::new(Mutex::new((vec![], true))))
+    }
+
+    pub fn collect(from: impl Read + Send + 'static) -> Output {
+        let shared = Arc::new(Mutex::new((vec![], false)));
+        let output = Output(Arc::clone(&shared));
+        thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = vec![];
+            while from.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).0.append(&mut line);
+            }
+            shared.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        });
+        output
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner).0).into_owned()
+    }
+
+    pub fn ended(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
