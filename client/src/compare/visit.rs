@@ -79,9 +79,7 @@ fn measure_all(plan: &Plan, subject: &Subject, visit: &mut Visit, show: &mut Sho
     let mut server = Server::start(subject, plan.most_connections())?;
     let outcome =
         grow(plan, subject, &mut server, visit, show).and_then(|()| load(plan, &mut server, visit, show));
-    // Of a server that died, its death is the news, and not what the connections noticed of it.
-    server.check_alive()?;
-    outcome?;
+    server.outlived(outcome)?;
     let ending = server.stop()?;
     let is_stage = subject.reckoned.is_some();
     let well = !is_stage || ending == "exit 0";

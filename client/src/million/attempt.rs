@@ -56,9 +56,7 @@ fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
     run.shards = server.shards;
     // The fleet is gone when this returns, and with it whatever connection was left.
     let outcome = Load::start(task, forecast, &server, run).and_then(|mut load| load.all());
-    // Of a server that died, its death is the news, and not what the connections noticed of it.
-    server.check_alive()?;
-    outcome?;
+    server.outlived(outcome)?;
     run.memory.server_closed_bytes = Some(emptied(task, &server)?);
     let ending = server.stop()?;
     run.exit = Some(ending.clone());
