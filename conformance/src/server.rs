@@ -36,8 +36,8 @@ pub(crate) struct Setup<'a> {
     pub stdout: Sink,
     /// And its standard error.
     pub stderr: Sink,
-    /// Whether it ignores SIGHUP from the start, as nohup(1) has it.
-    pub ignores_hangup: bool,
+    /// A flag of env(1) that says what it does on a signal, whatever whoever runs the suite has said.
+    pub on_signal: Option<&'a str>,
 }
 
 impl Default for Setup<'_> {
@@ -50,7 +50,7 @@ impl Default for Setup<'_> {
             own_ports: true,
             stdout: Sink::Collected,
             stderr: Sink::Collected,
-            ignores_hangup: false,
+            on_signal: None,
         }
     }
 }
@@ -234,13 +234,12 @@ struct Process {
 
 impl Process {
     fn start(binary: &Binary, setup: Setup<'_>) -> Process {
-        let mut command = match (setup.nofile, setup.group, setup.ignores_hangup) {
-            (None, None, false) => Command::new(binary.0),
-            (limit, group, ignores_hangup) => {
+        let mut command = match (setup.nofile, setup.group) {
+            (None, None) => Command::new(binary.0),
+            (limit, group) => {
                 let mut shell = Command::new("sh");
                 let script = r#"[ -z "$0" ] || ulimit -n "$0"; echo $$ >"$1"; shift; exec "$@""#;
-                let script = if ignores_hangup { format!("trap '' HUP; {script}") } else { script.into() };
-                shell.args(["-ec", &script]).arg(limit.map_or(String::new(), |limit| limit.to_string()));
+                shell.args(["-ec", script]).arg(limit.map_or(String::new(), |limit| limit.to_string()));
                 shell.arg(group.map_or("/dev/null".into(), |group| group.path().join("cgroup.procs")));
                 shell.arg(binary.0);
                 shell
@@ -254,6 +253,11 @@ impl Process {
             command.args([flag, "127.0.0.1:0"]);
         }
         let mut command = Sink::closed(command, setup.stdout, setup.stderr);
+        if let Some(flag) = setup.on_signal {
+            let mut env = Command::new("env");
+            env.arg(flag).arg(command.get_program()).args(command.get_args());
+            command = env;
+        }
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WS_")) {
             command.env_remove(name);
         }

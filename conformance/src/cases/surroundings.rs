@@ -125,7 +125,11 @@ pub(crate) fn two_servers_at_once(binary: &Binary) {
 
 /// A terminal that closes (SIGHUP) drains the server, however often it says so; one that nohup(1) started goes on.
 pub(crate) fn hangup(binary: &Binary) {
-    let mut server = binary.serve(&["--drain-timeout", "60s"]);
+    let serve = |on_signal| {
+        let flags = &["--drain-timeout", "60s"];
+        binary.serve_with(Setup { flags, on_signal: Some(on_signal), ..Setup::default() })
+    };
+    let mut server = serve("--default-signal=HUP");
     let mut peer = Peer::connect(&server);
     server.signal(Signal::HUP);
     peer.expect_close_frame(&[1001]);
@@ -134,7 +138,7 @@ pub(crate) fn hangup(binary: &Binary) {
     peer.expect_end();
     drop(peer);
     assert_eq!(server.exit().code(), Some(0));
-    let mut server = binary.serve_with(Setup { ignores_hangup: true, ..Setup::default() });
+    let mut server = serve("--ignore-signal=HUP");
     let mut peer = Peer::connect(&server);
     server.signal(Signal::HUP);
     peer.expect_echoes(&Frame::text("not disturbed"));
