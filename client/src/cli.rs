@@ -1,7 +1,6 @@
 //! What the subcommands' command lines have in common.
 
 use crate::fleet::Url;
-use std::io::IsTerminal;
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -32,11 +31,6 @@ pub fn stop_on_ctrl_c() -> &'static AtomicBool {
 /// Whether one of these signals has come.
 pub fn is_stopping() -> bool {
     STOP.load(Relaxed)
-}
-
-/// Whether colours are wanted there: on a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
-pub fn colour(to: &impl IsTerminal) -> bool {
-    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Breaks the lines of a summary where the terminal at standard output would, but between words and further in; leaves

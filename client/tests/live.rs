@@ -1,37 +1,21 @@
 //! The live view as a terminal sees it, which is a pseudo terminal here; and that nothing else ever sees any of it.
 
+#[allow(dead_code, reason = "other tests need the rest")]
+mod local;
+
+use local::{CLIENT, echo_server};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn echo_server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(|| {
-                let Ok(mut socket) = tungstenite::accept(stream) else { return };
-                while let Ok(message) = socket.read() {
-                    if message.is_binary() && socket.send(message).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
 
 /// A program on a terminal of its own, and what that terminal shows.
 struct Terminal {
@@ -148,7 +132,7 @@ fn has_braille(text: &str) -> bool {
 }
 
 fn load(duration: &str) -> String {
-    let address = echo_server();
+    let address = echo_server("127.0.0.1:0");
     format!("run --url ws://{address}/echo --connections 20 --warmup 0s --duration {duration}")
 }
 
@@ -173,7 +157,7 @@ fn a_run_is_drawn_and_leaves_its_summary_alone() {
 
 #[test]
 fn each_phase_has_counts_of_its_own() {
-    let address = echo_server();
+    let address = echo_server("127.0.0.1:0");
     let run = |load: &str, phases: [&[&str]; 2]| {
         let arguments = format!("run --url ws://{address}/echo --connections 50 --duration 1h {load}");
         let mut terminal = Terminal::start(&arguments, (80, 24), &[]);
@@ -223,7 +207,7 @@ fn the_view_follows_the_size_of_the_terminal() {
 
 #[test]
 fn a_race_is_two_columns() {
-    let [left, right] = [echo_server(), echo_server()];
+    let [left, right] = [echo_server("127.0.0.1:0"), echo_server("127.0.0.1:0")];
     let arguments = format!("race ws://{left}/ ws://{right}/ --connections 20 --hold 0s --duration 2s");
     let mut terminal = Terminal::start(&arguments, (100, 30), &[]);
     terminal.wait_until("both", |text| {

@@ -61,9 +61,9 @@ fn write_line(to: impl AsFd, text: impl Display, patience: Duration) -> Result<(
 
 /// Writes all within `patience`, or as long as it takes. It takes no lock, which a thread might hold that is stuck in a
 /// write; a line is in one piece all the same, as far as it is no longer than what a pipe takes at once.
-pub(crate) fn write_all(to: impl AsFd, mut octets: &[u8], patience: Option<Duration>) -> Result<(), Errno> {
+pub(crate) fn write_all(to: impl AsFd, mut bytes: &[u8], patience: Option<Duration>) -> Result<(), Errno> {
     let begun = Instant::now();
-    while !octets.is_empty() {
+    while !bytes.is_empty() {
         let left = patience.map(|patience| patience.saturating_sub(begun.elapsed()));
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         match poll(&mut [PollFd::new(&to, PollFlags::OUT)], timeout.as_ref()) {
@@ -72,8 +72,8 @@ pub(crate) fn write_all(to: impl AsFd, mut octets: &[u8], patience: Option<Durat
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error),
         }
-        match rustix::io::write(&to, &octets[..octets.len().min(PIECE_LEN)]) {
-            Ok(written) => octets = &octets[written..],
+        match rustix::io::write(&to, &bytes[..bytes.len().min(PIECE_LEN)]) {
+            Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(error),
         }

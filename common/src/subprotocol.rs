@@ -14,7 +14,7 @@ impl FromStr for Subprotocol {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Subprotocol, Self::Err> {
-        let legal = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         match !text.is_empty() && text.bytes().all(legal) {
             true => Ok(Subprotocol(text.to_owned())),
             false => Err("not a name such as chat or graphql-transport-ws"),

@@ -18,21 +18,21 @@ const PINGS_LEN: u32 = 128;
 /// What a peer had not taken at the last look.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Untaken {
-    octets: u32,
+    bytes: u32,
 }
 
 impl Untaken {
     /// Looks again; returns whether the peer has taken some of its output since the last look. The first time it is also
     /// true where output is on its way, since when is not known.
     pub fn progressed(&mut self, socket: RawFd) -> bool {
-        let now = octets_on_their_way(socket);
-        let before = mem::replace(&mut self.octets, now);
+        let now = unacknowledged_bytes(socket);
+        let before = mem::replace(&mut self.bytes, now);
         now != before && now.max(before) > PINGS_LEN
     }
 
     /// Whether output was on its way at the last look.
     pub fn is_some(&self) -> bool {
-        self.octets > PINGS_LEN
+        self.bytes > PINGS_LEN
     }
 }
 
@@ -68,21 +68,21 @@ impl Stall {
     }
 }
 
-/// Octets in a socket's send queue that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`); 0 where there is none.
-fn octets_on_their_way(socket: RawFd) -> u32 {
-    let mut octets: libc::c_int = 0;
+/// Bytes in a socket's send queue that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`); 0 where there is none.
+fn unacknowledged_bytes(socket: RawFd) -> u32 {
+    let mut bytes: libc::c_int = 0;
     // SAFETY: stores an int where it points to. A descriptor that is no socket makes it fail.
-    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &mut octets) };
-    if result == 0 { octets.try_into().unwrap_or(0) } else { 0 }
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &mut bytes) };
+    if result == 0 { bytes.try_into().unwrap_or(0) } else { 0 }
 }
 
 /// How long ago the kernel last received data from a peer (tcp(7), `TCP_INFO`). `None` where it does not tell.
 pub(crate) fn received_ago(socket: RawFd) -> Option<Duration> {
-    /// `tcpi_last_data_recv`, in ms, is the fourteenth of four octets (linux/tcp.h).
+    /// `tcpi_last_data_recv`, in ms, is the fourteenth of four bytes (linux/tcp.h).
     const LAST_DATA_RECV: usize = 13;
     let mut info = [0u32; LAST_DATA_RECV + 1];
     let mut len = size_of_val(&info) as libc::socklen_t;
-    // SAFETY: stores no more than `len` octets where it points to, and their count in `len`.
+    // SAFETY: stores no more than `len` bytes where it points to, and their count in `len`.
     let result = unsafe {
         let (info, len) = (info.as_mut_ptr().cast(), &mut len);
         libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, info, len)

@@ -44,7 +44,7 @@ impl Screen {
         }
         let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let terminal = open("/proc/self/fd/2", flags, Mode::empty()).ok().map(File::from);
-        let colour = cli::colour(&stderr());
+        let colour = common::output::has_colour(&stderr());
         Some(Screen { drawn: Vec::new(), colour, terminal, unsent: Vec::new(), before: None })
     }
 

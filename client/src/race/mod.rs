@@ -129,7 +129,7 @@ fn race(args: &RaceArgs) -> Result<bool> {
     };
     let json = serde_json::to_string_pretty(&report)? + "\n";
     let results: Vec<_> = args.json.as_deref().map(|file| (file, json)).into_iter().collect();
-    let colour = |to_stdout| to_stdout && cli::colour(&std::io::stdout());
+    let colour = |to_stdout| to_stdout && common::output::has_colour(&std::io::stdout());
     let complete = file::deliver(PROGRAM, &results, |to_stdout| table::render(&report, colour(to_stdout)));
     let complaints: Vec<String> = report.servers.iter().filter_map(Side::complaint).collect();
     complaints.iter().for_each(|complaint| words::complain(PROGRAM, complaint));
