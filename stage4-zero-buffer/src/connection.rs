@@ -1,11 +1,12 @@
 //! One connection: from its request to its last octet.
 
-use crate::echo::echo;
-use crate::partial::{End, Output, Partial};
+use crate::echo::Echoed;
+use crate::output::Output;
+use crate::partial::{End, HEADROOM, Partial};
 use crate::server::Server;
 use crate::slot::{Phase, Slot};
 use common::budget::Hold;
-use common::frame::{CloseCode, Opcode};
+use common::frame::{CloseCode, Header, Opcode};
 use common::heartbeat::Beat;
 use common::metrics::Closed;
 use common::{Answer, leave};
@@ -28,15 +29,17 @@ pub struct Handshake {
 pub struct Busy {
     /// What it holds, of `--buffer-budget`.
     hold: Hold,
-    partial: Partial,
-    output: Output,
+    pub partial: Partial,
+    pub output: Output,
+    /// What was read of a frame that is likely to be whole at the next time slice, which reads the rest behind it.
+    unread: Vec<u8>,
     /// Set with the last octet of the output: nothing more is read, and the connection ends when that is sent.
     last: Option<Last>,
 }
 
 impl Busy {
     fn new(hold: Hold) -> Busy {
-        Busy { hold, partial: Partial::default(), output: Output::default(), last: None }
+        Busy { hold, partial: Partial::default(), output: Output::default(), unread: Vec::new(), last: None }
     }
 }
 
@@ -56,7 +59,7 @@ impl Server {
         self.handshakes.insert(fd, Handshake { since: Instant::now(), head: Vec::new() });
     }
 
-    /// The socket is readable, or writable where output waits. `eof`: the peer has sent its last octet, so a short
+    /// The socket is readable, or writable where output waits. `eof`: the peer has half-closed, so a short
     /// read does not yet mean that nothing is left to be read (epoll(7), question 9, and `EPOLLRDHUP`).
     #[inline]
     pub fn ready(&mut self, fd: RawFd, eof: bool) {
@@ -65,30 +68,46 @@ impl Server {
         if slot.waits() && !eof {
             return;
         }
-        if !slot.is_prompt() || self.read(fd, SHORT_READ_LEN, eof) {
-            self.get_in_line(fd, eof);
+        if slot.is_prompt() {
+            if !self.read(fd, SHORT_READ_LEN, eof) {
+                return;
+            }
+            self.expect_long(fd, true);
         }
+        self.get_in_line(fd, eof);
     }
 
-    /// Sends what waits, and reads once, `most` octets. Returns whether there may be more.
+    /// Sends what waits, and reads once, up to `most` bytes. Returns whether there may be more.
     // Left to itself the compiler calls it, which costs an echo 30 instructions.
     #[inline(always)]
     pub fn read(&mut self, fd: RawFd, most: usize, eof: bool) -> bool {
-        if self.phase(fd) == Some(Phase::Busy) && !self.flush(fd) {
-            return false;
+        let mut start = HEADROOM;
+        let phase = self.phase(fd);
+        if phase == Some(Phase::Busy) {
+            let Some(end) = self.resume(fd) else { return false };
+            start = end;
         }
         let Some(slot) = self.slots.get_mut(fd) else { return false };
-        let most = most.min(self.buffer.len());
-        match rustix::net::recv(slot.socket(), &mut self.buffer[..most], RecvFlags::empty()) {
+        let room = start..self.buffer.len().min(start + most);
+        match rustix::net::recv(slot.socket(), &mut self.buffer[room.clone()], RecvFlags::empty()) {
             Ok((0, _)) => {
                 self.gone(fd, Closed::Eof);
                 false
             }
             Ok((len, _)) => {
-                self.input(fd, len);
-                len == most || eof
+                let is_short = most == SHORT_READ_LEN;
+                if !is_short && phase == Some(Phase::Open) {
+                    slot.expect_long(len >= SHORT_READ_LEN);
+                }
+                let is_kept = self.input(fd, start + len, is_short);
+                is_kept || start + len == room.end || eof
             }
-            Err(Errno::AGAIN) => false,
+            Err(Errno::AGAIN) => {
+                if start > HEADROOM {
+                    self.input(fd, start, false);
+                }
+                false
+            }
             Err(Errno::INTR) => true,
             Err(_) => {
                 self.gone(fd, Closed::Reset);
@@ -97,28 +116,47 @@ impl Server {
         }
     }
 
-    /// Takes the first `len` octets of the buffer.
+    /// Sends what waits, and puts what was left unread at the start of the buffer. Returns where to read on; `None`: nowhere,
+    /// until more of the output is sent.
+    fn resume(&mut self, fd: RawFd) -> Option<usize> {
+        let is_sent = self.flush(fd);
+        let busy = self.busy.get(&fd);
+        if is_sent {
+            let unread = busy.map_or(&[][..], |busy| &busy.unread);
+            self.buffer[HEADROOM..HEADROOM + unread.len()].copy_from_slice(unread);
+            return Some(HEADROOM + unread.len());
+        }
+        // A client that writes its whole message before it reads anything would wait for ever for the end of its write.
+        let most = self.max_message_len + self.buffer.len();
+        busy.filter(|busy| busy.last.is_none() && busy.partial.is_in_message())
+            .filter(|busy| busy.output.unsent().len() < most)
+            .map(|_| HEADROOM)
+    }
+
+    /// Takes what was read, up to `end` of the buffer. Returns whether some is kept for the next time slice, as it may be
+    /// where `is_short`.
     #[inline]
-    fn input(&mut self, fd: RawFd, len: usize) {
-        let Some(slot) = self.slots.get_mut(fd) else { return };
+    fn input(&mut self, fd: RawFd, end: usize, is_short: bool) -> bool {
+        let Some(slot) = self.slots.get_mut(fd) else { return false };
         match slot.phase() {
             Phase::Open => {
                 slot.heard(self.ticks.now());
-                self.echo(fd, len);
+                return self.echo(fd, end, is_short);
             }
             Phase::Busy => {
                 slot.heard(self.ticks.now());
-                self.feed(fd, 0..0, 0..len);
+                self.feed(fd, Echoed::from(HEADROOM), end);
             }
-            Phase::Handshake => self.handshake(fd, len),
+            Phase::Handshake => self.handshake(fd, end),
             Phase::Lingering => {}
         }
+        false
     }
 
     /// Answers a request, once it has all arrived.
-    fn handshake(&mut self, fd: RawFd, len: usize) {
+    fn handshake(&mut self, fd: RawFd, end: usize) {
         let handshake = self.handshakes.get_mut(&fd).expect("kept as long as the phase");
-        handshake.head.extend_from_slice(&self.buffer[..len]);
+        handshake.head.extend_from_slice(&self.buffer[HEADROOM..end]);
         match self.shard.answer(&handshake.head, handshake.since) {
             Answer::Partial => {}
             Answer::Close(response) => {
@@ -127,28 +165,38 @@ impl Server {
             }
             Answer::Upgrade { response, head_len } => {
                 // What came behind the request are frames.
-                let len = handshake.head.len() - head_len;
-                self.buffer[..len].copy_from_slice(&handshake.head[head_len..]);
+                let end = HEADROOM + handshake.head.len() - head_len;
+                self.buffer[HEADROOM..end].copy_from_slice(&handshake.head[head_len..]);
                 self.handshakes.remove(&fd);
                 self.enter(fd, Phase::Open);
                 self.send(fd, &response);
-                self.input(fd, len);
+                self.input(fd, end, false);
             }
         }
     }
 
-    /// The hot path: answers the first `len` octets of the buffer, on a connection in the middle of nothing.
+    /// The hot path: answers what was read, on a connection at a message boundary.
     #[inline]
-    fn echo(&mut self, fd: RawFd, len: usize) {
-        let done = echo(&mut self.buffer[..len], self.max_message_len);
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
-        if done.consumed < len {
-            return self.feed(fd, done.answers, done.consumed..len);
+    fn echo(&mut self, fd: RawFd, end: usize, is_short: bool) -> bool {
+        let mut done = Echoed::from(HEADROOM);
+        done.echo(&mut self.buffer[..end], self.max_message_len);
+        if done.consumed < end {
+            return self.rest(fd, done, end, is_short);
         }
-        let Some(slot) = self.slots.get_mut(fd) else { return };
-        let answers = &self.buffer[done.answers];
+        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        if self.reply(fd, done.answers) {
+            echoing.written();
+        }
+        false
+    }
+
+    /// Sends answers that are in the buffer. Returns whether the socket takes all of them; the rest waits.
+    #[inline]
+    fn reply(&mut self, fd: RawFd, answers: Range<usize>) -> bool {
+        let Some(slot) = self.slots.get_mut(fd) else { return false };
+        let answers = &self.buffer[answers];
         match send(slot.socket(), answers) {
-            Ok(sent) if sent == answers.len() => echoing.written(),
+            Ok(sent) if sent == answers.len() => return true,
             Ok(sent) => {
                 slot.enter(Phase::Busy);
                 let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
@@ -157,25 +205,57 @@ impl Server {
             }
             Err(_) => self.gone(fd, Closed::Reset),
         }
+        false
     }
 
-    /// The slow path: takes `rest` of the buffer piece by piece, with `answers` to be sent before what it answers.
+    /// What the hot path leaves. The beginning of a message is kept after a short read, so that the next time slice reads
+    /// the rest behind it, and answers with one frame.
     #[cold]
-    fn feed(&mut self, fd: RawFd, answers: Range<usize>, rest: Range<usize>) {
+    fn rest(&mut self, fd: RawFd, done: Echoed, end: usize, is_short: bool) -> bool {
+        if !is_short || !is_cut_short(&self.buffer[done.consumed..end], self.max_message_len) {
+            self.feed(fd, done, end);
+            return false;
+        }
+        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        self.enter(fd, Phase::Busy);
+        let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
+        busy.unread = self.buffer[done.consumed..end].to_vec();
+        if self.reply(fd, done.answers) {
+            echoing.written();
+        }
+        true
+    }
+
+    /// The slow path: answers what was read piece by piece.
+    #[cold]
+    fn feed(&mut self, fd: RawFd, mut done: Echoed, end: usize) {
         let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
         if busy.last.is_some() {
             return;
         }
-        busy.output.push(&self.buffer[answers]);
-        let (count, result) =
-            busy.partial.feed(&mut self.buffer[rest], self.max_message_len, &mut busy.output);
-        let echoing = self.shard.metrics().echoed(count.messages, count.bytes);
-        busy.last = match result {
-            Ok(()) => None,
-            Err(End::Peer) => Some(Last::Close(Closed::Normal)),
-            Err(End::Violation(_)) => Some(Last::Close(Closed::Protocol)),
-        };
+        busy.unread = Vec::new();
+        let result = busy.partial.feed(&mut self.buffer[..end], &mut done, self.max_message_len);
+        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        if busy.output.is_empty() {
+            self.reply(fd, done.answers);
+        } else {
+            busy.output.push_frames(&self.buffer[done.answers]);
+        }
         self.enter(fd, Phase::Busy);
+        if let Some(busy) = self.busy.get_mut(&fd)
+            && let Err(end) = result
+        {
+            busy.last = Some(Last::Close(match end {
+                End::Peer(body) => {
+                    busy.output.push_frame(Opcode::Close, &body);
+                    Closed::Normal
+                }
+                End::Violation(violation) => {
+                    busy.output.push_close(violation.close_code());
+                    Closed::Protocol
+                }
+            }));
+        }
         if self.flush(fd) {
             echoing.written();
         }
@@ -185,7 +265,7 @@ impl Server {
     /// Charges what the connection holds, and ends it where the budget has not so much left.
     fn charge(&mut self, fd: RawFd) {
         let Some(busy) = self.busy.get_mut(&fd) else { return };
-        if busy.hold.set(busy.partial.held() + busy.output.held()).is_err() {
+        if busy.hold.set(busy.output.held() + busy.unread.len()).is_err() {
             self.close(fd, CloseCode::TryAgainLater, Closed::Overload);
             // A peer that reads nothing does not read this either.
             if self.phase(fd) == Some(Phase::Busy) {
@@ -213,7 +293,7 @@ impl Server {
         }
         match busy.last {
             Some(last) => self.finish(fd, last),
-            None if busy.partial.is_at_rest() => {
+            None if busy.partial.is_at_boundary() && busy.unread.is_empty() => {
                 slot.enter(Phase::Open);
                 self.busy.remove(&fd);
             }
@@ -270,13 +350,13 @@ impl Server {
                     self.gone(fd, Closed::Idle);
                 }
             }
-            Beat::Ping if self.phase(fd) == Some(Phase::Open) => {
+            // That output waits is known already.
+            Beat::Ping if self.has_output(fd) => {}
+            Beat::Ping => {
                 let mut frame = Output::default();
                 frame.push_frame(Opcode::Ping, &[]);
                 self.send(fd, frame.unsent());
             }
-            // Between the pieces of a frame of ours nothing may be sent; and that output waits is known already.
-            Beat::Ping => {}
         }
     }
 
@@ -326,10 +406,31 @@ impl Server {
         self.slots.get_mut(fd).map(|slot| slot.phase())
     }
 
+    fn has_output(&self, fd: RawFd) -> bool {
+        self.busy.get(&fd).is_some_and(|busy| !busy.output.is_empty())
+    }
+
+    fn expect_long(&mut self, fd: RawFd, long: bool) {
+        if let Some(slot) = self.slots.get_mut(fd) {
+            slot.expect_long(long);
+        }
+    }
+
     fn enter(&mut self, fd: RawFd, phase: Phase) {
         if let Some(slot) = self.slots.get_mut(fd) {
             slot.enter(phase);
         }
+    }
+}
+
+/// Whether this is the beginning of a data frame that nothing is wrong with so far, and of its payload.
+fn is_cut_short(rest: &[u8], max_message_len: usize) -> bool {
+    match Header::parse(rest) {
+        Ok(Some((header, header_len))) => {
+            let behind = (rest.len() - header_len) as u64;
+            !header.opcode.is_control() && (behind + 1..=max_message_len as u64).contains(&header.len)
+        }
+        _ => false,
     }
 }
 

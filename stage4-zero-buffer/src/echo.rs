@@ -5,64 +5,74 @@
 //! sent         | header payload | header payload |
 //!              ^ start                       end ^  ^ consumed
 //! ```
-//! An answer has no key, so it is at least four octets shorter than its frame: writing never overtakes reading. The
+//! An answer has no key, so it is at least four bytes shorter than its frame: writing never overtakes reading. The
 //! first payload, mostly the only one, stays where it is; those behind it move up.
 
-use crate::partial::Count;
 use common::frame::{Header, Opcode};
 use common::mask;
 use std::ops::Range;
 
-/// What became of a buffer.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Data messages, and the bytes of their payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub messages: u64,
+    pub bytes: usize,
+}
+
+/// How far a buffer is answered.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Echoed {
     /// Where in the buffer the answers are.
     pub answers: Range<usize>,
-    /// Octets that were dealt with. What lies behind them is for [`crate::partial::Partial`].
+    /// What lies before this was read.
     pub consumed: usize,
-    /// Messages echoed.
+    /// Messages that have ended.
     pub count: Count,
 }
 
-/// Answers the frames at the start of `buffer`, up to the first that is not a whole message of at most
-/// `max_message_len` octets, a whole Ping or a whole Pong.
-///
-/// What is wrong with that one, if anything, is not decided here; it stays as it came.
-pub fn echo(buffer: &mut [u8], max_message_len: usize) -> Echoed {
-    let mut done = Echoed::default();
-    while let Ok(Some((header, header_len))) = Header::parse(&buffer[done.consumed..]) {
-        let at = done.consumed + header_len;
-        let whole = header.len <= (buffer.len() - at).min(max_message_len.max(125)) as u64;
-        let (Some(key), true, true) = (header.mask, header.fin, whole) else { break };
-        let payload = at..at + header.len as usize;
-        let answer = match header.opcode {
-            Opcode::Text | Opcode::Binary if payload.len() <= max_message_len => header.opcode,
-            Opcode::Ping => Opcode::Pong,
-            Opcode::Pong => {
-                done.consumed = payload.end;
-                continue;
-            }
-            _ => break,
-        };
-        mask::apply(&mut buffer[payload.clone()], key, 0);
-        if answer == Opcode::Text && simdutf8::basic::from_utf8(&buffer[payload.clone()]).is_err() {
-            mask::apply(&mut buffer[payload], key, 0);
-            break;
-        }
-        done.consumed = payload.end;
-        if answer != Opcode::Pong {
-            done.count.add(payload.len());
-        }
-        done.append(buffer, answer, payload);
-    }
-    done
-}
-
 impl Echoed {
-    /// Makes the payload, which lies behind the answers, the last of them.
+    /// Nothing yet of a buffer whose input begins at `start`.
+    pub fn from(start: usize) -> Echoed {
+        Echoed { answers: start..start, consumed: start, count: Count::default() }
+    }
+
+    /// Answers the frames from `consumed` on, up to the first that is not a whole message of at most
+    /// `max_message_len` bytes, a whole Ping or a whole Pong.
+    ///
+    /// What is wrong with that one, if anything, is not decided here; it stays as it came.
     #[inline]
-    fn append(&mut self, buffer: &mut [u8], opcode: Opcode, payload: Range<usize>) {
-        let header = Header::server(opcode, payload.len());
+    pub fn echo(&mut self, buffer: &mut [u8], max_message_len: usize) {
+        while let Ok(Some((header, header_len))) = Header::parse(&buffer[self.consumed..]) {
+            let at = self.consumed + header_len;
+            let whole = header.len <= (buffer.len() - at).min(max_message_len.max(125)) as u64;
+            let (Some(key), true, true) = (header.mask, header.fin, whole) else { break };
+            let payload = at..at + header.len as usize;
+            let answer = match header.opcode {
+                Opcode::Text | Opcode::Binary if payload.len() <= max_message_len => header.opcode,
+                Opcode::Ping => Opcode::Pong,
+                Opcode::Pong => {
+                    self.consumed = payload.end;
+                    continue;
+                }
+                _ => break,
+            };
+            mask::apply(&mut buffer[payload.clone()], key, 0);
+            if answer == Opcode::Text && simdutf8::basic::from_utf8(&buffer[payload.clone()]).is_err() {
+                mask::apply(&mut buffer[payload], key, 0);
+                break;
+            }
+            if answer != Opcode::Pong {
+                self.count.messages += 1;
+                self.count.bytes += payload.len();
+            }
+            self.append(buffer, Header::server(answer, payload.len()), payload);
+        }
+    }
+
+    /// Makes the payload, which ends what was read, the last of the answers.
+    #[inline]
+    pub fn append(&mut self, buffer: &mut [u8], header: Header, payload: Range<usize>) {
+        self.consumed = payload.end;
         let header_len = header.encoded_len();
         if self.answers.is_empty() {
             self.answers = payload.start - header_len..payload.start - header_len;
@@ -108,7 +118,8 @@ mod tests {
         let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
         let mut buffer = hello.repeat(40);
         let before = ALLOCATIONS.get();
-        let done = echo(&mut buffer, 1 << 20);
+        let mut done = Echoed::from(0);
+        done.echo(&mut buffer, 1 << 20);
         assert_eq!(ALLOCATIONS.get(), before);
         assert_eq!((done.consumed, done.count), (40 * 11, Count { messages: 40, bytes: 200 }));
         assert_eq!(buffer[done.answers], b"\x81\x05Hello".repeat(40), "in one piece, to leave in one write");
@@ -120,7 +131,8 @@ mod tests {
         let bad = [0x81, 0x81, 1, 2, 3, 4, 0xfe];
         for behind in [&bad[..], &[0x81], &[0x01, 0x80, 0, 0, 0, 0], &[0x88, 0x80, 0, 0, 0, 0]] {
             let mut buffer = [&[0x89, 0x80, 0, 0, 0, 0], behind].concat();
-            let done = echo(&mut buffer, 1 << 20);
+            let mut done = Echoed::from(0);
+            done.echo(&mut buffer, 1 << 20);
             assert_eq!(buffer[done.answers], [0x8a, 0], "the Ping before it");
             assert_eq!(&buffer[done.consumed..], behind);
         }

@@ -12,6 +12,7 @@
 
 mod connection;
 mod echo;
+mod output;
 mod partial;
 #[cfg(test)]
 mod property;

@@ -1,87 +1,21 @@
-//! The slow path: a connection in the middle of a frame or of a message, octet by octet if need be.
+//! The slow path: a connection in the middle of a frame or of a message, byte by byte if need be.
 //!
-//! It takes frames in any pieces and decides every violation. It holds what has arrived, and allocates nothing on
-//! the word of a header.
+//! It takes frames in any pieces and decides every violation. No message is gathered: each piece is answered as it arrives,
+//! as a fragment (RFC 6455, section 5.4), and what is kept is where the peer stands.
 
-use common::frame::{CloseCode, Header, MAX_CONTROL_LEN, MAX_HEADER_LEN, Opcode, Violation, is_sendable};
+use crate::echo::Echoed;
+use common::frame::{Header, MAX_CONTROL_LEN, MAX_HEADER_LEN, Opcode, Violation, is_sendable};
 use common::mask;
+use std::str;
 
-/// The longest header of an answer: 2 octets and 8 of length. A message is gathered behind so much room, so that
-/// its echo needs no copy.
-const HEADROOM: usize = 10;
+/// Room before what is read: a control frame that began in an earlier read is answered in this one's buffer.
+pub const HEADROOM: usize = 2 + MAX_CONTROL_LEN + 1;
 
-/// Data messages, and the octets of their payloads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub messages: u64,
-    pub bytes: usize,
-}
-
-impl Count {
-    pub fn add(&mut self, bytes: usize) {
-        self.messages += 1;
-        self.bytes += bytes;
-    }
-}
-
-/// Octets that wait to be sent.
-#[derive(Debug, Default)]
-pub struct Output {
-    octets: Vec<u8>,
-    sent: usize,
-}
-
-impl Output {
-    /// Octets that it keeps: all, until the last is sent.
-    pub fn held(&self) -> usize {
-        self.octets.len()
-    }
-
-    pub fn unsent(&self) -> &[u8] {
-        &self.octets[self.sent..]
-    }
-
-    pub fn sent(&mut self, octets: usize) {
-        self.sent += octets;
-        if self.sent == self.octets.len() {
-            *self = Output::default();
-        }
-    }
-
-    pub fn push(&mut self, octets: &[u8]) {
-        self.octets.extend_from_slice(octets);
-    }
-
-    pub fn push_frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        let mut header = [0; MAX_HEADER_LEN];
-        let len = Header::server(opcode, payload.len()).write(&mut header);
-        self.push(&header[..len]);
-        self.push(payload);
-    }
-
-    /// A Close frame with a code and no reason.
-    pub fn push_close(&mut self, code: CloseCode) {
-        self.push_frame(Opcode::Close, &(code as u16).to_be_bytes());
-    }
-
-    /// Takes a message over as it is, where nothing waits before it.
-    fn push_message(&mut self, mut message: Message) {
-        let header = Header::server(message.opcode, message.payload().len());
-        let start = HEADROOM - header.encoded_len();
-        header.write(&mut message.octets[start..]);
-        if self.octets.is_empty() {
-            *self = Output { octets: message.octets, sent: start };
-        } else {
-            self.push(&message.octets[start..]);
-        }
-    }
-}
-
-/// Why nothing more is read. The Close frame that answers is in the output already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why nothing more is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The peer sent a Close frame.
-    Peer,
+    /// The peer sent a Close frame with this body, which is also the answer.
+    Peer(Vec<u8>),
     /// The peer broke the protocol.
     Violation(Violation),
 }
@@ -96,55 +30,31 @@ impl From<Violation> for End {
 #[derive(Debug)]
 struct Message {
     opcode: Opcode,
-    /// [`HEADROOM`], then payload.
-    octets: Vec<u8>,
-    /// Of a text: octets of `octets` known to be UTF-8.
-    valid: usize,
-}
-
-impl Message {
-    fn new(opcode: Opcode) -> Message {
-        Message { opcode, octets: vec![0; HEADROOM], valid: HEADROOM }
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.octets[HEADROOM..]
-    }
-
-    /// Adds what came, and checks text at once (RFC 6455, section 8.1), but for a character cut short at the end.
-    fn extend(&mut self, octets: &[u8]) -> Result<(), Violation> {
-        self.octets.extend_from_slice(octets);
-        if self.opcode == Opcode::Text {
-            self.valid += match simdutf8::compat::from_utf8(&self.octets[self.valid..]) {
-                Ok(text) => text.len(),
-                Err(cut_short) if cut_short.error_len().is_none() => cut_short.valid_up_to(),
-                Err(_) => return Err(Violation::BadUtf8),
-            };
-        }
-        Ok(())
-    }
-
-    /// Whether a text ends at the end of a character.
-    fn is_whole(&self) -> bool {
-        self.opcode != Opcode::Text || self.valid == self.octets.len()
-    }
+    /// Whether a fragment of it was sent.
+    is_answered: bool,
+    /// Bytes of payload that have been declared.
+    len: usize,
+    /// Of a text: a character cut short.
+    cut: Cut,
 }
 
 /// A frame of which the header has arrived.
 #[derive(Debug)]
 struct Frame {
-    header: Header,
+    opcode: Opcode,
+    fin: bool,
+    /// The masking key, beginning with the byte that is due.
     key: [u8; 4],
-    /// Octets of its payload that have arrived.
-    arrived: u64,
+    /// Bytes of payload that have not arrived.
+    left: u64,
 }
 
 /// Where a connection stands in what its peer sends.
 #[derive(Debug, Default)]
 pub struct Partial {
-    /// The octets of a header that has not all arrived.
+    /// The bytes of a header that has not all arrived.
     header: [u8; MAX_HEADER_LEN],
-    header_len: usize,
+    header_len: u8,
     frame: Option<Frame>,
     message: Option<Message>,
     /// The payload of a control frame, at most [`MAX_CONTROL_LEN`].
@@ -152,77 +62,79 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Whether the connection is in the middle of nothing, so that this can go.
-    pub fn is_at_rest(&self) -> bool {
+    /// Whether the peer is between two messages, so that this can go.
+    pub fn is_at_boundary(&self) -> bool {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Octets that it keeps of a message.
-    pub fn held(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.payload().len())
+    /// Whether the peer is in the middle of a message: it may write all of that before it reads anything.
+    pub fn is_in_message(&self) -> bool {
+        self.message.is_some()
     }
 
-    /// Takes what has arrived, unmasking it in place; puts answers into `output`.
+    /// Answers the rest of the buffer, in place.
     ///
     /// # Errors
     /// [`End`], after which there is nothing more to be fed.
-    pub fn feed(
-        &mut self,
-        mut input: &mut [u8],
-        max_message_len: usize,
-        output: &mut Output,
-    ) -> (Count, Result<(), End>) {
-        let mut count = Count::default();
-        while !input.is_empty() {
-            match self.step(input, max_message_len, output, &mut count) {
-                Ok(taken) => input = &mut input[taken..],
-                Err(end) => {
-                    if let End::Violation(violation) = end {
-                        output.push_close(violation.close_code());
-                    }
-                    return (count, Err(end));
-                }
+    pub fn feed(&mut self, buffer: &mut [u8], done: &mut Echoed, max_message_len: usize) -> Result<(), End> {
+        loop {
+            if self.is_at_boundary() {
+                done.echo(buffer, max_message_len);
             }
+            if done.consumed == buffer.len() {
+                return Ok(());
+            }
+            self.step(buffer, done, max_message_len)?;
         }
-        (count, Ok(()))
     }
 
-    /// Takes the rest of a header or some payload, and answers the frame if that was all; returns the octets taken.
-    fn step(
-        &mut self,
-        input: &mut [u8],
-        max_message_len: usize,
-        output: &mut Output,
-        count: &mut Count,
-    ) -> Result<usize, End> {
-        let mut taken = 0;
+    /// Takes the rest of a header, or some payload.
+    fn step(&mut self, buffer: &mut [u8], done: &mut Echoed, max_message_len: usize) -> Result<(), End> {
         if self.frame.is_none() {
-            taken = self.take_header(input, max_message_len)?;
+            done.consumed += self.take_header(&buffer[done.consumed..], max_message_len)?;
         }
-        let Some(frame) = &mut self.frame else { return Ok(taken) };
-        let left = frame.header.len - frame.arrived;
-        let piece_len = (input.len() - taken).min(usize::try_from(left).unwrap_or(usize::MAX));
-        let piece = &mut input[taken..taken + piece_len];
-        mask::apply(piece, frame.key, frame.arrived as usize % 4);
-        frame.arrived += piece_len as u64;
-        let whole = frame.arrived == frame.header.len;
-        match &mut self.message {
-            Some(message) if !frame.header.opcode.is_control() => message.extend(piece)?,
-            _ => self.control.extend_from_slice(piece),
+        let Some(frame) = &mut self.frame else { return Ok(()) };
+        let rest = buffer.len() - done.consumed;
+        let len = usize::try_from(frame.left).map_or(rest, |left| left.min(rest));
+        let piece = done.consumed..done.consumed + len;
+        mask::apply(&mut buffer[piece.clone()], frame.key, 0);
+        frame.key.rotate_left(len % 4);
+        frame.left -= len as u64;
+        let (opcode, is_whole, fin) = (frame.opcode, frame.left == 0, frame.left == 0 && frame.fin);
+        if is_whole {
+            self.frame = None;
         }
-        if whole {
-            self.finish_frame(output, count)?;
+        if opcode.is_control() {
+            done.consumed = piece.end;
+            self.control.extend_from_slice(&buffer[piece]);
+            return if is_whole { self.answer_control(opcode, buffer, done) } else { Ok(()) };
         }
-        Ok(taken + piece_len)
+        let message = self.message.as_mut().expect("begun with its first frame");
+        if message.opcode == Opcode::Text {
+            message.cut.check(&buffer[piece.clone()], fin)?;
+        }
+        if piece.is_empty() && !fin {
+            return Ok(());
+        }
+        let opcode = if message.is_answered { Opcode::Continuation } else { message.opcode };
+        message.is_answered = true;
+        if fin {
+            done.count.messages += 1;
+            done.count.bytes += message.len;
+            self.message = None;
+        }
+        done.append(buffer, Header { fin, ..Header::server(opcode, len) }, piece);
+        Ok(())
     }
 
+    /// Returns the bytes taken.
     fn take_header(&mut self, input: &[u8], max_message_len: usize) -> Result<usize, Violation> {
-        let before = self.header_len;
+        let before = usize::from(self.header_len);
         let copied = (MAX_HEADER_LEN - before).min(input.len());
         self.header[before..before + copied].copy_from_slice(&input[..copied]);
         match Header::parse(&self.header[..before + copied])? {
             None => {
-                self.header_len = before + copied;
+                self.header_len += copied as u8;
                 Ok(copied)
             }
             Some((header, len)) => {
@@ -235,46 +147,80 @@ impl Partial {
 
     /// Checks a header against what went before it (section 5.4), and the size it declares.
     fn begin_frame(&mut self, header: Header, max_message_len: usize) -> Result<(), Violation> {
-        let key = header.mask.ok_or(Violation::Unmasked)?;
-        if !header.opcode.is_control() {
-            match (&self.message, header.opcode) {
+        let Header { opcode, fin, len, mask } = header;
+        let key = mask.ok_or(Violation::Unmasked)?;
+        if !opcode.is_control() {
+            match (&self.message, opcode) {
                 (None, Opcode::Continuation) => return Err(Violation::StrayContinuation),
                 (Some(_), Opcode::Text | Opcode::Binary) => return Err(Violation::UnfinishedMessage),
                 _ => {}
             }
-            let message = self.message.get_or_insert_with(|| Message::new(header.opcode));
-            if header.len > (max_message_len - message.payload().len()) as u64 {
+            let new = || Message { opcode, is_answered: false, len: 0, cut: Cut::default() };
+            let message = self.message.get_or_insert_with(new);
+            if len > (max_message_len - message.len) as u64 {
                 return Err(Violation::TooBig);
             }
+            message.len += len as usize;
         }
-        self.frame = Some(Frame { header, key, arrived: 0 });
+        self.frame = Some(Frame { opcode, fin, key, left: len });
         Ok(())
     }
 
-    fn finish_frame(&mut self, output: &mut Output, count: &mut Count) -> Result<(), End> {
-        let header = self.frame.take().expect("a frame has arrived").header;
-        match header.opcode {
-            Opcode::Ping => output.push_frame(Opcode::Pong, &self.control),
-            Opcode::Pong => {}
+    /// A control frame has arrived.
+    fn answer_control(&mut self, opcode: Opcode, buffer: &mut [u8], done: &mut Echoed) -> Result<(), End> {
+        let body = std::mem::take(&mut self.control);
+        match opcode {
             Opcode::Close => {
-                check_close(&self.control)?;
-                output.push_frame(Opcode::Close, &self.control);
-                return Err(End::Peer);
+                check_close(&body)?;
+                return Err(End::Peer(body));
             }
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-                if header.fin {
-                    let message = self.message.take().expect("begun with its first frame");
-                    if !message.is_whole() {
-                        return Err(Violation::BadUtf8.into());
-                    }
-                    count.add(message.payload().len());
-                    output.push_message(message);
-                }
-                return Ok(());
+            Opcode::Ping => {
+                let payload = done.consumed - body.len()..done.consumed;
+                buffer[payload.clone()].copy_from_slice(&body);
+                done.append(buffer, Header::server(Opcode::Pong, body.len()), payload);
             }
+            _ => {}
         }
-        debug_assert!(self.control.len() <= MAX_CONTROL_LEN);
-        self.control.clear();
+        Ok(())
+    }
+}
+
+/// The first bytes of a character whose last are still to come: at most three.
+#[derive(Debug, Default)]
+struct Cut {
+    bytes: [u8; 3],
+    len: u8,
+}
+
+impl Cut {
+    /// Checks a piece of a text at once (section 8.1), but for a character cut short at its end, unless that is the `last`.
+    fn check(&mut self, mut piece: &[u8], last: bool) -> Result<(), Violation> {
+        if self.len > 0 {
+            // How many bytes a character has, its first one says (RFC 3629, section 3).
+            let before = usize::from(self.len);
+            let missing = self.bytes[0].leading_ones() as usize - before;
+            let (rest, behind) = piece.split_at(missing.min(piece.len()));
+            let mut character = [0; 4];
+            character[..before].copy_from_slice(&self.bytes[..before]);
+            character[before..before + rest.len()].copy_from_slice(rest);
+            self.len = 0;
+            self.check_from_boundary(&character[..before + rest.len()])?;
+            piece = behind;
+        }
+        if !piece.is_empty() {
+            self.check_from_boundary(piece)?;
+        }
+        if last && self.len > 0 { Err(Violation::BadUtf8) } else { Ok(()) }
+    }
+
+    fn check_from_boundary(&mut self, text: &[u8]) -> Result<(), Violation> {
+        let Err(error) = simdutf8::compat::from_utf8(text) else { return Ok(()) };
+        if error.error_len().is_some() {
+            return Err(Violation::BadUtf8);
+        }
+        let cut = &text[error.valid_up_to()..];
+        self.bytes[..cut.len()].copy_from_slice(cut);
+        self.len = cut.len() as u8;
         Ok(())
     }
 }
@@ -283,7 +229,7 @@ impl Partial {
 fn check_close(body: &[u8]) -> Result<(), Violation> {
     match body {
         [] => Ok(()),
-        [_, _, reason @ ..] if std::str::from_utf8(reason).is_err() => Err(Violation::BadUtf8),
+        [_, _, reason @ ..] if str::from_utf8(reason).is_err() => Err(Violation::BadUtf8),
         [high, low, ..] if is_sendable(u16::from_be_bytes([*high, *low])) => Ok(()),
         _ => Err(Violation::BadClose),
     }
@@ -292,40 +238,58 @@ fn check_close(body: &[u8]) -> Result<(), Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    /// Feeds `octets` to `partial` in one piece; returns what it answers.
-    fn feed(partial: &mut Partial, octets: &[u8]) -> (Vec<u8>, Result<(), End>) {
-        let mut output = Output::default();
-        let (_, result) = partial.feed(&mut octets.to_vec(), 1 << 20, &mut output);
-        (output.unsent().to_vec(), result)
+    /// Feeds `bytes` to `partial` in one piece; returns what it answers.
+    fn feed(partial: &mut Partial, bytes: &[u8]) -> (Vec<u8>, Result<(), End>) {
+        let mut buffer = [&[0; HEADROOM], bytes].concat();
+        let mut done = Echoed::from(HEADROOM);
+        let result = partial.feed(&mut buffer, &mut done, 1 << 20);
+        (buffer[done.answers].to_vec(), result)
     }
 
     #[test]
-    fn a_header_is_not_taken_at_its_word() {
+    fn a_message_is_answered_in_the_pieces_in_which_it_comes() {
         let mut partial = Partial::default();
-        // FIN, binary | MASK, 127 | 1 MiB | key | 3 octets of it
-        let (answer, result) =
-            feed(&mut partial, &[0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 1, 2, 3]);
-        assert_eq!((answer, result), (vec![], Ok(())));
-        assert!(!partial.is_at_rest());
-        assert!(partial.message.unwrap().octets.capacity() < 100, "grows with what has arrived");
+        for (bytes, answer) in [
+            // FIN, binary | MASK, 5 | key 1 2 3 4 | nothing of it yet
+            (&[0x82, 0x85, 1, 2, 3, 4][..], &[][..]),
+            (&[1, 2], &[0x02, 2, 0, 0]),
+            (&[3], &[0x00, 1, 0]),
+            // the rest | a Ping of one byte, all but that
+            (&[4, 1, 0x89, 0x81, 7, 7, 7, 7], &[0x80, 2, 0, 0]),
+            // the Ping | FIN, text | MASK, 1 | key 0 | "a" | half a header
+            (&[7, 0x81, 0x81, 0, 0, 0, 0, b'a', 0x82], &[0x8a, 1, 0, 0x81, 1, b'a']),
+        ] {
+            assert_eq!(feed(&mut partial, bytes), (answer.to_vec(), Ok(())), "after {bytes:?}");
+        }
+        assert!(!partial.is_in_message() && !partial.is_at_boundary());
+    }
+
+    #[test]
+    fn the_longest_control_frame_is_answered_wherever_it_is_cut() {
+        let ping: Vec<u8> = [0x89, 0xfd, 0, 0, 0, 0].into_iter().chain(0..125).collect();
+        let pong: Vec<u8> = [0x8a, 125].into_iter().chain(0..125).collect();
+        for cut in 1..ping.len() {
+            let mut partial = Partial::default();
+            assert_eq!(feed(&mut partial, &ping[..cut]), (vec![], Ok(())));
+            assert_eq!(feed(&mut partial, &ping[cut..]), (pong.clone(), Ok(())), "cut at {cut}");
+        }
     }
 
     #[test]
     fn text_is_refused_before_its_frame_is_whole() {
         let mut partial = Partial::default();
-        // FIN, text | MASK, 10 | key 0 | "é" in two pieces, then an octet that no text has
-        assert_eq!(feed(&mut partial, &[0x81, 0x8a, 0, 0, 0, 0, 0xc3]), (vec![], Ok(())));
-        assert_eq!(feed(&mut partial, &[0xa9]), (vec![], Ok(())));
-        let (answer, result) = feed(&mut partial, &[0xff]);
-        assert_eq!(result, Err(End::Violation(Violation::BadUtf8)));
-        assert_eq!(answer, [0x88, 2, 0x03, 0xef], "Close 1007");
+        // FIN, text | MASK, 10 | key 0 | "\u{e9}" in two pieces, then a byte that no text has
+        assert_eq!(feed(&mut partial, &[0x81, 0x8a, 0, 0, 0, 0, 0xc3]), (vec![0x01, 1, 0xc3], Ok(())));
+        assert_eq!(feed(&mut partial, &[0xa9]), (vec![0x00, 1, 0xa9], Ok(())));
+        assert_eq!(feed(&mut partial, &[0xff]).1, Err(End::Violation(Violation::BadUtf8)));
     }
 
     #[test]
-    fn at_rest_only_between_messages() {
+    fn at_a_boundary_only_between_messages() {
         let mut partial = Partial::default();
-        for (octets, at_rest) in [
+        for (bytes, at_boundary) in [
             (&[0x01][..], false),               // half a header
             (&[0x80, 0, 0, 0, 0], false),       // text, to be continued, empty
             (&[0x89, 0x80, 0, 0, 0, 0], false), // ping
@@ -333,8 +297,41 @@ mod tests {
             (&[0x89, 0x80, 0, 0, 0], false),    // most of a ping
             (&[0], true),
         ] {
-            feed(&mut partial, octets).1.unwrap();
-            assert_eq!(partial.is_at_rest(), at_rest, "after {octets:?}");
+            feed(&mut partial, bytes).1.unwrap();
+            assert_eq!(partial.is_at_boundary(), at_boundary, "after {bytes:?}");
+        }
+    }
+
+    /// What a million stalled peers cost is this, and not what they have sent.
+    #[test]
+    fn a_message_under_way_costs_a_few_dozen_bytes() {
+        assert!(size_of::<Partial>() <= 72, "{}", size_of::<Partial>());
+        let mut partial = Partial::default();
+        feed(&mut partial, &[&[0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0], &[0; 60_000][..]].concat()).1.unwrap();
+        assert_eq!(partial.control.capacity(), 0);
+    }
+
+    proptest! {
+        /// Against the standard library's check of all that came so far.
+        #[test]
+        fn text_in_pieces_is_text(
+            bytes in prop_oneof!["[a\u{e9}\u{20ac}\u{1f600}]{0,12}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..12)],
+            lens in prop::collection::vec(0..6usize, 0..8).prop_map(|lens| [lens, vec![1]].concat()),
+        ) {
+            let (mut cut, mut at, mut lens) = (Cut::default(), 0, lens.iter().cycle());
+            loop {
+                let end = bytes.len().min(at + lens.next().unwrap());
+                let last = end == bytes.len();
+                let expected = match str::from_utf8(&bytes[..end]) {
+                    Ok(_) => true,
+                    Err(error) => error.error_len().is_none() && !last,
+                };
+                prop_assert_eq!(cut.check(&bytes[at..end], last).is_ok(), expected, "{:?} to {}", bytes, end);
+                if last || !expected {
+                    break;
+                }
+                at = end;
+            }
         }
     }
 }

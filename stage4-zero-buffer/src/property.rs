@@ -1,8 +1,9 @@
-//! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same.
+//! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same messages.
 
-use crate::echo::echo;
-use crate::partial::{End, Output, Partial};
-use crate::reference::{answer, answers, frames};
+use crate::echo::Echoed;
+use crate::output::Output;
+use crate::partial::{End, HEADROOM, Partial};
+use crate::reference::{answer, answers, messages};
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::mask;
 use proptest::prelude::*;
@@ -10,28 +11,25 @@ use proptest::prelude::*;
 /// Small, so that messages over it are tried often.
 const MAX_MESSAGE_LEN: usize = 70_000;
 
-/// The frame path, driven as the server drives it, with pieces of these lengths (in turn).
+/// The frame path, driven as the server drives it, with pieces of these lengths (in turn); with what it does not do itself.
 fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
-    let (mut sent, mut partial, mut input) = (Vec::new(), Partial::default(), input.to_vec());
-    let (mut at, mut piece_lens) = (0, piece_lens.iter().cycle());
-    while at < input.len() {
-        let end = input.len().min(at + piece_lens.next().unwrap());
-        let mut piece = &mut input[at..end];
-        at = end;
-        if partial.is_at_rest() {
-            let done = echo(piece, MAX_MESSAGE_LEN);
-            sent.extend_from_slice(&piece[done.answers]);
-            piece = &mut piece[done.consumed..];
-        }
-        let mut output = Output::default();
-        let (_, result) = partial.feed(piece, MAX_MESSAGE_LEN, &mut output);
-        sent.extend_from_slice(output.unsent());
+    let (mut sent, mut partial) = (Output::default(), Partial::default());
+    let (mut rest, mut piece_lens) = (input, piece_lens.iter().cycle());
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(rest.len().min(*piece_lens.next().unwrap()));
+        rest = behind;
+        let mut buffer = [&[0xa5; HEADROOM], piece].concat();
+        let mut done = Echoed::from(HEADROOM);
+        let result = partial.feed(&mut buffer, &mut done, MAX_MESSAGE_LEN);
+        sent.push(&buffer[done.answers]);
         match result {
-            Ok(()) => {}
-            Err(End::Peer | End::Violation(_)) => break,
+            Ok(()) => continue,
+            Err(End::Peer(body)) => sent.push_frame(Opcode::Close, &body),
+            Err(End::Violation(violation)) => sent.push_close(violation.close_code()),
         }
+        break;
     }
-    sent
+    sent.unsent().to_vec()
 }
 
 /// A frame as a client sends it, valid or not.
@@ -124,18 +122,18 @@ proptest! {
         input in conversation(),
         piece_lens in prop::collection::vec(prop_oneof![1..20usize, Just(65_536)], 1..5),
     ) {
-        prop_assert_eq!(frames(&ours(&input, &piece_lens)).0, answers(&input, MAX_MESSAGE_LEN));
+        prop_assert_eq!(messages(&ours(&input, &piece_lens)).0, answers(&input, MAX_MESSAGE_LEN));
     }
 
     #[test]
     fn pieces_make_no_difference(input in conversation(), len in 1..50usize) {
-        prop_assert_eq!(ours(&input, &[usize::MAX >> 1]), ours(&input, &[len]));
+        prop_assert_eq!(messages(&ours(&input, &[usize::MAX])), messages(&ours(&input, &[len])));
     }
 
     #[test]
     fn answers_as_tungstenite_does_wherever_it_ends(input in conversation(), end in any::<prop::sample::Index>()) {
         let input = &input[..end.index(input.len() + 1)];
-        let ours = frames(&ours(input, &[7])).0;
+        let ours = messages(&ours(input, &[7])).0;
         prop_assert_eq!(&ours, &answer(input, MAX_MESSAGE_LEN, &ours));
     }
 }

@@ -8,14 +8,14 @@
 //! - A control frame with its length in 16 or 64 bits: 1002, since no length that a control frame may have needs them
 //!   (RFC 6455, sections 5.2 and 5.5). Tungstenite takes it if the length is at most 125.
 //!
-//! The reason in a Close frame is for people, and not compared.
+//! Compared is the sequence of whole messages and control frames. The reason in a Close frame is for people, and not compared.
 
 use common::frame::{Header, MAX_CONTROL_LEN, Opcode};
 use std::io::{self, Cursor, Read, Write};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-/// A frame of a server: opcode and payload, and of a Close frame only the code.
+/// A message or a control frame of a server: opcode and payload, and of a Close frame only the code.
 pub type Frame = (Opcode, Vec<u8>);
 
 /// A stream that has been received, and what is sent in answer.
@@ -73,20 +73,29 @@ pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
         websocket.close(&mut wire, Some(frame)).unwrap();
     }
     let _ = websocket.flush(&mut wire);
-    frames(&wire.sent).0
+    messages(&wire.sent).0
 }
 
-/// The frames of a server, and how many octets of one more that is not whole.
-pub fn frames(mut octets: &[u8]) -> (Vec<Frame>, usize) {
-    let mut frames = Vec::new();
-    while let Some((header, at)) = Header::parse(octets).expect("valid") {
-        assert!(header.fin && header.mask.is_none());
-        let Some(payload) = octets.get(at..at + header.len as usize) else { break };
-        let shown = if header.opcode == Opcode::Close { &payload[..payload.len().min(2)] } else { payload };
-        frames.push((header.opcode, shown.to_vec()));
-        octets = &octets[at + payload.len()..];
+/// The messages of a server, put together from their fragments, and its control frames, each where it ends; and how many
+/// bytes of one more frame that is not whole. In how many fragments a message comes is the server's own business.
+pub fn messages(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
+    let (mut messages, mut begun) = (Vec::new(), None::<Frame>);
+    while let Some((header, at)) = Header::parse(bytes).expect("valid") {
+        assert!(header.mask.is_none());
+        let Some(payload) = bytes.get(at..at + header.len as usize) else { break };
+        bytes = &bytes[at + payload.len()..];
+        match (header.opcode, &mut begun) {
+            (Opcode::Close, _) => messages.push((Opcode::Close, payload[..payload.len().min(2)].to_vec())),
+            (control, _) if control.is_control() => messages.push((control, payload.to_vec())),
+            (Opcode::Continuation, Some(begun)) => begun.1.extend_from_slice(payload),
+            (Opcode::Text | Opcode::Binary, None) => begun = Some((header.opcode, payload.to_vec())),
+            (opcode, begun) => panic!("{opcode:?} after {begun:?}"),
+        }
+        if header.fin && !header.opcode.is_control() {
+            messages.extend(begun.take());
+        }
     }
-    (frames, octets.len())
+    (messages, bytes.len())
 }
 
 /// What is to be answered to `input`, if `ours` was: what tungstenite answers, but for the cases named above.

@@ -7,9 +7,10 @@
 
 use crate::Flags;
 use crate::connection::{Busy, Handshake};
+use crate::partial::HEADROOM;
 use crate::slot::{Phase, Slots};
 use common::config::LINGER;
-use common::frame::CloseCode;
+use common::frame::{CloseCode, MAX_HEADER_LEN};
 use common::heartbeat::Heartbeat;
 use common::metrics::{Closed, Rejected};
 use common::ticks::Ticks;
@@ -23,8 +24,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// The one buffer: what is read at once.
-const BUFFER_LEN: usize = 64 * 1024;
+/// The one buffer: what is read at once, a message of 64 KiB with its header.
+const BUFFER_LEN: usize = HEADROOM + MAX_HEADER_LEN + 64 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
 /// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
@@ -137,7 +138,7 @@ impl Server {
     /// A connection that waited in line has its turn.
     pub fn turn(&mut self, fd: RawFd, eof: bool) {
         let Some(slot) = self.slots.get_mut(fd) else { return };
-        slot.begin_turn();
+        slot.set_waits(false);
         if self.read(fd, self.buffer.len(), eof) {
             self.get_in_line(fd, eof);
         }

@@ -19,15 +19,15 @@ const PHASES: [Phase; 4] = [Phase::Handshake, Phase::Open, Phase::Busy, Phase::L
 const PHASE_MASK: u32 = PHASES.len() as u32 - 1;
 /// Set while the connection waits for a long turn.
 const WAITS: u32 = 1 << 2;
-/// Set until the connection has its first turn as an open one.
-const NEW: u32 = 1 << 3;
+/// Set where what comes next may be long: on a new connection, and on one whose last read was long.
+const LONG: u32 = 1 << 3;
 const STATE_BITS: u32 = 4;
 
 /// A connection: its socket, and what it does and since when in one word.
 #[derive(Debug)]
 pub struct Slot {
     socket: OwnedFd,
-    /// Ticks in the upper 28 bits, then [`NEW`], then [`WAITS`], then the phase.
+    /// Ticks in the upper 28 bits, then [`LONG`], then [`WAITS`], then the phase.
     since_and_state: u32,
 }
 
@@ -35,7 +35,7 @@ const _: () = assert!(size_of::<Option<Slot>>() == 8);
 
 impl Slot {
     pub fn new(socket: OwnedFd, now: u32) -> Slot {
-        Slot { socket, since_and_state: (now << STATE_BITS) | NEW | Phase::Handshake as u32 }
+        Slot { socket, since_and_state: (now << STATE_BITS) | LONG | Phase::Handshake as u32 }
     }
 
     #[inline]
@@ -54,22 +54,22 @@ impl Slot {
         self.since_and_state & WAITS != 0
     }
 
-    /// Whether what comes is likely to be short: from a peer that has sent something before, and all of it whole.
+    /// Whether what comes is likely to be short: from a peer that has sent something short before, and all of it whole.
     #[inline]
     pub fn is_prompt(&self) -> bool {
-        self.since_and_state & (NEW | PHASE_MASK) == Phase::Open as u32
+        self.since_and_state & (LONG | PHASE_MASK) == Phase::Open as u32
     }
 
-    /// Its turn begins, for which it waited.
-    pub fn begin_turn(&mut self) {
-        self.set_waits(false);
-        if self.phase() == Phase::Open {
-            self.since_and_state &= !NEW;
-        }
+    pub fn expect_long(&mut self, long: bool) {
+        self.set(LONG, long);
     }
 
     pub fn set_waits(&mut self, waits: bool) {
-        self.since_and_state = (self.since_and_state & !WAITS) | if waits { WAITS } else { 0 };
+        self.set(WAITS, waits);
+    }
+
+    fn set(&mut self, bit: u32, on: bool) {
+        self.since_and_state = (self.since_and_state & !bit) | if on { bit } else { 0 };
     }
 
     /// Something came at tick `now`.
@@ -170,11 +170,9 @@ mod tests {
     #[test]
     fn only_who_is_known_and_in_the_middle_of_nothing_is_prompt() {
         let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 7);
-        slot.begin_turn();
         slot.enter(Phase::Open);
         assert!(!slot.is_prompt(), "it has sent its request, and no more");
-        slot.set_waits(true);
-        slot.begin_turn();
+        slot.expect_long(false);
         assert!(slot.is_prompt() && !slot.waits());
         for phase in PHASES {
             slot.enter(phase);
