@@ -1,8 +1,11 @@
 //! A peer that sends whatever octets it is told to, and is strict about those it gets.
+//!
+//! What it hears are whole messages, put together from their fragments, and control frames. In how many fragments a server answers
+//! is its own business (RFC 6455, section 5.4), and so is a message that it begins and, for good reason, does not finish.
 
 mod expect;
 
-use crate::frame::{Frame, excerpt};
+use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, excerpt};
 use crate::http::Request;
 use crate::server::Server;
 use crate::unread;
@@ -28,6 +31,8 @@ pub(crate) struct Peer {
     inbox: Vec<u8>,
     /// How much of the inbox was heard.
     heard: usize,
+    /// A message of which not all fragments were heard.
+    begun: Option<Frame>,
     end: Option<End>,
     story: VecDeque<String>,
     /// How long it waits for what a sound server does at once.
@@ -73,7 +78,15 @@ impl Peer {
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Peer { stream, inbox: vec![], heard: 0, end: None, story: VecDeque::new(), patience: PATIENCE })
+        Ok(Peer {
+            stream,
+            inbox: vec![],
+            heard: 0,
+            begun: None,
+            end: None,
+            story: VecDeque::new(),
+            patience: PATIENCE,
+        })
     }
 
     /// A WebSocket.
@@ -294,9 +307,16 @@ impl Peer {
         }
     }
 
-    /// Whether a whole frame is there to be heard, or the end.
+    /// Whether a whole message or control frame is there to be heard, or the end.
     pub fn has_news(&self) -> bool {
-        self.end.is_some() || matches!(Frame::take(self.unheard()), Ok(Some(_)))
+        let mut unheard = self.unheard();
+        while let Ok(Some((frame, len))) = Frame::take(unheard) {
+            if frame.fin {
+                return true;
+            }
+            unheard = &unheard[len..];
+        }
+        self.end.is_some()
     }
 
     /// Waits for octets or the end, until `deadline`.
@@ -309,9 +329,37 @@ impl Peer {
         self.fill();
     }
 
-    /// The next frame, or the end.
+    /// The next whole message or control frame, or the end.
     #[track_caller]
     pub fn hear(&mut self) -> Heard {
+        loop {
+            let frame = match self.hear_frame() {
+                Heard::Frame(frame) => frame,
+                end => return end,
+            };
+            match (self.begun.take(), frame.opcode) {
+                (Some(mut message), CONTINUATION) => {
+                    message.payload.extend_from_slice(&frame.payload);
+                    message.fin = frame.fin;
+                    self.begun = Some(message);
+                }
+                (None, TEXT | BINARY) => self.begun = Some(frame),
+                (begun, CLOSE | PING | PONG) => {
+                    self.begun = begun;
+                    return Heard::Frame(frame);
+                }
+                (Some(_), _) => self.fail("a continuation of the message before it", frame),
+                (None, _) => self.fail("the first fragment of a message", frame),
+            }
+            if let Some(message) = self.begun.take_if(|message| message.fin) {
+                return Heard::Frame(message);
+            }
+        }
+    }
+
+    /// The next frame, or the end.
+    #[track_caller]
+    pub fn hear_frame(&mut self) -> Heard {
         let deadline = Instant::now() + self.patience;
         loop {
             match Frame::take(self.unheard()) {

@@ -10,6 +10,8 @@
 mod connection;
 #[path = "../../stage4-zero-buffer/src/echo.rs"]
 mod echo;
+#[path = "../../stage4-zero-buffer/src/output.rs"]
+mod output;
 #[path = "../../stage4-zero-buffer/src/partial.rs"]
 mod partial;
 #[path = "../../stage4-zero-buffer/src/reference.rs"]
@@ -27,7 +29,8 @@ use common::heartbeat::Beat;
 use common::http::switching_protocols;
 use common::metrics::Closed;
 use libfuzzer_sys::fuzz_target;
-use reference::{Frame, answer, answers, frames, has_closed};
+use partial::HEADROOM;
+use reference::{Frame, answer, answers, has_closed, messages};
 use rustix::Wire;
 use server::Server;
 use slot::Phase;
@@ -76,7 +79,7 @@ fuzz_target!(|data: &[u8]| {
     SERVERS.with(|servers| {
         let server = &mut *servers[usize::from(small_budget)].borrow_mut();
         // What an earlier connection left in it would be seen.
-        server.buffer = vec![0xa5; BUFFER_LENS[usize::from(buffer % 8)]].into();
+        server.buffer = vec![0xa5; HEADROOM + BUFFER_LENS[usize::from(buffer % 8)]].into();
         server.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
         let input = [request.0.as_bytes(), stream].concat();
         let socket = File::open("/dev/null").expect("a descriptor");
@@ -174,16 +177,31 @@ impl Run<'_> {
     fn turn(&mut self) -> bool {
         let event = rustix::with(Wire::event);
         if let Some(eof) = event {
-            self.server.ready(self.fd, eof);
+            self.watch(|server, fd| server.ready(fd, eof));
         }
         let waits = !self.server.line.is_empty();
         for _ in 0..TURNS {
             let Some((fd, eof)) = self.server.line.pop_front() else { break };
-            self.server.turn(fd, eof);
+            assert_eq!(fd, self.fd);
+            self.watch(|server, fd| server.turn(fd, eof));
         }
         // More was held than may be, of which a peer that does not read is not told.
         self.cut_off |= self.budget == SMALL_BUDGET && self.server.phase(self.fd).is_none();
         event.is_some() || waits
+    }
+
+    /// Reads on from a peer that does not read only in the middle of a message, and holds no more than one of them.
+    fn watch(&mut self, act: impl FnOnce(&mut Server, RawFd)) {
+        let in_message =
+            |server: &Server| server.busy.get(&self.fd).is_some_and(|busy| busy.partial.is_in_message());
+        let begun = in_message(self.server);
+        rustix::with(|wire| wire.read_on = false);
+        act(self.server, self.fd);
+        assert!(begun || !rustix::with(|wire| wire.read_on), "reads on from a peer that does not read");
+        if let Some(busy) = self.server.busy.get(&self.fd) {
+            let most = self.server.max_message_len + 2 * self.server.buffer.len();
+            assert!(busy.output.unsent().len() <= most, "holds more than a message");
+        }
     }
 
     fn settle(&mut self) {
@@ -222,7 +240,7 @@ impl Run<'_> {
             return assert!(self.cut_off || wire.shut);
         }
         assert_eq!(wire.sent[..response.len()], response);
-        let (mut ours, rest) = frames(&wire.sent[response.len()..]);
+        let (mut ours, rest) = messages(&wire.sent[response.len()..]);
         assert!(self.cut_off || rest == 0, "half a frame");
         ours.retain(|(opcode, _)| *opcode != Opcode::Ping);
 

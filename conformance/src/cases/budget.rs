@@ -21,16 +21,24 @@ fn agrees(server: &Server, charged: usize, closed: usize) {
     });
 }
 
-/// An unfinished message that needs more than there is.
+/// An unfinished message that needs more than there is. A server that answers it in pieces holds nothing of it, as long as they are
+/// read.
 pub(crate) fn message_over_the_budget(binary: &Binary) {
     let server = binary.serve(&["--buffer-budget", "200KiB"]);
     assert_eq!(server.metrics().sum("ws_buffer_budget_bytes"), 200.0 * 1024.0);
+    let in_pieces = Peer::connect(&server).is_answered_in_pieces();
     let mut other = Peer::connect(&server);
     let mut peer = Peer::connect(&server);
     peer.say(&Frame::new(BINARY, noise(100_000, 1)).more());
-    agrees(&server, 100_000 - FREE_LEN, 0);
-    peer.send(&Frame::new(CONTINUATION, noise(200_000, 2)).masked());
-    peer.expect_close(1013);
+    agrees(&server, if in_pieces { 0 } else { 100_000 - FREE_LEN }, 0);
+    let rest = Frame::new(CONTINUATION, noise(if in_pieces { 12 << 20 } else { 200_000 }, 2)).masked();
+    if in_pieces {
+        // More than the kernel keeps for both ends. That the server hangs up may be seen already.
+        let _ = peer.try_send_until_full(&rest);
+    } else {
+        peer.send(&rest);
+        peer.expect_close(1013);
+    }
     agrees(&server, 0, 1);
     other.expect_echoes(&Frame::text("as before"));
 }
@@ -40,6 +48,9 @@ pub(crate) fn message_over_the_budget(binary: &Binary) {
 pub(crate) fn shared_by_all(binary: &Binary) {
     const HELD: usize = 32 * 1024;
     let server = binary.serve(&["--buffer-budget", "200KiB", "--shards", "2"]);
+    if Peer::connect(&server).is_answered_in_pieces() {
+        return shared_by_all_who_do_not_read(&server);
+    }
     let mut honest = Peer::connect_many(&server, 2);
     let unfinished = Frame::new(BINARY, noise(HELD + FREE_LEN, 3)).more();
     let mut peers = Peer::connect_many(&server, 10);
@@ -52,15 +63,54 @@ pub(crate) fn shared_by_all(binary: &Binary) {
         }
     }
     agrees(&server, 6 * HELD, 4);
-    for peer in &mut honest {
-        let message = Frame::new(BINARY, noise(2_000, 4));
-        peer.send_in_pieces(message.masked().chunks(700));
-        peer.expect_echo(&message);
-    }
+    small_messages_pass(&mut honest);
     assert_eq!(server.metrics().sum("ws_buffered_bytes"), (6 * HELD) as f64);
     peers.into_iter().for_each(Peer::reset);
     agrees(&server, 0, 4);
     Peer::connect(&server).expect_echoes(&Frame::new(BINARY, noise(50_000, 5)));
+}
+
+/// The same where only those hold something who do not read.
+fn shared_by_all_who_do_not_read(server: &Server) {
+    const BUDGET: f64 = 200.0 * 1024.0;
+    const PIECE_LEN: usize = 32 * 1024;
+    let mut honest = Peer::connect_many(server, 2);
+    let held = || {
+        let metrics = server.metrics();
+        let overloads = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+        (metrics.sum("ws_buffered_bytes"), overloads)
+    };
+    let piece = Frame::new(CONTINUATION, noise(PIECE_LEN, 3)).more().masked();
+    let mut peers = vec![];
+    while held().1 == 0.0 {
+        assert!(peers.len() < 200, "expected: an overload; got: {} peers hold {:?}", peers.len(), held());
+        let (before, mut peer) = (held().0, Peer::connect(server));
+        peer.send(&Frame::new(BINARY, "begun").more().masked());
+        // Until the kernel's buffers are full, and the server holds some.
+        while held() == (before, 0.0) {
+            peer.send_in_pieces([&piece[..]]);
+        }
+        assert!(held().0 <= BUDGET, "expected: at most {BUDGET}; got: {:?}", held());
+        peers.push(peer);
+    }
+    assert!(peers.len() > 2, "expected: some peers, each with a part; got: {} peers", peers.len());
+    let closed = peers.iter_mut().filter_map(|peer| peer.has_ended().then_some(())).count();
+    assert!(closed <= 1, "expected: those who came before stay; got: {closed} closed");
+    small_messages_pass(&mut honest);
+    peers.into_iter().for_each(Peer::reset);
+    wait::until("all is given back", || match held().0 {
+        0.0 => Ok(()),
+        bytes => Err(bytes.to_string()),
+    });
+    Peer::connect(server).expect_echoes(&Frame::new(BINARY, noise(50_000, 5)));
+}
+
+fn small_messages_pass(honest: &mut [Peer]) {
+    for peer in honest {
+        let message = Frame::new(BINARY, noise(2_000, 4));
+        peer.send_in_pieces(message.masked().chunks(700));
+        peer.expect_echo(&message);
+    }
 }
 
 /// A peer that sends and never reads: its echoes wait in the server.

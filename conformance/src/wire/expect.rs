@@ -1,7 +1,7 @@
 //! What a peer expects to hear.
 
 use super::{End, Heard, Peer};
-use crate::frame::{CLOSE, CONTINUATION, Frame, PING, PONG, excerpt};
+use crate::frame::{BINARY, CLOSE, Frame, PING, PONG, excerpt};
 use crate::http::{Response, SAMPLE_ACCEPT};
 use crate::wait::PATIENCE;
 use rustix::event::PollFlags;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Frames.
 impl Peer {
-    /// Hears exactly this frame.
+    /// Hears exactly this message or control frame.
     #[track_caller]
     pub fn expect(&mut self, expected: &Frame) {
         match self.hear() {
@@ -18,7 +18,7 @@ impl Peer {
         }
     }
 
-    /// Hears the echo of a message: the same in one frame, or in fragments of the same content.
+    /// Hears the echo of a message.
     #[track_caller]
     pub fn expect_echo(&mut self, sent: &Frame) {
         self.hear_echo(sent, false);
@@ -33,26 +33,18 @@ impl Peer {
     #[track_caller]
     fn hear_echo(&mut self, sent: &Frame, among_pings: bool) {
         let expected = format!("the echo of {sent}");
-        let mut content = vec![];
-        let mut opcode = sent.opcode;
-        loop {
+        let echo = loop {
             match self.hear() {
-                Heard::Frame(frame) if frame.opcode == opcode => {
-                    content.extend_from_slice(&frame.payload);
-                    if frame.fin {
-                        break;
-                    }
-                    opcode = CONTINUATION;
-                }
+                Heard::Frame(frame) if frame.opcode == sent.opcode => break frame.payload,
                 Heard::Frame(Frame { opcode: PING, payload, .. }) if among_pings => {
                     self.say(&Frame::new(PONG, payload));
                 }
                 other => self.fail(&expected, other),
             }
-        }
-        if content != sent.payload {
-            let same = content.iter().zip(&sent.payload).take_while(|(a, b)| a == b).count();
-            self.fail(&expected, format!("{}, other from octet {same} on", excerpt(&content)));
+        };
+        if echo != sent.payload {
+            let same = echo.iter().zip(&sent.payload).take_while(|(a, b)| a == b).count();
+            self.fail(&expected, format!("{}, other from octet {same} on", excerpt(&echo)));
         }
     }
 
@@ -86,6 +78,14 @@ impl Peer {
     pub fn expect_echoes(&mut self, message: &Frame) {
         self.say(message);
         self.expect_echo(message);
+    }
+
+    /// Whether this server answers a message in fragments while it arrives. Others gather it first.
+    #[track_caller]
+    pub fn is_answered_in_pieces(mut self) -> bool {
+        self.say_all(&[&Frame::new(BINARY, "a piece").more(), &Frame::new(PING, "")]);
+        let first = self.hear_frame();
+        matches!(first, Heard::Frame(Frame { opcode: BINARY, fin: false, .. }))
     }
 
     /// Hears a Pong with this payload.

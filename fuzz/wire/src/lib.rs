@@ -56,6 +56,8 @@ pub struct Wire {
     pub interrupt: bool,
     /// Nothing more may be sent.
     pub shut: bool,
+    /// Set by a read while output waits.
+    pub read_on: bool,
     /// Set by a send that found too little room.
     blocked: bool,
     event: bool,
@@ -75,7 +77,7 @@ impl Wire {
     }
 
     fn recv(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        assert!(!self.blocked || self.reset, "reads on from a peer that does not read");
+        self.read_on |= self.blocked && !self.reset;
         self.fail(Errno::CONNRESET)?;
         let len = buffer.len().min(self.arrived - self.received);
         if len == 0 && !self.eof {
