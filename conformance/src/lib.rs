@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Each case is then a test of its own: `cargo test -p my-server --test conformance close::` runs those of one
-//! theme. `CONFORMANCE_FULL=1` runs [leaks](#leaks) at full size; `CONFORMANCE_FLAGS` has further flags for the server.
+//! theme. `CONFORMANCE_FULL=1` runs [leaks](#leaks), and clients that write before they read, at full size; `CONFORMANCE_FLAGS` has further flags for the server.
 //!
 //! # What a server must be like
 //! - It takes `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,

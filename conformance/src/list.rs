@@ -78,7 +78,10 @@ macro_rules! __cases {
                 frame_and_a_part_of_the_next,
                 two_frames_in_a_segment,
                 forty_frames_in_a_segment,
-                stream_cut_at_odd_places;
+                stream_cut_at_odd_places,
+                message_written_before_anything_is_read,
+                messages_written_before_anything_is_read,
+                everyday_messages_are_one_frame;
             fragments:
                 two_fragments,
                 ping_between,
@@ -92,7 +95,8 @@ macro_rules! __cases {
                 long_ping_under_a_small_limit,
                 unsolicited_pong_is_ignored,
                 pings_among_messages,
-                ten_pings_in_a_segment;
+                ten_pings_in_a_segment,
+                pinged_within_a_message;
             close:
                 without_a_body,
                 valid_codes,

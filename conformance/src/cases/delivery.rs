@@ -1,9 +1,11 @@
 //! TCP knows no frames: where segments begin and end must not matter.
 
+use super::leaks::full_size;
 use super::noise;
 use crate::frame::{BINARY, Frame, PING, TEXT};
 use crate::server::Binary;
-use crate::wire::Peer;
+use crate::wire::{Heard, Peer};
+use rustix::process::Signal;
 
 pub(crate) fn frames_octet_by_octet(binary: &Binary) {
     let server = binary.serve(&[]);
@@ -78,6 +80,59 @@ pub(crate) fn stream_cut_at_odd_places(binary: &Binary) {
     for piece in [997, 4093, 20_011] {
         peer.send_in_pieces(octets.chunks(piece));
         messages.iter().for_each(|message| peer.expect_echo(message));
+    }
+    peer.close();
+}
+
+/// Most blocking clients write a whole message before they read anything: a server that stopped reading because its echo is not
+/// read would wait for ever, and so would the client.
+pub(crate) fn message_written_before_anything_is_read(binary: &Binary) {
+    let server = binary.serve(&[]);
+    let mut peer = Peer::connect(&server);
+    let message = Frame::new(BINARY, noise(16 << 20, 8));
+    for _ in 0..2 {
+        writes_whole(&mut peer, &message.masked());
+        peer.expect_echo(&message);
+    }
+    peer.close();
+}
+
+/// The same on many connections at once: a hundred, or a thousand at full size.
+pub(crate) fn messages_written_before_anything_is_read(binary: &Binary) {
+    let count = if full_size() { 1_000 } else { 100 };
+    let server = binary.serve(&[]);
+    let mut peers = Peer::connect_many(&server, count);
+    let message = Frame::new(BINARY, noise(1 << 20, 9));
+    let octets = message.masked();
+    peers.iter_mut().for_each(|peer| writes_whole(peer, &octets));
+    peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
+    peers.into_iter().for_each(Peer::close);
+}
+
+#[track_caller]
+fn writes_whole(peer: &mut Peer, octets: &[u8]) {
+    let written = peer.send_until_full(octets);
+    if written < octets.len() {
+        peer.fail(
+            "the server reads on to the end of a message",
+            format!("{written} bytes of {}", octets.len()),
+        );
+    }
+}
+
+/// A message of everyday size that has all arrived comes back as one frame, however long the messages before it were.
+pub(crate) fn everyday_messages_are_one_frame(binary: &Binary) {
+    let server = binary.serve(&["--shards", "1"]);
+    let mut peer = Peer::connect(&server);
+    for len in [10, 5_000, 20_000, 60_000, 10, 60_000, 4_000, 4_096, 65_000] {
+        let message = Frame::new(BINARY, noise(len, 10));
+        server.signal(Signal::STOP);
+        peer.say(&message);
+        server.signal(Signal::CONT);
+        match peer.hear_frame() {
+            Heard::Frame(frame) if frame == message => {}
+            other => peer.fail(&format!("{message}, in one frame"), other),
+        }
     }
     peer.close();
 }

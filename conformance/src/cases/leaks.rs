@@ -12,9 +12,14 @@ use std::env;
 
 const ROUNDS: usize = 20;
 
-/// Connections a round: few, to be quick, or the full number where `CONFORMANCE_FULL` is set.
+/// Whether `CONFORMANCE_FULL` is set.
+pub(crate) fn full_size() -> bool {
+    env::var_os("CONFORMANCE_FULL").is_some()
+}
+
+/// Connections a round: few, to be quick, or the full number.
 fn connections_a_round() -> usize {
-    if env::var_os("CONFORMANCE_FULL").is_some() { 5000 } else { 200 }
+    if full_size() { 5000 } else { 200 }
 }
 
 /// What a connection that was not let go would show in.

@@ -3,7 +3,7 @@
 use super::noise;
 use crate::frame::{BINARY, Frame, MAX_CONTROL_LEN, PING, PONG};
 use crate::server::Binary;
-use crate::wire::Peer;
+use crate::wire::{Heard, Peer};
 
 /// A Pong has the payload of the Ping.
 pub(crate) fn pong_has_the_payload(binary: &Binary) {
@@ -70,4 +70,22 @@ pub(crate) fn ten_pings_in_a_segment(binary: &Binary) {
     }
     peer.expect_echo(&Frame::text("end"));
     peer.close();
+}
+
+/// A peer in the middle of a message is pinged like any other, and may take its time.
+pub(crate) fn pinged_within_a_message(binary: &Binary) {
+    let server = binary.serve(&["--ping-interval", "100ms"]);
+    for cut in [1, 8, 3_000] {
+        let mut peer = Peer::connect(&server);
+        let message = Frame::new(BINARY, noise(5_000, 8));
+        let octets = message.masked();
+        peer.send(&octets[..cut]);
+        match peer.hear() {
+            Heard::Frame(Frame { opcode: PING, .. }) => {}
+            other => peer.fail("a Ping", other),
+        }
+        peer.send(&octets[cut..]);
+        peer.expect_echo_among_pings(&message);
+        peer.leave();
+    }
 }
