@@ -12,6 +12,7 @@ use common::metrics::Closed;
 use common::{Answer, leave};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use std::mem;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
@@ -89,26 +90,20 @@ impl Server {
         }
         let Some(slot) = self.slots.get_mut(fd) else { return false };
         let room = start..self.buffer.len().min(start + most);
-        match rustix::net::recv(slot.socket(), &mut self.buffer[room.clone()], RecvFlags::empty()) {
-            Ok((0, _)) => {
+        match recv(slot.socket(), &mut self.buffer[room.clone()]) {
+            Ok(0) => {
                 self.gone(fd, Closed::Eof);
                 false
             }
-            Ok((len, _)) => {
+            Ok(len) => {
                 let is_short = most == SHORT_READ_LEN;
                 if !is_short && phase == Some(Phase::Open) {
                     slot.expect_long(len >= SHORT_READ_LEN);
                 }
-                let is_kept = self.input(fd, start + len, is_short);
-                is_kept || start + len == room.end || eof
+                let has_more = self.input(fd, start + len, is_short);
+                has_more || start + len == room.end || eof
             }
-            Err(Errno::AGAIN) => {
-                if start > HEADROOM {
-                    self.input(fd, start, false);
-                }
-                false
-            }
-            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => start > HEADROOM && self.input(fd, start, false),
             Err(_) => {
                 self.gone(fd, Closed::Reset);
                 false
@@ -116,25 +111,26 @@ impl Server {
         }
     }
 
-    /// Sends what waits, and puts what was left unread at the start of the buffer. Returns where to read on; `None`: nowhere,
+    /// Sends what waits, and puts what was kept unread at the start of the buffer. Returns where to read on; `None`: nowhere,
     /// until more of the output is sent.
     fn resume(&mut self, fd: RawFd) -> Option<usize> {
         let is_sent = self.flush(fd);
-        let busy = self.busy.get(&fd);
+        let Some(busy) = self.busy.get_mut(&fd) else { return is_sent.then_some(HEADROOM) };
         if is_sent {
-            let unread = busy.map_or(&[][..], |busy| &busy.unread);
-            self.buffer[HEADROOM..HEADROOM + unread.len()].copy_from_slice(unread);
+            let unread = mem::take(&mut busy.unread);
+            if !unread.is_empty() {
+                self.buffer[HEADROOM..HEADROOM + unread.len()].copy_from_slice(&unread);
+                self.flush(fd);
+            }
             return Some(HEADROOM + unread.len());
         }
         // A client that writes its whole message before it reads anything would wait for ever for the end of its write.
+        let is_within_message = busy.last.is_none() && busy.partial.is_in_message();
         let most = self.max_message_len + self.buffer.len();
-        busy.filter(|busy| busy.last.is_none() && busy.partial.is_in_message())
-            .filter(|busy| busy.output.unsent().len() < most)
-            .map(|_| HEADROOM)
+        (is_within_message && busy.output.unsent().len() < most).then_some(HEADROOM)
     }
 
-    /// Takes what was read, up to `end` of the buffer. Returns whether some is kept for the next time slice, as it may be
-    /// where `is_short`.
+    /// Takes what was read, up to `end` of the buffer; `is_short`: the read was. Returns whether there is more to be done.
     #[inline]
     fn input(&mut self, fd: RawFd, end: usize, is_short: bool) -> bool {
         let Some(slot) = self.slots.get_mut(fd) else { return false };
@@ -208,22 +204,42 @@ impl Server {
         false
     }
 
-    /// What the hot path leaves. The beginning of a message is kept after a short read, so that the next time slice reads
-    /// the rest behind it, and answers with one frame.
+    /// What the hot path leaves. A message that fits the buffer is answered with one frame, if the rest of it is there: read now
+    /// behind what came or, after a short read, in the next time slice. Returns whether there may be more.
     #[cold]
-    fn rest(&mut self, fd: RawFd, done: Echoed, end: usize, is_short: bool) -> bool {
-        if !is_short || !is_cut_short(&self.buffer[done.consumed..end], self.max_message_len) {
-            self.feed(fd, done, end);
-            return false;
+    fn rest(&mut self, fd: RawFd, mut done: Echoed, mut end: usize, is_short: bool) -> bool {
+        while self.is_cut_short(done.consumed..end) {
+            if is_short {
+                self.keep(fd, done, end);
+                return true;
+            }
+            let Some(slot) = self.slots.get_mut(fd) else { return false };
+            // What is wrong, if anything, the next read or send says.
+            let Ok(len @ 1..) = recv(slot.socket(), &mut self.buffer[end..]) else { break };
+            end += len;
+            done.echo(&mut self.buffer[..end], self.max_message_len);
         }
+        self.feed(fd, done, end);
+        end == self.buffer.len()
+    }
+
+    /// Whether this is the beginning of a data frame that nothing is wrong with so far, and that fits the buffer.
+    fn is_cut_short(&self, rest: Range<usize>) -> bool {
+        let room = self.buffer.len() - rest.start;
+        let Ok(Some((header, header_len))) = Header::parse(&self.buffer[rest.clone()]) else { return false };
+        let most = self.max_message_len.min(room.saturating_sub(header_len)) as u64;
+        !header.opcode.is_control() && ((rest.len() - header_len) as u64 + 1..=most).contains(&header.len)
+    }
+
+    /// Sends the answers, and keeps what was read behind them for the next time slice.
+    fn keep(&mut self, fd: RawFd, done: Echoed, end: usize) {
         let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         self.enter(fd, Phase::Busy);
-        let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
-        busy.unread = self.buffer[done.consumed..end].to_vec();
+        let unread = self.buffer[done.consumed..end].to_vec();
+        self.busy(fd).unread = unread;
         if self.reply(fd, done.answers) {
             echoing.written();
         }
-        true
     }
 
     /// The slow path: answers what was read piece by piece.
@@ -233,7 +249,6 @@ impl Server {
         if busy.last.is_some() {
             return;
         }
-        busy.unread = Vec::new();
         let result = busy.partial.feed(&mut self.buffer[..end], &mut done, self.max_message_len);
         let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         if busy.output.is_empty() {
@@ -423,15 +438,11 @@ impl Server {
     }
 }
 
-/// Whether this is the beginning of a data frame that nothing is wrong with so far, and of its payload.
-fn is_cut_short(rest: &[u8], max_message_len: usize) -> bool {
-    match Header::parse(rest) {
-        Ok(Some((header, header_len))) => {
-            let behind = (rest.len() - header_len) as u64;
-            !header.opcode.is_control() && (behind + 1..=max_message_len as u64).contains(&header.len)
-        }
-        _ => false,
-    }
+/// Receives what there is.
+#[inline]
+fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()))
+        .map(|(len, _)| len)
 }
 
 /// Sends what the socket takes, which may be nothing.
