@@ -266,7 +266,8 @@ macro_rules! __resilience_cases {
                 mixed_load;
             stuck:
                 peers,
-                small_budget;
+                small_budget,
+                messages;
             storms:
                 connects,
                 bursts;

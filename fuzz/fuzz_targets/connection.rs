@@ -192,8 +192,9 @@ impl Run<'_> {
 
     /// Reads on from a peer that does not read only in the middle of a message, and holds no more than one of them.
     fn watch(&mut self, act: impl FnOnce(&mut Server, RawFd)) {
-        let in_message =
-            |server: &Server| server.busy.get(&self.fd).is_some_and(|busy| busy.partial.is_in_message());
+        let in_message = |server: &Server| {
+            server.busy.get(&self.fd).is_some_and(|busy| busy.partial.left_of_message() > 0)
+        };
         let begun = in_message(self.server);
         rustix::with(|wire| wire.read_on = false);
         act(self.server, self.fd);

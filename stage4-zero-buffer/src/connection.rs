@@ -82,14 +82,13 @@ impl Server {
     // Left to itself the compiler calls it, which costs an echo 30 instructions.
     #[inline(always)]
     pub fn read(&mut self, fd: RawFd, most: usize, eof: bool) -> bool {
-        let mut start = HEADROOM;
+        let mut room = HEADROOM..self.buffer.len().min(HEADROOM + most);
         let phase = self.phase(fd);
         if phase == Some(Phase::Busy) {
-            let Some(end) = self.resume(fd) else { return false };
-            start = end;
+            let Some(behind) = self.resume(fd) else { return false };
+            room = behind;
         }
         let Some(slot) = self.slots.get_mut(fd) else { return false };
-        let room = start..self.buffer.len().min(start + most);
         match recv(slot.socket(), &mut self.buffer[room.clone()]) {
             Ok(0) => {
                 self.gone(fd, Closed::Eof);
@@ -100,10 +99,10 @@ impl Server {
                 if !is_short && phase == Some(Phase::Open) {
                     slot.expect_long(len >= SHORT_READ_LEN);
                 }
-                let has_more = self.input(fd, start + len, is_short);
-                has_more || start + len == room.end || eof
+                let has_more = self.input(fd, room.start + len, is_short);
+                has_more || room.len() == len || eof
             }
-            Err(Errno::AGAIN) => start > HEADROOM && self.input(fd, start, false),
+            Err(Errno::AGAIN) => room.start > HEADROOM && self.input(fd, room.start, false),
             Err(_) => {
                 self.gone(fd, Closed::Reset);
                 false
@@ -111,23 +110,26 @@ impl Server {
         }
     }
 
-    /// Sends what waits, and puts what was kept unread at the start of the buffer. Returns where to read on; `None`: nowhere,
-    /// until more of the output is sent.
-    fn resume(&mut self, fd: RawFd) -> Option<usize> {
+    /// Sends what waits, and puts what was kept unread at the start of the buffer. Returns where in the buffer to read on; `None`:
+    /// nowhere, until more of the output is sent.
+    fn resume(&mut self, fd: RawFd) -> Option<Range<usize>> {
         let is_sent = self.flush(fd);
-        let Some(busy) = self.busy.get_mut(&fd) else { return is_sent.then_some(HEADROOM) };
+        let all = HEADROOM..self.buffer.len();
+        let Some(busy) = self.busy.get_mut(&fd) else { return is_sent.then_some(all) };
         if is_sent {
             let unread = mem::take(&mut busy.unread);
             if !unread.is_empty() {
                 self.buffer[HEADROOM..HEADROOM + unread.len()].copy_from_slice(&unread);
                 self.flush(fd);
             }
-            return Some(HEADROOM + unread.len());
+            return Some(HEADROOM + unread.len()..all.end);
         }
-        // A client that writes its whole message before it reads anything would wait for ever for the end of its write.
-        let is_within_message = busy.last.is_none() && busy.partial.is_in_message();
-        let most = self.max_message_len + self.buffer.len();
-        (is_within_message && busy.output.unsent().len() < most).then_some(HEADROOM)
+        // A client that writes its whole message before it reads anything would wait for ever for the end of its write: read on
+        // to the end of that message, and not beyond.
+        let left = busy.partial.left_of_message();
+        let is_bounded = busy.output.unsent().len() < self.max_message_len + self.buffer.len();
+        (left > 0 && is_bounded && busy.last.is_none())
+            .then(|| HEADROOM..all.end.min(HEADROOM.saturating_add(left)))
     }
 
     /// Takes what was read, up to `end` of the buffer; `is_short`: the read was. Returns whether there is more to be done.

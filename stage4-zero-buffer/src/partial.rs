@@ -67,9 +67,19 @@ impl Partial {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Whether the peer is in the middle of a message: it may write all of that before it reads anything.
-    pub fn is_in_message(&self) -> bool {
-        self.message.is_some()
+    /// Bytes that are certain to belong to the message under way; 0: there is none.
+    pub fn left_of_message(&self) -> usize {
+        match (&self.message, &self.frame) {
+            (None, _) => 0,
+            (_, Some(frame)) => usize::try_from(frame.left).unwrap_or(usize::MAX),
+            // The rest of a header: 2 bytes, and the key, and what the second says of a longer length.
+            (_, None) => match (self.header_len, self.header[1] & 0x7f) {
+                (before @ 0..2, _) => 6 - usize::from(before),
+                (before, 126) => 8 - usize::from(before),
+                (before, 127) => 14 - usize::from(before),
+                (before, _) => 6 - usize::from(before),
+            },
+        }
     }
 
     /// Answers the rest of the buffer, in place.
@@ -263,7 +273,31 @@ mod tests {
         ] {
             assert_eq!(feed(&mut partial, bytes), (answer.to_vec(), Ok(())), "after {bytes:?}");
         }
-        assert!(!partial.is_in_message() && !partial.is_at_boundary());
+        assert!(partial.left_of_message() == 0 && !partial.is_at_boundary());
+    }
+
+    /// However it is cut: who reads so much and no more comes to its end, and not beyond.
+    #[test]
+    fn what_is_left_of_a_message_is_all_of_it_in_the_end() {
+        for lens in [[1, 0, 125], [126, 70_000, 3], [65_535, 65_536, 0]] {
+            let mut bytes = Vec::new();
+            for (i, len) in lens.into_iter().enumerate() {
+                let opcode = if i == 0 { Opcode::Binary } else { Opcode::Continuation };
+                let header = Header { fin: i == 2, opcode, mask: Some([0; 4]), len };
+                let mut octets = [0; MAX_HEADER_LEN];
+                let header_len = header.write(&mut octets);
+                bytes.extend_from_slice(&octets[..header_len]);
+                bytes.resize(bytes.len() + len as usize, 0);
+            }
+            let (mut partial, mut at) = (Partial::default(), MAX_HEADER_LEN);
+            feed(&mut partial, &bytes[..at]).1.unwrap();
+            while partial.left_of_message() > 0 {
+                let end = at + partial.left_of_message().min(1000);
+                feed(&mut partial, &bytes[at..end]).1.unwrap();
+                at = end;
+            }
+            assert_eq!((at, partial.is_at_boundary()), (bytes.len(), true), "{lens:?}");
+        }
     }
 
     #[test]

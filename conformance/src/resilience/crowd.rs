@@ -1,6 +1,6 @@
 //! Connections in bulk: raw sockets, thousands to a thread, that do the same thing all together.
 
-use crate::frame::{CLOSE, Frame};
+use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, TEXT};
 use crate::http::{Request, Response};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -81,12 +81,13 @@ impl Watch {
 /// Connections that do the same thing.
 pub(super) struct Crowd {
     pub members: Vec<TcpStream>,
+    heard: Vec<Heard>,
 }
 
 impl Crowd {
     /// TCP connections, with nothing sent yet.
     pub fn connect(addr: SocketAddr, count: usize) -> Crowd {
-        Crowd { members: (0..count).map(|_| begin(addr)).collect() }.connected()
+        Crowd::of((0..count).map(|_| begin(addr)).collect())
     }
 
     /// The same with the smallest buffers that the kernel gives: a peer's own memory is a matter of its own machine,
@@ -99,11 +100,12 @@ impl Crowd {
             let _ = connect(&socket, &addr);
             socket.into()
         };
-        Crowd { members: (0..count).map(|_| lean()).collect() }.connected()
+        Crowd::of((0..count).map(|_| lean()).collect())
     }
 
-    fn connected(mut self) -> Crowd {
-        let crowd = &mut self;
+    fn of(members: Vec<TcpStream>) -> Crowd {
+        let heard = members.iter().map(|_| Heard::default()).collect();
+        let mut crowd = Crowd { members, heard };
         crowd.each("connects", |_, member| match member.peer_addr() {
             Err(error) if error.kind() == ErrorKind::NotConnected => match member.take_error()? {
                 None => Err(ErrorKind::WouldBlock.into()),
@@ -111,7 +113,7 @@ impl Crowd {
             },
             other => other.map(|_| ()),
         });
-        self
+        crowd
     }
 
     /// WebSockets, of TCP connections.
@@ -151,6 +153,42 @@ impl Crowd {
         });
     }
 
+    /// Sends a message on all, and hears the echoes.
+    pub fn echo(&mut self, message: &Frame) {
+        self.send(&message.masked());
+        let mut heard = mem::take(&mut self.heard);
+        self.each("hears its echo", |number, member| {
+            heard[number].read(member);
+            if heard[number].answered < message.payload.len() {
+                Err(ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
+        });
+        self.heard = heard;
+    }
+
+    /// Sends the beginning of a message on all, each piece of its payload once those before it have been answered.
+    pub fn send_in_answered_pieces(&mut self, header: &[u8], payload: &[u8]) {
+        const PIECE_LEN: usize = 8 << 10;
+        self.send(header);
+        let mut heard = mem::take(&mut self.heard);
+        heard.iter_mut().for_each(|heard| heard.answered = 0);
+        let mut sent = vec![0; self.members.len()];
+        self.each("is answered in pieces", |number, member| {
+            heard[number].read(member);
+            while sent[number] < payload.len() {
+                let end = payload.len().min(heard[number].answered + PIECE_LEN);
+                sent[number] += member.write(&payload[sent[number]..end])?;
+                if sent[number] == end {
+                    break;
+                }
+            }
+            if heard[number].answered < payload.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        self.heard = heard;
+    }
+
     /// Sends the same octets again and again on all, and reads nothing, until no socket takes any more.
     pub fn send_until_full(&mut self, octets: &[u8]) {
         let mut sent = vec![(0, Instant::now()); self.members.len()];
@@ -181,25 +219,27 @@ impl Crowd {
         }
     }
 
-    /// Waits until the server has ended every connection. Until then each member sends one octet of `drip` a second.
-    pub fn await_ends(&mut self, drip: &[u8], stop: &AtomicBool) -> Ends {
+    /// Waits until the server has ended every connection. Until then each member sends one octet of `drip` a second, and
+    /// `reads` what comes, or nothing.
+    pub fn await_ends(&mut self, drip: &[u8], reads: bool, stop: &AtomicBool) -> Ends {
         let start = Instant::now();
         let mut watch = Watch::new();
+        let flags = EventFlags::RDHUP | if reads { EventFlags::IN } else { EventFlags::empty() };
         let mut open: Vec<bool> = vec![true; self.members.len()];
         let mut ends = Ends::default();
         let mut dripped = 0;
-        self.members
-            .iter()
-            .enumerate()
-            .for_each(|(number, member)| watch.add(number, member, EventFlags::RDHUP));
+        self.members.iter().enumerate().for_each(|(number, member)| watch.add(number, member, flags));
         while ends.count < self.members.len() && !stop.load(Relaxed) {
-            let ended = watch.wait(Duration::from_millis(10));
+            let mut ended = watch.wait(Duration::from_millis(10));
+            if reads {
+                ended.retain(|&number| !self.heard[number].read(&mut self.members[number]));
+            }
             // The end of a connection may come in two events: a FIN, and a RST.
             for number in ended.into_iter().filter(|&number| mem::replace(&mut open[number], false)) {
                 ends.count += 1;
                 ends.first.get_or_insert(start.elapsed());
                 ends.last = start.elapsed();
-                *ends.closes.entry(last_close(&mut self.members[number])).or_default() += 1;
+                *ends.closes.entry(self.heard[number].close).or_default() += 1;
             }
             if !drip.is_empty() {
                 let due = (start.elapsed().as_secs_f64() * self.members.len() as f64) as usize;
@@ -234,14 +274,38 @@ pub(super) struct Ends {
     pub closes: BTreeMap<u16, usize>,
 }
 
-/// The code of the Close frame, if that is what was last sent to a peer that has heard nothing else.
-fn last_close(member: &mut TcpStream) -> u16 {
-    let mut octets = [0; 128];
-    let len = member.read(&mut octets).unwrap_or(0);
-    match Frame::take(&octets[..len]) {
-        Ok(Some((Frame { opcode: CLOSE, payload, .. }, _))) if payload.len() >= 2 => {
-            u16::from_be_bytes([payload[0], payload[1]])
+/// What a member has heard.
+#[derive(Default)]
+struct Heard {
+    /// Of a frame that has not all come.
+    begun: Vec<u8>,
+    /// Payload of data frames.
+    answered: usize,
+    /// The code of a Close frame, or 0.
+    close: u16,
+}
+
+impl Heard {
+    /// Reads what there is. Returns whether more may come.
+    fn read(&mut self, member: &mut TcpStream) -> bool {
+        let mut piece = [0; 16 << 10];
+        let goes_on = loop {
+            match member.read(&mut piece) {
+                Ok(len @ 1..) => self.begun.extend_from_slice(&piece[..len]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+                _ => break false,
+            }
+        };
+        let mut taken = 0;
+        while let Ok(Some((frame, len))) = Frame::take(&self.begun[taken..]) {
+            taken += len;
+            match (frame.opcode, &frame.payload[..]) {
+                (CLOSE, &[high, low, ..]) => self.close = u16::from_be_bytes([high, low]),
+                (TEXT | BINARY | CONTINUATION, payload) => self.answered += payload.len(),
+                _ => {}
+            }
         }
-        _ => 0,
+        self.begun = self.begun.split_off(taken);
+        goes_on
     }
 }

@@ -13,6 +13,7 @@ use crate::http::Request;
 use crate::process::{descriptors, resident_bytes};
 use crate::server::{Binary, Server};
 use crate::wait::{self, AT_ONCE};
+use crate::wire::Peer;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -36,7 +37,7 @@ enum Kind {
     Handshake,
     /// It stopped within a frame's header.
     Header,
-    /// It stopped in the middle of a message.
+    /// It stopped in the middle of a message, and reads what it is answered so far.
     Message,
     /// It never reads its echoes, and sent until its kernel took no more.
     Reader,
@@ -52,10 +53,10 @@ struct Stuck {
 }
 
 impl Stuck {
-    fn start(kind: Kind, addr: SocketAddr, count: usize) -> Stuck {
+    fn start(kind: Kind, addr: SocketAddr, siege: Siege) -> Stuck {
         let (tell, established) = mpsc::channel();
         let thread = Background::start_apart(move |stop| {
-            let mut crowd = Crowd::connect_lean(addr, count);
+            let mut crowd = Crowd::connect_lean(addr, siege.each);
             if kind != Kind::Handshake {
                 crowd = crowd.upgraded();
             }
@@ -64,8 +65,12 @@ impl Stuck {
                 Kind::Handshake => drip = Request::handshake("/echo").octets(),
                 Kind::Header => crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN)[..5]),
                 Kind::Message => {
-                    crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN));
-                    crowd.send(&vec![0; BEGUN_LEN]);
+                    let (header, begun) = (Frame::new(BINARY, []).declaring(MESSAGE_LEN), vec![0; BEGUN_LEN]);
+                    if siege.in_pieces {
+                        crowd.send_in_answered_pieces(&header, &begun);
+                    } else {
+                        crowd.send(&[header, begun].concat());
+                    }
                 }
                 Kind::Reader => {
                     crowd.send_until_full(&Frame::new(BINARY, vec![0; READER_LEN]).masked());
@@ -73,7 +78,7 @@ impl Stuck {
             }
             // Where nobody waits for it, the case has failed.
             let _ = tell.send(());
-            crowd.await_ends(&drip, stop)
+            crowd.await_ends(&drip, kind != Kind::Reader, stop)
         });
         Stuck { kind, thread, established }
     }
@@ -134,6 +139,8 @@ struct Siege {
     window: Duration,
     /// Time for a handshake, and for silence.
     timeout: Duration,
+    /// Whether the server answers a message in fragments while it arrives.
+    in_pieces: bool,
 }
 
 impl Siege {
@@ -144,6 +151,7 @@ impl Siege {
             rate: sized(1_000, 5_000) as u32,
             window: Duration::from_secs(sized(1, 10) as u64),
             timeout: Duration::from_secs(sized(6, 60) as u64),
+            in_pieces: false,
         }
     }
 
@@ -160,6 +168,8 @@ impl Siege {
             ]
             .concat(),
         );
+        self.in_pieces = Peer::connect(&server).is_answered_in_pieces();
+        server.metrics_agree(&[("ws_connections_active", 0)]);
         let limit = server.metrics().sum("ws_connections_limit") as usize;
         // A twentieth is for what else the machine does meanwhile.
         self.each = self.each.min((limit - limit / 20 - self.honest) / KINDS.len());
@@ -215,7 +225,7 @@ pub(crate) fn peers(binary: &Binary) {
     let (rss_before, fds_before) = (resident_bytes(server.pid()), descriptors(server.pid()));
 
     let start = Instant::now();
-    let stuck = KINDS.map(|kind| Stuck::start(kind, server.addr, each));
+    let stuck = KINDS.map(|kind| Stuck::start(kind, server.addr, siege));
     stuck.iter().for_each(Stuck::establish);
     let (onset, onset_time) = (honest.latencies_since(start), start.elapsed());
     let besieged = honest.latencies(window);
@@ -278,7 +288,7 @@ pub(crate) fn small_budget(binary: &Binary) {
     server.metrics_agree(&[("ws_connections_active", siege.honest)]);
     let rss_before = resident_bytes(server.pid());
     let start = Instant::now();
-    let stuck = [Kind::Message, Kind::Reader].map(|kind| Stuck::start(kind, server.addr, siege.each));
+    let stuck = [Kind::Message, Kind::Reader].map(|kind| Stuck::start(kind, server.addr, siege));
     stuck.iter().for_each(Stuck::establish);
     let rss_during = resident_bytes(server.pid());
     let [messages, _] = Stuck::await_ends(stuck, &server, siege);
@@ -301,14 +311,39 @@ pub(crate) fn small_budget(binary: &Binary) {
     );
     assert_eq!(overload + idle, 2 * siege.each, "closed as overload or as idle; got:\n{metrics}");
     let kept = siege.each - told;
-    let room = budget / (BEGUN_LEN - FREE_LEN);
+    // A server that answers in pieces holds nothing of the messages.
+    let room = if siege.in_pieces { siege.each } else { budget / (BEGUN_LEN - FREE_LEN) };
     assert!(
-        overload >= told && kept <= room,
+        overload >= told && kept <= room && (told == 0 || !siege.in_pieces),
         "expected: 1013 for all but {room} messages; got: {:?}",
         messages.closes
     );
     let bound = siege.memory_bound(&server, rss_before);
     assert!(rss_during <= bound, "expected: at most {bound} octets of memory; got: {rss_during}");
+}
+
+/// Peers that stop in the middle of a message, and have read what it was answered so far. A server that answers in pieces
+/// keeps where they stand, and nothing of what they have sent; what others gather, the budget bounds (`peers`).
+pub(crate) fn messages(binary: &Binary) {
+    /// The state of a connection, twice: a table that has just grown has as much room again.
+    const STATE_BYTES: u64 = 2 * 200;
+    let (server, siege) = Siege::new().serve(binary, sized(8 << 20, 64 << 20));
+    if !siege.in_pieces {
+        return;
+    }
+    let mut crowd = Crowd::connect_lean(server.addr, siege.each).upgraded();
+    crowd.echo(&Frame::text("warm"));
+    let idle = resident_bytes(server.pid());
+    crowd.send_in_answered_pieces(&Frame::new(BINARY, []).declaring(MESSAGE_LEN), &vec![0; BEGUN_LEN]);
+    let grown = resident_bytes(server.pid()).saturating_sub(idle);
+    println!(
+        "stuck::messages on {}: {} begun, {} KB above idle",
+        &server.ready_line[..6],
+        siege.each,
+        grown >> 10
+    );
+    let bound = siege.each as u64 * STATE_BYTES + (512 << 10);
+    assert!(grown <= bound, "expected: at most {bound} bytes above idle; got: {grown}");
 }
 
 /// The stuck ones are counted under their reasons, and nothing of them is left; the honest ones are all there.
