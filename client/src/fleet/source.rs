@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Ports in the range that Linux comes with, where the real one cannot be read.
@@ -18,12 +19,13 @@ const USUAL_PORTS: u64 = 60_999 - 32_768 + 1;
 
 /// How many ports the kernel chooses from for a connection (`net.ipv4.ip_local_port_range`).
 pub fn local_ports() -> u64 {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut ends = range.split_whitespace().map_while(|end| end.parse::<u64>().ok());
-    match (ends.next(), ends.next()) {
-        (Some(low), Some(high)) if low <= high => high - low + 1,
-        _ => USUAL_PORTS,
-    }
+    port_range().map_or(USUAL_PORTS, |(low, high)| u64::from(high - low) + 1)
+}
+
+fn port_range() -> Option<(u16, u16)> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map_while(|end| end.parse().ok());
+    Some((ends.next()?, ends.next()?)).filter(|(low, high)| low <= high)
 }
 
 /// The source addresses of one shard.
@@ -88,6 +90,9 @@ impl Sources {
             bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;
             bind(&socket, &SocketAddr::new(source, 0)).map_err(|error| ("bind", error))?;
         }
+        if !matches!(self, Sources::Loopback { .. }) {
+            use_ports_of_both_parities(socket.as_fd());
+        }
         match connect(&socket, &server) {
             Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
             Err(error) => Err(("connect", error)),
@@ -98,15 +103,32 @@ impl Sources {
 /// Puts off the choice of a port from bind(2) to connect(2), when the other end is known, so that a port can serve
 /// again for another server address (ip(7), `IP_BIND_ADDRESS_NO_PORT`, Linux 4.2).
 fn bind_address_no_port(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    let on: libc::c_int = 1;
-    // SAFETY: the option's value is a live int, and its size is given.
+    set_ip_option(socket, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Lets connect(2) take the ports of the whole range one after the other.
+///
+/// Otherwise it takes those of one parity first, and once they are used up tries them all again for every further
+/// connection (`__inet_hash_connect` in Linux's net/ipv4/inet_hashtables.c). A range of the socket's own has no such
+/// order, though it is the same (ip(7), `IP_LOCAL_PORT_RANGE`; Linux 6.8). On an older kernel the second half is slow.
+fn use_ports_of_both_parities(socket: BorrowedFd<'_>) {
+    /// From linux/in.h.
+    const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+    static RANGE: LazyLock<Option<(u16, u16)>> = LazyLock::new(port_range);
+    if let Some((low, high)) = *RANGE {
+        let _ = set_ip_option(socket, IP_LOCAL_PORT_RANGE, u32::from(low) | u32::from(high) << 16);
+    }
+}
+
+fn set_ip_option(socket: BorrowedFd<'_>, option: libc::c_int, value: u32) -> Result<(), Errno> {
+    // SAFETY: the option's value is a live 32-bit integer, and its size is given.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     if result == 0 {
@@ -161,6 +183,21 @@ mod tests {
             [given[0], given[1], given[0]]
         );
         assert_eq!(Sources::for_shards(far, &[], 10, 2)[0].pick(0), None);
+    }
+
+    /// On Linux 6.8 and later. Without a range of their own, sockets get ports of one parity until it is used up.
+    #[test]
+    fn ports_of_both_parities_are_used_from_the_start() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let server = listener.local_addr().expect("its address");
+        let sources = Sources::Given(vec![IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9))]);
+        let sockets: Vec<_> = (0..32).map(|n| sources.connect(server, n).expect("a connection")).collect();
+        let odd = |socket: &OwnedFd| {
+            let local = rustix::net::getsockname(socket).expect("an address");
+            SocketAddr::try_from(local).expect("IPv4").port() % 2 == 1
+        };
+        let odd = sockets.iter().filter(|socket| odd(socket)).count();
+        assert!((8..=24).contains(&odd), "{odd} odd ports of 32");
     }
 
     #[test]
