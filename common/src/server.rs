@@ -138,6 +138,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             let (shared, flags, all) = (Arc::new(config.clone()), flags.clone(), metrics.clone());
             let (shutdown, done, serve) = (shutdown.clone(), done.clone(), self.serve);
             let (capacity, limited_by) = (plan.capacity, plan.limited_by);
+            let crowded = plan.shards > plan.cores.len();
             let core = config.pin.then(|| plan.cores[index % plan.cores.len()]);
             let shard = move || -> io::Result<()> {
                 let listener = table::unshare_table(std::os::fd::AsFd::as_fd(&shutdown))
@@ -149,7 +150,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
                 };
                 all.shards[index].thread_id.store(rustix::thread::gettid().as_raw_pid() as u32, Relaxed);
                 bound.send(listener.local_addr()).map_err(io::Error::other)?;
-                serve(Shard { listener, config: shared, flags, shutdown, index, capacity, limited_by, all })
+                serve(Shard { listener, config: shared, flags, shutdown, index, crowded, capacity, limited_by, all })
             };
             let name = format!("shard-{index}");
             thread::Builder::new()

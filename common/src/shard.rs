@@ -43,6 +43,8 @@ pub struct Shard<F> {
     /// Readable once the drain has begun.
     pub shutdown: Shutdown,
     pub(crate) index: usize,
+    /// Whether there are more shards than cores.
+    pub(crate) crowded: bool,
     /// WebSocket connections that its descriptor table holds, less a reserve.
     pub(crate) capacity: usize,
     /// Why a connection over [`Metrics::limit`] is refused.
@@ -86,6 +88,18 @@ impl<F> Shard<F> {
     /// Threads, tasks or loops of all shards.
     pub fn tasks(&self) -> u64 {
         self.all.shards.iter().map(|shard| shard.tasks.load(Relaxed)).sum()
+    }
+
+    /// Lets other shards, and their peers on this machine, use the core; to be called before a wait for events.
+    ///
+    /// Where there are more shards than cores, a shard that sleeps after each event is woken for the next one by the very
+    /// call that causes it, on the core of its peer: two context switches an event. One that stays runnable finds many
+    /// events when its turn comes.
+    #[inline]
+    pub fn yield_core(&self) {
+        if self.crowded {
+            rustix::thread::sched_yield();
+        }
     }
 
     /// Takes a connection from the backlog, if one waits.
@@ -249,6 +263,7 @@ impl<F> Shard<F> {
             flags: Arc::new(flags),
             shutdown: Shutdown::new()?,
             index: 0,
+            crowded: false,
             capacity: limit,
             limited_by: Rejected::Full,
             all: Arc::new(Metrics {

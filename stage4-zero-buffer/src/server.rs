@@ -89,6 +89,7 @@ impl Server {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
+            self.shard.yield_core();
             match self.poll.poll(&mut events, Some(self.patience())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
