@@ -150,7 +150,17 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
                 };
                 all.shards[index].thread_id.store(rustix::thread::gettid().as_raw_pid() as u32, Relaxed);
                 bound.send(listener.local_addr()).map_err(io::Error::other)?;
-                serve(Shard { listener, config: shared, flags, shutdown, index, crowded, capacity, limited_by, all })
+                serve(Shard {
+                    listener,
+                    config: shared,
+                    flags,
+                    shutdown,
+                    index,
+                    crowded,
+                    capacity,
+                    limited_by,
+                    all,
+                })
             };
             let name = format!("shard-{index}");
             thread::Builder::new()
