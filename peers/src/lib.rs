@@ -1,0 +1,61 @@
+//! What the peers share: the address, the limit on descriptors, and an accept loop for those that are handed a socket.
+
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// What may end a connection, and is not looked at.
+pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// The address to listen on, from the command line; raises the soft limit on descriptors to the hard one.
+///
+/// # Errors
+/// Where there is none.
+pub fn address() -> io::Result<String> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    std::env::args().nth(1).ok_or(io::Error::other("usage: NAME 127.0.0.1:PORT"))
+}
+
+/// Accepts for ever, with a task for each connection. Out of descriptors, it waits for some, as axum does.
+///
+/// # Errors
+/// Where it cannot listen.
+pub async fn serve<F>(connection: impl Fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let listener = TcpListener::bind(address()?).await?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                stream.set_nodelay(true)?;
+                tokio::spawn(connection(stream));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+/// Serves HTTP on a connection, for those that take it over from hyper.
+///
+/// # Errors
+/// Hyper's.
+pub async fn http<E>(
+    stream: TcpStream,
+    upgrade: fn(Request<Incoming>) -> Result<Response<Empty<Bytes>>, E>,
+) -> Outcome
+where
+    E: Error + Send + Sync + 'static,
+{
+    let service = service_fn(async |request| upgrade(request));
+    Ok(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await?)
+}
