@@ -12,6 +12,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "metrics_url",
             "stage",
             "stages",
+            "peers",
             "target",
             "target_path",
             "no_build",
@@ -70,6 +71,7 @@ const EXAMPLES: [(&str, &str); 9] = [
         "compare",
         "  client compare                                   under 4 minutes on 2 cores, once built
   client compare --quick                           under 40 seconds, rougher figures
+  client compare --stages 4 --peers                the crates that people choose between
   client compare --stages 4 --target 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
   client compare --from report/results.json --out report",
     ),

@@ -131,6 +131,58 @@ fn a_server_that_dies_under_load_is_named_and_the_others_are_kept() {
     assert!(directory.read("index.html").contains("out of luck"));
 }
 
+/// Runs it in a folder that has the peers `echo`, which is this very test binary, and `broken`, which does not compile.
+fn compare_with_peers(directory: &Directory, arguments: &[&str]) -> Output {
+    let peers = directory.0.join("peers");
+    fs::create_dir_all(peers.join("src/bin")).expect("a folder");
+    let own = std::env::current_exe().expect("its path");
+    let echo = format!(
+        r#"use std::os::unix::process::CommandExt;
+        fn main() {{
+            let address = std::env::args().nth(1).expect("an address");
+            let port = address.strip_prefix("127.0.0.1:").expect("of loopback");
+            let test = ["--ignored", "--exact", "is_an_echo_server", port];
+            panic!("{{}}", std::process::Command::new({own:?}).args(test).exec());
+        }}"#
+    );
+    for (file, text) in [
+        ("Cargo.toml", "[package]\nname = \"peers\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n"),
+        ("Cargo.lock", "version = 4\n[[package]]\nname = \"peers\"\nversion = \"0.0.0\"\n"),
+        ("src/bin/echo.rs", &echo),
+        ("src/bin/broken.rs", "fn main( {"),
+    ] {
+        fs::write(peers.join(file), text).expect("written");
+    }
+    let mut command = Command::new(CLIENT);
+    command.current_dir(&directory.0).args(["compare", "--quick", "--rounds", "1", "--levels", "20,60"]);
+    command.args(["--stages", "none"]).args(arguments).output().expect("the client runs")
+}
+
+#[test]
+fn peers_are_built_and_measured() {
+    let directory = Directory::new("peers");
+    let run = |arguments: &[&str]| {
+        let output = compare_with_peers(&directory, arguments);
+        (output.status.code(), stderr(&output))
+    };
+    let (code, said) = run(&["--peers=echo", "--no-build"]);
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with("client compare: echo: cannot start it: build it first"), "{said}");
+    let (code, said) = run(&["--peers"]);
+    assert!(code == Some(1) && said.contains("cannot build the peers"), "{said}");
+    let (code, said) = run(&["--peers=echo,nginx"]);
+    assert_eq!((code, said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("'nginx' is none of the peers: broken, echo"), "{said}");
+
+    let (code, said) = run(&["--peers=echo", "--out", "."]);
+    assert_eq!(code, Some(0), "{said}");
+    let results = directory.results();
+    let target = &results["targets"][0];
+    assert_eq!((&target["name"], &target["command"]), (&"echo".into(), &"echo 127.0.0.1:{port}".into()));
+    assert_eq!(results["visits"][0]["held"], 60);
+    assert!(results["visits"][0]["closed_loop"]["echoes"].as_u64() > Some(100), "{results}");
+}
+
 #[test]
 fn what_cannot_start_is_one_line_and_exit_1() {
     let directory = Directory::new("missing");

@@ -15,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// What may end a connection, and is not looked at.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
+/// What hyper answers when it hands a connection over.
+pub type Upgrade = Response<Empty<Bytes>>;
+
 /// The address to listen on, from the command line; raises the soft limit on descriptors to the hard one.
 ///
 /// # Errors
@@ -37,7 +40,7 @@ where
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                stream.set_nodelay(true)?;
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(connection(stream));
             }
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
@@ -49,10 +52,7 @@ where
 ///
 /// # Errors
 /// Hyper's.
-pub async fn http<E>(
-    stream: TcpStream,
-    upgrade: fn(Request<Incoming>) -> Result<Response<Empty<Bytes>>, E>,
-) -> Outcome
+pub async fn http<E>(stream: TcpStream, upgrade: fn(Request<Incoming>) -> Result<Upgrade, E>) -> Outcome
 where
     E: Error + Send + Sync + 'static,
 {

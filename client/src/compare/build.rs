@@ -1,7 +1,10 @@
-//! Building the stages, and naming what was built.
+//! Building the stages and the peers, and naming what was built.
 
+use super::peers;
 use super::plan::{Start, Subject};
+use crate::words;
 use anyhow::{Context, Result, bail, ensure};
+use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
 /// Builds the stages among these as this program itself was built, in one call of cargo.
@@ -13,19 +16,14 @@ pub fn stages(subjects: &[Subject]) -> Result<()> {
         .iter()
         .filter_map(|subject| match &subject.start {
             Start::Stage(binary) => Some((subject.name.as_str(), binary)),
-            Start::Other(..) => None,
+            _ => None,
         })
         .collect();
     if packages.is_empty() {
         return Ok(());
     }
-    // `cargo run` names itself here.
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.arg("build").arg("--quiet").args(packages.iter().flat_map(|(name, _)| ["-p", name]));
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    let mut command = cargo_build();
+    command.arg("--quiet").args(packages.iter().flat_map(|(name, _)| ["-p", name]));
     let status = command.stdin(Stdio::null()).status();
     let status =
         status.context("cannot run cargo to build the stages; if they are built, give --no-build")?;
@@ -36,6 +34,45 @@ pub fn stages(subjects: &[Subject]) -> Result<()> {
         ensure!(binary.exists(), "cargo did not put {name} beside this program: run it with `cargo run`");
     }
     Ok(())
+}
+
+/// Builds the peers among these, which takes minutes the first time; so cargo shows its progress on a terminal.
+///
+/// # Errors
+/// Where cargo is missing or fails.
+pub fn peers(subjects: &[Subject], quiet: bool) -> Result<()> {
+    let peers = subjects.iter().filter(|subject| matches!(subject.start, Start::Peer(_)));
+    let names: Vec<_> = peers.map(|subject| subject.name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let folder = peers::folder().map_err(anyhow::Error::msg)?;
+    let mut command = cargo_build();
+    command.arg("--locked").arg("--manifest-path").arg(folder.join("Cargo.toml"));
+    command.arg("--target-dir").arg(folder.join("target"));
+    command.args(names.iter().flat_map(|name| ["--bin", name]));
+    if quiet || !std::io::stderr().is_terminal() {
+        command.arg("--quiet");
+    }
+    if !quiet {
+        words::progress("building the peers: minutes, the first time");
+    }
+    let status = command.stdin(Stdio::null()).status();
+    let status = status.context("cannot run cargo to build the peers; if they are built, give --no-build")?;
+    ensure!(status.success(), "cargo cannot build the peers: see above; leave one out, or give --no-build");
+    Ok(())
+}
+
+/// `cargo build`, in the profile of this program.
+fn cargo_build() -> Command {
+    // `cargo run` names itself here.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.arg("build");
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command
 }
 
 /// The commit that the working directory is at, with `-dirty` where files differ from it.

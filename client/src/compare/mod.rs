@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod host;
 pub(crate) mod measure;
+mod peers;
 pub(crate) mod plan;
 pub(crate) mod server;
 mod show;
@@ -42,6 +43,10 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N,N,...", default_value = "1,2,3,4", value_parser = plan::parse_stages)]
     pub stages: plan::Stages,
 
+    /// Servers on other crates beside the stages: all of the folder `peers`, or those named
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', num_args = 0..=1, require_equals = true)]
+    pub peers: Option<Vec<String>>,
+
     /// Another WebSocket echo server: a name and the command that starts it, in which {port} becomes a free port.
     /// It is split at spaces that are not quoted, and started without a shell. May be given several times
     #[arg(long, value_name = "NAME=COMMAND", value_parser = plan::parse_target)]
@@ -59,7 +64,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "DIRECTORY", default_value = "report")]
     pub out: PathBuf,
 
-    /// Take the stages as they are built
+    /// Take the stages and peers as they are built
     #[arg(long)]
     pub no_build: bool,
 
@@ -73,20 +78,31 @@ pub struct CompareArgs {
 }
 
 impl CompareArgs {
-    /// Fails where there is nothing to compare, or there are two servers of one name.
+    /// Fails where there is nothing to compare, a peer is unknown, or there are two servers of one name.
     ///
     /// # Errors
     /// What is wrong, in one line.
     pub fn check(&self) -> Result<(), String> {
         let stages = self.stages.0.iter().map(|&number| STAGES[usize::from(number) - 1].package);
-        let mut names: Vec<_> = stages.chain(self.target.iter().map(|target| target.name.as_str())).collect();
+        let targets = self.target.iter().map(|target| target.name.as_str());
+        let peers = self.chosen_peers()?;
+        let peers = peers.iter().map(|peer| peer.name.as_str());
+        let mut names: Vec<_> = stages.chain(peers).chain(targets).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             _ if self.from.is_some() => Ok(()),
-            _ if names.is_empty() => Err("nothing to compare: give --stages or --target".into()),
+            _ if names.is_empty() => Err("nothing to compare: give --stages, --peers or --target".into()),
             Some(pair) => Err(format!("two servers have the same name, {}: give each another", pair[0])),
             None => Ok(()),
         }
+    }
+
+    /// The peers that `--peers` names.
+    ///
+    /// # Errors
+    /// Those of [`peers::choose`].
+    fn chosen_peers(&self) -> Result<Vec<peers::Peer>, String> {
+        self.peers.as_ref().map_or(Ok(Vec::new()), |names| peers::choose(names))
     }
 }
 
@@ -111,6 +127,7 @@ fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
     let mut plan = Plan::new(args, stop)?;
     if !args.no_build {
         build::stages(&plan.subjects)?;
+        build::peers(&plan.subjects, args.quiet)?;
     }
     // Before the first minute is spent: can the report be written, and does every server start and echo?
     file::check_directory(&args.out)?;

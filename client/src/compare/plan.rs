@@ -74,6 +74,8 @@ fn words(command: &str) -> Result<Vec<String>, String> {
 pub enum Start {
     /// A stage: its binary.
     Stage(PathBuf),
+    /// A peer: its binary.
+    Peer(PathBuf),
     /// Any other: the words of its command, and the path at which it echoes.
     Other(Vec<String>, String),
 }
@@ -81,7 +83,7 @@ pub enum Start {
 /// A server to be measured.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// Its package, or the name given with `--target`.
+    /// Its package, its crate, or the name given with `--target`.
     pub name: String,
     /// How it is started.
     pub start: Start,
@@ -112,6 +114,7 @@ impl Subject {
             Start::Stage(_) => {
                 format!("{} --addr 127.0.0.1:0 --admin-addr 127.0.0.1:0 --max-connections N", self.name)
             }
+            Start::Peer(_) => format!("{} 127.0.0.1:{{port}}", self.name),
             Start::Other(words, _) => words.join(" "),
         }
     }
@@ -200,7 +203,11 @@ fn subjects(args: &CompareArgs) -> Result<Vec<Subject>> {
             reckoned: None,
         })
     };
-    args.stages.0.iter().map(stage).chain(args.target.iter().map(other)).collect()
+    let peers = args.chosen_peers().map_err(anyhow::Error::msg)?;
+    let peers = peers
+        .into_iter()
+        .map(|peer| Ok(Subject { name: peer.name, start: Start::Peer(peer.binary), reckoned: None }));
+    args.stages.0.iter().map(stage).chain(peers).chain(args.target.iter().map(other)).collect()
 }
 
 /// The command line that repeats a comparison.

@@ -68,20 +68,30 @@ impl Server {
                     None => Err(not_ready(&mut child, &last_words)),
                 }
             }
+            Start::Peer(binary) => {
+                let port = free_port()?;
+                let missing = "cannot start it: build it first (leave --no-build out)";
+                let mut command = Command::new(binary);
+                Self::start_other(command.arg(format!("127.0.0.1:{port}")), port, "/", missing)
+            }
             Start::Other(words, path) => {
                 let port = free_port()?;
                 let fill = |word: &String| word.replace("{port}", &port.to_string());
                 let mut command = Command::new(fill(&words[0]));
                 command.args(words[1..].iter().map(fill));
-                let (mut child, _, last_words) =
-                    spawn(&mut command).context("cannot start it: is the command right?")?;
-                if !is_listening(&mut child, port) {
-                    return Err(not_ready(&mut child, &last_words));
-                }
-                let url = format!("ws://127.0.0.1:{port}{path}").parse()?;
-                Ok(Self { child, url, admin: None, shards: None, last_words })
+                Self::start_other(&mut command, port, path, "cannot start it: is the command right?")
             }
         }
+    }
+
+    /// Starts a server that says nothing when it is ready, but listens.
+    fn start_other(command: &mut Command, port: u16, path: &str, missing: &'static str) -> Result<Self> {
+        let (mut child, _, last_words) = spawn(command).context(missing)?;
+        if !is_listening(&mut child, port) {
+            return Err(not_ready(&mut child, &last_words));
+        }
+        let url = format!("ws://127.0.0.1:{port}{path}").parse()?;
+        Ok(Self { child, url, admin: None, shards: None, last_words })
     }
 
     /// The process, to be read.

@@ -90,7 +90,7 @@ impl Shown {
 
 /// How each server of the results is shown, in their order. A stage has its colour whoever else is there.
 pub fn shown(results: &Results) -> Vec<Shown> {
-    let mut others = STAGES.len()..;
+    let mut others = (STAGES.len()..COLOUR_COUNT).cycle();
     let show =
         |target: &super::results::Target| match STAGES.iter().position(|one| one.package == target.name) {
             Some(index) => Shown {
@@ -101,7 +101,7 @@ pub fn shown(results: &Results) -> Vec<Shown> {
             },
             None => Shown {
                 target: target.name.clone(),
-                colour: others.next().unwrap_or_default() % COLOUR_COUNT,
+                colour: others.next().unwrap_or_default(),
                 short: target.name.clone(),
                 title: String::new(),
             },

@@ -1,17 +1,16 @@
 //! fastwebsockets behind hyper, as in its example `echo_server`.
 
 use fastwebsockets::{FragmentCollector, OpCode, WebSocketError, upgrade};
-use http_body_util::Empty;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
-use peers::{http, serve};
+use hyper::Request;
+use hyper::body::Incoming;
+use peers::{Upgrade, http, serve};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     serve(|stream| http(stream, accept)).await
 }
 
-fn accept(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, WebSocketError> {
+fn accept(mut request: Request<Incoming>) -> Result<Upgrade, WebSocketError> {
     let (response, upgraded) = upgrade::upgrade(&mut request)?;
     tokio::spawn(tokio::task::unconstrained(echo(upgraded)));
     Ok(response)

@@ -1,10 +1,9 @@
 //! yawc behind hyper, as in its documentation. Its limit of 1 MiB refuses a message of just that: here it is 2 MiB.
 
 use futures_util::{SinkExt, StreamExt};
-use http_body_util::Empty;
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
-use peers::{http, serve};
+use hyper::Request;
+use hyper::body::Incoming;
+use peers::{Upgrade, http, serve};
 use yawc::{OpCode, Options, UpgradeFut, WebSocket, WebSocketError};
 
 #[tokio::main]
@@ -12,7 +11,7 @@ async fn main() -> std::io::Result<()> {
     serve(|stream| http(stream, accept)).await
 }
 
-fn accept(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, WebSocketError> {
+fn accept(mut request: Request<Incoming>) -> Result<Upgrade, WebSocketError> {
     let options = Options::default().with_max_payload_read(2 << 20);
     let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options)?;
     tokio::spawn(echo(upgraded));
