@@ -1,6 +1,7 @@
 //! What is to be measured, on which servers.
 
 use super::CompareArgs;
+use super::peers::Peer;
 use crate::doctor::{self, Machine};
 use crate::report::STAGES;
 use crate::report::results::Settings;
@@ -87,7 +88,7 @@ pub struct Subject {
     pub name: String,
     /// How it is started.
     pub start: Start,
-    /// The most connections it is reckoned to hold here, and what stops it; `None` for servers that are none of ours.
+    /// The most connections it is reckoned to hold here, and what stops it; `None` for those of `--target`.
     pub reckoned: Option<(u64, &'static str)>,
 }
 
@@ -106,6 +107,27 @@ impl Subject {
             start: Start::Stage(directory.join(package)),
             reckoned: Some((verdict.holds, verdict.stopped_by)),
         })
+    }
+
+    /// A peer: all its connections are in one descriptor table.
+    fn peer(peer: Peer, machine: &Machine) -> Self {
+        /// For what else it has open: its runtime's, the listener, standard streams.
+        const RESERVE: u64 = 64;
+        let holds = machine.nofile.1.saturating_sub(RESERVE);
+        Self {
+            name: peer.name,
+            start: Start::Peer(peer.binary),
+            reckoned: Some((holds, "nofile, hard limit")),
+        }
+    }
+
+    /// How many of these connections to try for, and what stops a peer there: one out of descriptors lets connections
+    /// wait in the backlog, and it takes minutes until all of those have timed out.
+    pub fn goal(&self, connections: u64) -> (u64, Option<&'static str>) {
+        match (&self.start, self.reckoned) {
+            (Start::Peer(_), Some((holds, by))) if connections > holds => (holds, Some(by)),
+            _ => (connections, None),
+        }
     }
 
     /// How it is started, to be shown; without the place where this machine keeps its builds.
@@ -204,9 +226,7 @@ fn subjects(args: &CompareArgs) -> Result<Vec<Subject>> {
         })
     };
     let peers = args.chosen_peers().map_err(anyhow::Error::msg)?;
-    let peers = peers
-        .into_iter()
-        .map(|peer| Ok(Subject { name: peer.name, start: Start::Peer(peer.binary), reckoned: None }));
+    let peers = peers.into_iter().map(|peer| Ok(Subject::peer(peer, &machine)));
     args.stages.0.iter().map(stage).chain(peers).chain(args.target.iter().map(other)).collect()
 }
 
@@ -235,6 +255,18 @@ mod tests {
         assert_eq!(quoted("--levels=20,60"), "--levels=20,60");
         assert_eq!(quoted("x='/opt/my server' {port}"), r"'x='\''/opt/my server'\'' {port}'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn a_peer_is_loaded_as_far_as_its_descriptors_go() {
+        let mut machine = Machine::here();
+        machine.nofile.1 = 20_000;
+        let peer = Peer { name: "axum".into(), binary: "/nowhere".into() };
+        let mut peer = Subject::peer(peer, &machine);
+        assert_eq!(peer.goal(10_000), (10_000, None));
+        assert_eq!(peer.goal(30_000), (19_936, Some("nofile, hard limit")));
+        peer.start = Start::Stage("/nowhere".into());
+        assert_eq!(peer.goal(30_000), (30_000, None), "a stage has a table for each shard");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One visit: a server is started, warmed, grown, loaded, emptied and ended.
 
 use super::measure::{self, Others, Rest, by_class, rejected, wait_until_empty};
-use super::plan::{Plan, Subject};
+use super::plan::{Plan, Start, Subject};
 use super::server::Server;
 use super::show::Show;
 use crate::fleet::{ConnectPhase, EchoPhase, Fleet, FleetConfig, Progress};
@@ -81,7 +81,7 @@ fn measure_all(plan: &Plan, subject: &Subject, visit: &mut Visit, show: &mut Sho
         grow(plan, subject, &mut server, visit, show).and_then(|()| load(plan, &mut server, visit, show));
     server.outlived(outcome)?;
     let ending = server.stop()?;
-    let is_stage = subject.reckoned.is_some();
+    let is_stage = matches!(subject.start, Start::Stage(_));
     let well = !is_stage || ending == "exit 0";
     visit.exit = is_stage.then(|| ending.clone());
     ensure!(well, "it ended with {ending} on SIGTERM, and not with exit 0");
@@ -117,6 +117,7 @@ fn grow(
             visit.stopped = Some(reason.into());
             break;
         }
+        let (asked, limit) = subject.goal(asked);
         show.phase("connecting", Goal::Connections(asked));
         let opened = fleet.connect_to(asked, None, &mut |progress| show.tick(progress))?;
         check_interrupted(plan)?;
@@ -128,6 +129,10 @@ fn grow(
         visit.rejected = rejected(server);
         if !full {
             visit.stopped = Some(reason(subject, &visit.rejected, &opened));
+            break;
+        }
+        if let Some(limit) = limit {
+            visit.stopped = Some(limit.into());
             break;
         }
     }
