@@ -160,17 +160,20 @@ static void check_header(struct connection *c, const unsigned char *h) {
     if (c->frame_left > payload_bytes - c->at) fail("an echo is longer than its message");
 }
 
+// The length of the header that comes next, as far as it can be told: it may come in pieces.
+static size_t header_bytes(const struct connection *c) {
+    unsigned char len = c->header_len < 2 ? 0 : c->header[1] & 127;
+    return len == 126 ? 4 : len == 127 ? 10 : 2;
+}
+
 // Takes the bytes that came. Returns the number of messages that are echoed in full.
 static unsigned take(struct connection *c, const unsigned char *in, size_t len) {
     const unsigned char *end = in + len;
     unsigned echoes = 0;
     for (;;) {
         if (!c->frame_left) {
-            size_t need = 2;
-            while (c->header_len < need && in < end) {
-                c->header[c->header_len++] = *in++;
-                if (c->header_len >= 2) need = (c->header[1] & 127) == 126 ? 4 : (c->header[1] & 127) == 127 ? 10 : 2;
-            }
+            size_t need;
+            while (c->header_len < (need = header_bytes(c)) && in < end) c->header[c->header_len++] = *in++;
             if (c->header_len < need) return echoes;
             c->header_len = 0;
             c->frame_left = c->header[1] & 127;
