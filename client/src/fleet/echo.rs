@@ -19,7 +19,7 @@ impl Shard {
             if self.next >= active.into() || self.outstanding >= window.into() {
                 break;
             }
-            self.send_first(now_ns);
+            self.send_first(now_ns, 1);
         }
         if self.next < active.into() && self.outstanding < window.into() {
             return now_ns;
@@ -45,29 +45,30 @@ impl Shard {
             if self.next >= active.into() {
                 return span.end_ns;
             }
-            self.send_first(now_ns);
+            self.send_first(now_ns, self.setup.in_flight);
         }
         now_ns
     }
 
-    fn send_first(&mut self, now_ns: u64) {
+    fn send_first(&mut self, now_ns: u64, count: u32) {
         let index = self.next as u32;
         self.next += 1;
         if !self.slots.is_open(index) {
             return;
         }
         let since_ns = now_ns.max(self.now_ns());
-        self.count_sent(since_ns);
-        self.send_message(index, since_ns);
+        self.send_round(index, count, since_ns);
     }
 
-    /// Counts a message that is about to be sent, unless it belongs to a warm-up.
+    /// Sends the next `count` messages of a connection at once, counted unless they belong to a warm-up. False: the
+    /// connection is lost.
     #[inline]
-    pub(super) fn count_sent(&mut self, since_ns: u64) {
+    pub(super) fn send_round(&mut self, index: u32, count: u32, since_ns: u64) -> bool {
         match self.phase {
             Phase::Closed { span, .. } if since_ns < span.record_ns => {}
-            _ => self.outcome.sent += 1,
+            _ => self.outcome.sent += u64::from(count),
         }
+        self.send_messages(index, count, since_ns)
     }
 
     /// Ends a phase in which no connection of any shard takes part any more; until then, or the end, a shard waits.
@@ -150,6 +151,7 @@ impl Shard {
         let slot = &mut self.slots[index];
         let (sequence, since_ns) = (slot.echoed, slot.since_ns);
         slot.echoed += 1;
+        let round_is_over = slot.echoed == slot.sent && slot.state == State::Open;
         self.outstanding -= 1;
         self.totals.echoes += 1;
         match self.phase {
@@ -157,9 +159,8 @@ impl Shard {
                 if since_ns >= span.record_ns {
                     self.record(now_ns - since_ns, now_ns, span.end_ns);
                 }
-                if now_ns < span.end_ns && self.slots[index].state == State::Open {
-                    self.count_sent(now_ns);
-                    return self.send_message(index, now_ns);
+                if round_is_over && now_ns < span.end_ns {
+                    return self.send_round(index, self.setup.in_flight, now_ns);
                 }
             }
             Phase::Open { pace, span, .. } => {
@@ -181,11 +182,9 @@ impl Shard {
         match self.phase {
             Phase::Once { .. } => self.outstanding,
             Phase::Closed { span, .. } => {
-                let counts = |&index: &u32| {
-                    let slot = &self.slots[index];
-                    slot.sent != slot.echoed && slot.since_ns >= span.record_ns
-                };
-                open.filter(counts).count() as u64
+                let slots = open.map(|index| &self.slots[index]);
+                let counted = slots.filter(|slot| slot.since_ns >= span.record_ns);
+                counted.map(|slot| u64::from(slot.sent - slot.echoed)).sum()
             }
             Phase::Open { pace, span, .. } => open
                 .take_while(|&index| index < self.active)

@@ -29,6 +29,7 @@ fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         sources: Sources::for_shards(url.addr.ip(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&url, [7; 16]),
         payload_len,
+        in_flight: 1,
         connect_timeout_ns: u64::MAX,
         message_timeout_ns: u64::MAX,
         reconnect: None,
