@@ -38,6 +38,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "scenario",
             "active",
             "payload",
+            "in_flight",
             "rate",
             "duration",
             "warmup",
@@ -45,6 +46,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "start_at",
             "quick",
             "rounds",
+            "workload",
             "open_rate",
             "raw",
         ],
@@ -58,6 +60,7 @@ const EXAMPLES: [(&str, &str); 9] = [
         "run",
         "  client run --connections 10000 --active 500      closed loop
   client run --connections 10000 --rate 20000      open loop, 20,000 messages/s
+  client run --connections 10 --in-flight 64       closed loop, 64 messages at once on each
   client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
   client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json",
     ),
@@ -70,6 +73,7 @@ const EXAMPLES: [(&str, &str); 9] = [
         "compare",
         "  client compare                                   under 4 minutes on 2 cores, once built
   client compare --quick                           under 40 seconds, rougher figures
+  client compare --workload 1KiB,64x32B            other messages, a minute each
   client compare --stages 4 --target 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
   client compare --from report/results.json --out report",
     ),
