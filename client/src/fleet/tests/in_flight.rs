@@ -38,11 +38,11 @@ fn at_once(
     })
 }
 
-fn whole(payload: &Vec<u8>) -> Vec<u8> {
+fn whole(payload: &[u8]) -> Vec<u8> {
     frame(Header::server(Opcode::Binary, payload.len()), payload)
 }
 
-fn in_fragments(payload: &Vec<u8>) -> Vec<u8> {
+fn in_fragments(payload: &[u8]) -> Vec<u8> {
     let (first, second) = payload.split_at(payload.len() / 3);
     let begun = Header { fin: false, ..Header::server(Opcode::Binary, first.len()) };
     [frame(begun, first), frame(Header::server(Opcode::Continuation, second.len()), second)].concat()
@@ -52,8 +52,10 @@ fn in_fragments(payload: &Vec<u8>) -> Vec<u8> {
 fn a_round_is_sent_whole_and_echoed_one_by_one_at_once_or_in_fragments() {
     for (count, payload_len) in [(1, 32), (2, 0), (16, 32), (64, 125), (1_024, 7), (5, 300_000)] {
         let one_by_one = serve_websocket(|_, socket| echo(socket, |_| {}));
-        let at_once = |answer: fn(&Vec<u8>) -> Vec<u8>| {
-            at_once(count, move |_, _, round| Some(round.iter().flat_map(answer).collect()))
+        let at_once = |answer: fn(&[u8]) -> Vec<u8>| {
+            at_once(count, move |_, _, round| {
+                Some(round.iter().flat_map(|payload| answer(payload)).collect())
+            })
         };
         for address in [one_by_one, at_once(whole), at_once(in_fragments)] {
             let case = format!("{count} in flight, {payload_len} bytes each");
@@ -82,7 +84,7 @@ fn a_server_that_loses_one_of_a_round_is_noticed() {
             if (number, round) == (0, 1) {
                 payloads.remove(lost);
             }
-            Some(payloads.iter().flat_map(whole).collect())
+            Some(payloads.iter().flat_map(|payload| whole(payload)).collect())
         });
         let mut config = FleetConfig { in_flight: COUNT as u32, ..config(address, 2) };
         config.message_timeout = milliseconds(200);
@@ -103,7 +105,7 @@ fn a_server_that_loses_one_of_a_round_is_noticed() {
 #[test]
 fn a_connection_that_is_back_sends_whole_rounds() {
     let address = at_once(8, |number, round, payloads| {
-        (number > 0 || round < 2).then(|| payloads.iter().flat_map(whole).collect())
+        (number > 0 || round < 2).then(|| payloads.iter().flat_map(|payload| whole(payload)).collect())
     });
     let mut fleet = connected(FleetConfig { in_flight: 8, reconnect: true, ..config(address, 1) });
     let phase = fleet.closed_loop(1, Duration::ZERO, milliseconds(600), &mut |_| {}).expect("closed loop");
