@@ -145,32 +145,34 @@ impl Shard {
         0
     }
 
-    /// An echo has come and is right. False: the connection was lost in sending the next message.
+    /// So many echoes have come, and are right. False: the connection was lost in sending the next message.
     #[inline]
-    pub(super) fn echoed(&mut self, index: u32, now_ns: u64) -> bool {
+    pub(super) fn echoed(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
         let slot = &mut self.slots[index];
-        let (sequence, since_ns) = (slot.echoed, slot.since_ns);
-        slot.echoed += 1;
+        let (from, since_ns) = (slot.echoed, slot.since_ns);
+        slot.echoed += count;
         let round_is_over = slot.echoed == slot.sent && slot.state == State::Open;
-        self.outstanding -= 1;
-        self.totals.echoes += 1;
+        self.outstanding -= u64::from(count);
+        self.totals.echoes += u64::from(count);
         match self.phase {
             Phase::Closed { span, .. } => {
                 if since_ns >= span.record_ns {
-                    self.record(now_ns - since_ns, now_ns, span.end_ns);
+                    self.record(now_ns - since_ns, count, now_ns, span.end_ns);
                 }
                 if round_is_over && now_ns < span.end_ns {
                     return self.send_round(index, self.setup.in_flight, now_ns);
                 }
             }
             Phase::Open { pace, span, .. } => {
-                let due_ns = pace.turn_ns(index.into(), sequence.into());
-                if due_ns >= span.record_ns {
-                    self.record(now_ns.saturating_sub(due_ns), now_ns, span.end_ns);
+                for sequence in from..from + count {
+                    let due_ns = pace.turn_ns(index.into(), sequence.into());
+                    if due_ns >= span.record_ns {
+                        self.record(now_ns.saturating_sub(due_ns), 1, now_ns, span.end_ns);
+                    }
                 }
             }
-            Phase::Once { .. } => self.record(now_ns - since_ns, now_ns, u64::MAX),
-            Phase::Churn { .. } => self.outcome.echoes += 1,
+            Phase::Once { .. } => self.record(now_ns - since_ns, count, now_ns, u64::MAX),
+            Phase::Churn { .. } => self.outcome.echoes += u64::from(count),
             _ => {}
         }
         true
@@ -200,11 +202,11 @@ impl Shard {
     }
 
     #[inline]
-    fn record(&mut self, latency_ns: u64, now_ns: u64, end_ns: u64) {
-        self.times.saturating_record(latency_ns);
-        self.setup.counters.latencies.record(latency_ns);
-        self.outcome.echoes += 1;
-        self.outcome.in_span += u64::from(now_ns <= end_ns);
+    fn record(&mut self, latency_ns: u64, count: u32, now_ns: u64, end_ns: u64) {
+        self.times.saturating_record_n(latency_ns, count);
+        self.setup.counters.latencies.record_n(latency_ns, count.into());
+        self.outcome.echoes += u64::from(count);
+        self.outcome.in_span += if now_ns <= end_ns { count.into() } else { 0 };
         self.outcome.last_ns = now_ns;
     }
 }
