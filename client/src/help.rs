@@ -73,8 +73,8 @@ const EXAMPLES: [(&str, &str); 9] = [
         "compare",
         "  client compare                                   under 4 minutes on 2 cores, once built
   client compare --quick                           under 40 seconds, rougher figures
-  client compare --workload 1KiB,64x32B            other messages, and nothing else
   client compare --stages 4 --target 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
+  client compare --workload 1KiB,64x32B            other messages, and nothing else
   client compare --from report/results.json --out report",
     ),
     (

@@ -85,22 +85,22 @@ pub struct CompareArgs {
 }
 
 impl CompareArgs {
-    /// Fails where there is nothing to compare, there are two servers of one name, or flags are for what is not measured.
+    /// Fails where there is nothing to compare, or there are two servers of one name.
     ///
     /// # Errors
     /// What is wrong, in one line.
     pub fn check(&self) -> Result<(), String> {
+        if !workload::has_small(&self.workload) && (!self.levels.is_empty() || self.open_rate.is_some()) {
+            return Err(
+                "--levels and --open-rate are for --workload small: add it, or leave them away".into()
+            );
+        }
         let stages = self.stages.0.iter().map(|&number| STAGES[usize::from(number) - 1].package);
         let mut names: Vec<_> = stages.chain(self.target.iter().map(|target| target.name.as_str())).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             _ if self.from.is_some() => Ok(()),
             _ if names.is_empty() => Err("nothing to compare: give --stages or --target".into()),
-            _ if !workload::has_small(&self.workload)
-                && (!self.levels.is_empty() || self.open_rate.is_some()) =>
-            {
-                Err("--levels and --open-rate are for --workload small: add it, or leave them away".into())
-            }
             Some(pair) => Err(format!("two servers have the same name, {}: give each another", pair[0])),
             None => Ok(()),
         }

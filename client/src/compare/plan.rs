@@ -1,6 +1,6 @@
 //! What is to be measured, on which servers.
 
-use super::{CompareArgs, workload};
+use super::CompareArgs;
 use crate::doctor::{self, Machine};
 use crate::report::STAGES;
 use crate::report::results::Settings;
@@ -173,7 +173,7 @@ fn settings(args: &CompareArgs) -> Settings {
         (true, false) => vec![1_000, 3_000, 10_000, 30_000],
         (true, true) => vec![1_000, 5_000],
     };
-    if !workload::has_small(&args.workload) {
+    if !super::workload::has_small(&args.workload) {
         levels.clear();
     }
     levels.sort_unstable();
@@ -191,7 +191,7 @@ fn settings(args: &CompareArgs) -> Settings {
         closed_loop_s: if args.quick { 0.4 } else { 3.0 },
         open_loop_s: if args.quick { 0.5 } else { 4.0 },
         open_rate: args.open_rate,
-        workloads: workload::others(&args.workload),
+        workloads: super::workload::others(&args.workload),
     }
 }
 
