@@ -39,6 +39,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "scenario",
             "active",
             "payload",
+            "in_flight",
             "rate",
             "duration",
             "warmup",
@@ -46,6 +47,7 @@ const HEADINGS: [(&str, &[&str]); 4] = [
             "start_at",
             "quick",
             "rounds",
+            "workload",
             "open_rate",
             "raw",
         ],
@@ -59,6 +61,7 @@ const EXAMPLES: [(&str, &str); 9] = [
         "run",
         "  client run --connections 10000 --active 500      closed loop
   client run --connections 10000 --rate 20000      open loop, 20,000 messages/s
+  client run --connections 10 --in-flight 64       closed loop, 64 messages at once on each
   client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
   client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json",
     ),
@@ -73,6 +76,7 @@ const EXAMPLES: [(&str, &str); 9] = [
   client compare --quick                           under 40 seconds, rougher figures
   client compare --stages 4 --peers                the crates that people choose between
   client compare --stages 4 --target 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
+  client compare --workload 1KiB,64x32B            other messages, and nothing else
   client compare --from report/results.json --out report",
     ),
     (

@@ -35,6 +35,10 @@ use std::time::{Duration, SystemTime};
 
 /// The largest payload, which is the largest message that the servers take as they come.
 pub(crate) const MAX_PAYLOAD: bytesize::ByteSize = bytesize::ByteSize::mib(16);
+/// The most messages in flight on a connection.
+pub(crate) const MAX_IN_FLIGHT: u64 = 1_024;
+/// The most payload in flight on a connection, which may all have to wait for its socket.
+const MAX_ROUND: bytesize::ByteSize = bytesize::ByteSize::mib(64);
 
 /// Opens connections to one server, sends messages, and verifies every echo
 ///
@@ -71,9 +75,14 @@ pub struct RunArgs {
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
+    /// Messages in flight on each active connection, in closed loop: a round of so many is sent at once, and the next
+    /// when all are echoed
+    #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
+    pub in_flight: u64,
+
     /// Send so many messages a second over all active connections, in open loop: latency then counts from the time
     /// a message was due. With --scenario churn: replace so many connections a second (100 if not given)
-    /// [default: closed loop, one message outstanding on each active connection]
+    /// [default: closed loop, --in-flight messages outstanding on each active connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
 
@@ -164,6 +173,7 @@ impl RunArgs {
     pub fn check(&self) -> Result<(), String> {
         outputs(self.json.as_deref(), self.hdr.as_deref())?;
         active(self.active, self.connections)?;
+        in_flight(self.in_flight, self.payload, self.scenario == Scenario::Echo && self.rate.is_none())?;
         match self.source_ip.iter().find(|source| source.is_ipv4() != self.url.addr.is_ipv4()) {
             Some(source) => Err(format!(
                 "--source-ip {source} and the server's address {} are not both IPv4, or both IPv6",
@@ -189,6 +199,20 @@ pub(crate) fn active(active: Option<u64>, connections: u64) -> Result<(), String
     match active.filter(|&active| active > connections) {
         Some(active) => Err(format!("--active {active} is more than --connections {connections}")),
         None => Ok(()),
+    }
+}
+
+/// Fails where so many messages of this size cannot be in flight on a connection.
+pub(crate) fn in_flight(count: u64, payload: usize, in_closed_loop: bool) -> Result<(), String> {
+    let bytes = bytesize::ByteSize(count * payload as u64);
+    match count {
+        2.. if !in_closed_loop => Err(format!(
+            "--in-flight {count} is for the closed loop: leave it away with --rate and scenarios other than echo"
+        )),
+        _ if bytes > MAX_ROUND => Err(format!(
+            "--in-flight {count} of such a --payload is {bytes} on each connection, which is more than {MAX_ROUND}"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -254,6 +278,7 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
         pin: args.pin,
         source_ips: args.source_ip.clone(),
         payload_len: args.payload,
+        in_flight: args.in_flight as u32,
         connect_timeout: args.connect_timeout,
         message_timeout: args.message_timeout,
         reconnect: args.reconnect,

@@ -76,6 +76,22 @@ fn is_an_echo_server() {
 }
 
 #[test]
+#[ignore = "not a test: a server that takes no long message"]
+fn is_a_server_of_short_messages() {
+    let config = tungstenite::protocol::WebSocketConfig::default().max_message_size(Some(10_000));
+    for stream in listener().incoming().flatten() {
+        thread::spawn(move || {
+            let Ok(mut socket) = tungstenite::accept_with_config(stream, Some(config)) else { return };
+            while let Ok(message) = socket.read() {
+                if message.is_binary() && socket.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[test]
 #[ignore = "not a test: a server that dies in the middle of its work"]
 fn is_a_mortal_server() {
     for (served, stream) in listener().incoming().flatten().enumerate() {
@@ -114,6 +130,54 @@ fn another_server_is_measured_and_reported() {
     let arguments = ["--from", from.to_str().expect("UTF-8"), "--out", again.0.to_str().expect("UTF-8")];
     assert!(compare(&arguments).status.success());
     assert_eq!(again.read("index.html"), directory.read("index.html"));
+}
+
+#[test]
+fn workloads_alone_are_measured_and_reported() {
+    let directory = Directory::new("workloads");
+    let target = server("threads", "is_an_echo_server");
+    let arguments = ["--stages", "none", "--workload", "64x32B,1KiB", "--target", &target];
+    let output = compare_into(&directory, &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let results = directory.results();
+    assert_eq!(results["settings"]["workloads"][1]["in_flight"], 64);
+    let visit = &results["visits"][0];
+    assert!(visit["closed_loop"].is_null() && visit["levels"].as_array().is_some_and(Vec::is_empty));
+    for workload in ["1KiB", "64x32B"] {
+        let run = &visit["workloads"][workload];
+        assert!(run["echoes"].as_u64() > Some(100) && run["cpu_us_per_echo"].is_number(), "{run}");
+        assert!(
+            directory.read("results.csv").contains(&format!("threads,1,,workload_{workload}_echoes_per_s,"))
+        );
+        let row = format!("{workload}: echoes per second");
+        assert!(directory.read("index.html").contains(&row));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&row));
+    }
+    assert!(
+        !directory.read("index.html").contains("All figures") && !directory.0.join("memory.svg").exists()
+    );
+}
+
+#[test]
+fn a_workload_that_a_server_cannot_do_is_named_once_and_the_others_go_on() {
+    let directory = Directory::new("short");
+    let target = server("short", "is_a_server_of_short_messages");
+    let out = directory.0.to_str().expect("UTF-8");
+    let arguments = ["--quick", "--no-build", "--rounds", "2", "--out", out, "--stages", "none"];
+    let output =
+        compare(&[&arguments[..], &["--workload", "1KiB,64KiB,16x32B", "--target", &target]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let results = directory.results();
+    for round in 0..2 {
+        let done = results["visits"][round]["workloads"].as_object().expect("an object");
+        assert_eq!(done.keys().collect::<Vec<_>>(), ["16x32B", "1KiB"]);
+    }
+    let failures = results["failures"].as_array().expect("an array");
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert!(
+        failures[0].as_str().is_some_and(|line| line.starts_with("short, round 1: 64KiB: ")),
+        "{failures:?}"
+    );
 }
 
 #[test]

@@ -108,6 +108,19 @@ fn a_good_run_says_so_and_writes_its_files() {
 }
 
 #[test]
+fn many_messages_in_flight() {
+    let (address, _messages) = echo_server();
+    let load = "--connections 3 --in-flight 8 --duration 100ms --warmup 0s --quiet --json -";
+    let output = run_against(address, load);
+    let summary = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(summary.contains("payload 32 B, 8 in flight"), "{summary}");
+    let report = report(&output);
+    let echo = report.echo.expect("echoes");
+    assert_eq!((report.in_flight, echo.missing, echo.echoes % 8), (8, 0, 0));
+    assert!(echo.echoes >= 24, "{} echoes", echo.echoes);
+}
+
+#[test]
 fn every_scenario() {
     let (address, _messages) = echo_server();
     let run = |scenario: &str| {
@@ -182,6 +195,8 @@ fn bad_flags_are_named_in_one_line() {
         ("--rate -1", "--rate"),
         ("--connect-rate 0", "--connect-rate"),
         ("--active x", "--active"),
+        ("--in-flight 0", "--in-flight"),
+        ("--in-flight 1_025", "--in-flight"),
         ("--duration soon", "--duration"),
         ("--duration 0s", "--duration"),
         ("--warmup=-1s", "--warmup"),

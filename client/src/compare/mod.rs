@@ -8,12 +8,14 @@ pub(crate) mod plan;
 pub(crate) mod server;
 mod show;
 mod visit;
+mod workload;
 
 use crate::report::results::{Results, SCHEMA, Target};
 use crate::report::{self, RESULTS_FILE, STAGES};
 use crate::{cli, file, words};
 use anyhow::Result;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use plan::{Plan, Subject};
 use show::Show;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,16 @@ pub struct CompareArgs {
     /// Rounds, each of which visits every server once
     #[arg(long, value_name = "N", default_value = "3", value_parser = cli::count_to(1_000))]
     pub rounds: u64,
+
+    /// What to load the servers with; without `small` memory is not measured
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        default_value = workload::SMALL,
+        value_parser = PossibleValuesParser::new(workload::names())
+    )]
+    pub workload: Vec<String>,
 
     /// Numbers of connections to measure at, ascending [default: 1000,3000,10000,30000; quick: 1000,5000]
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = cli::count_to(10_000_000))]
@@ -83,6 +95,11 @@ impl CompareArgs {
     /// # Errors
     /// What is wrong, in one line.
     pub fn check(&self) -> Result<(), String> {
+        if !workload::has_small(&self.workload) && (!self.levels.is_empty() || self.open_rate.is_some()) {
+            return Err(
+                "--levels and --open-rate are for --workload small: add it, or leave them away".into()
+            );
+        }
         let stages = self.stages.0.iter().map(|&number| STAGES[usize::from(number) - 1].package);
         let targets = self.target.iter().map(|target| target.name.as_str());
         let peers = self.chosen_peers()?;
@@ -151,14 +168,23 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
                 continue;
             }
             show.visit(round, &subject.name);
-            let (visit, error) = visit::visit(plan, subject, round, show);
-            if let Some(error) = error {
-                show.failed();
-                results.failures.push(format!("{}, round {round}: {error:#}", subject.name));
-                failed.push(&subject.name);
-            } else {
-                show.visited(&visit);
+            // One that a server cannot do it need not be asked again.
+            let mut workloads = plan.settings.workloads.clone();
+            workloads.retain(|workload| {
+                results.visits_to(&subject.name).all(|visit| visit.workloads.contains_key(&workload.name))
+            });
+            let visit::Visited { visit, failed_workloads, error } =
+                visit::visit(plan, subject, &workloads, round, show);
+            match error {
+                Some(_) => {
+                    show.failed();
+                    failed.push(&subject.name);
+                }
+                None => show.visited(&visit),
             }
+            let failures = failed_workloads.into_iter().chain(error);
+            let place = format!("{}, round {round}", subject.name);
+            results.failures.extend(failures.map(|error| format!("{place}: {error:#}")));
             results.visits.push(visit);
             results.elapsed_s = began.elapsed().as_secs_f64().round();
             // Room may be made before the end, where it is written again.

@@ -186,6 +186,7 @@ impl Plan {
             .iter()
             .copied()
             .chain([settings.load_connections, settings.warm_connections])
+            .chain(settings.workloads.iter().map(|workload| workload.connections))
             .max()
             .unwrap_or(1)
     }
@@ -197,10 +198,13 @@ fn settings(args: &CompareArgs) -> Settings {
         (true, false) => vec![1_000, 3_000, 10_000, 30_000],
         (true, true) => vec![1_000, 5_000],
     };
+    if !super::workload::has_small(&args.workload) {
+        levels.clear();
+    }
     levels.sort_unstable();
     levels.dedup();
     // As many as the talk's tables have, unless fewer are wanted anywhere.
-    let load_connections = levels.last().map_or(2_000, |&most| most.min(2_000));
+    let load_connections = levels.last().map_or(0, |&most| most.min(2_000));
     Settings {
         rounds: args.rounds as u32,
         quick: args.quick,
@@ -212,6 +216,7 @@ fn settings(args: &CompareArgs) -> Settings {
         closed_loop_s: if args.quick { 0.4 } else { 3.0 },
         open_loop_s: if args.quick { 0.5 } else { 4.0 },
         open_rate: args.open_rate,
+        workloads: super::workload::others(&args.workload),
     }
 }
 

@@ -73,8 +73,12 @@ impl Show {
             .closed_loop
             .as_ref()
             .map_or(String::new(), |run| format!(", {} echoes/s", number(run.echoes_per_s)));
-        let held = count(visit.held as f64);
-        self.end_visit(&format!("{held} connections{stopped}{memory}{rate}"));
+        let held = format!("{} connections{stopped}{memory}{rate}", count(visit.held as f64));
+        let small = (!visit.levels.is_empty()).then_some(held);
+        let workloads =
+            visit.workloads.iter().map(|(name, run)| format!("{name} {}/s", number(run.echoes_per_s)));
+        let parts: Vec<String> = small.into_iter().chain(workloads).collect();
+        self.end_visit(&parts.join(", "));
     }
 
     /// A visit broke off; the reason is told at the end, where it does not scroll away.

@@ -4,12 +4,13 @@ use super::measure::{self, Others, Rest, by_class, rejected, wait_until_empty};
 use super::plan::{Plan, Start, Subject};
 use super::server::Server;
 use super::show::Show;
+use super::workload;
 use crate::fleet::{ConnectPhase, EchoPhase, Fleet, FleetConfig, Progress};
 use crate::report::format::count;
-use crate::report::results::{Level, Process, Visit};
+use crate::report::results::{Level, Process, Visit, Workload};
 use crate::run::bar::Goal;
 use crate::watch::InstructionCount;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -31,33 +32,40 @@ pub fn rehearse(plan: &mut Plan, show: &mut Show) -> Result<()> {
         });
         slowest = slowest.min(rate.with_context(|| subject.name.clone())?);
     }
-    plan.settings.open_rate.get_or_insert(two_digits(slowest * 0.4));
+    if plan.settings.has_small() {
+        plan.settings.open_rate.get_or_insert(two_digits(slowest * 0.4));
+    }
     Ok(())
 }
 
 fn rehearse_one(plan: &Plan, server: &mut Server) -> Result<f64> {
-    let connections = plan.settings.load_connections;
+    let settings = &plan.settings;
+    let (connections, active) = match settings.has_small() {
+        true => (settings.load_connections, settings.active),
+        false => (settings.warm_connections, settings.warm_connections),
+    };
     let mut fleet = fleet(plan, server, connections)?;
     let opened = fleet.connect_to(connections, None, &mut |_| ())?;
-    server.check_alive()?;
-    if let Some((class, count)) = opened.failures.classes().next() {
-        let first = opened.failures.first.as_deref().unwrap_or_default();
-        bail!(
-            "{count} of {connections} connections failed ({}: {first}): {}",
-            class.name(),
-            opened.failures.advice(class)
-        );
-    }
-    let run =
-        fleet.closed_loop(plan.settings.active, plan.warmup, Duration::from_millis(250), &mut |_| ())?;
+    check_connected(&opened, server)?;
+    let run = fleet.closed_loop(active, plan.warmup, Duration::from_millis(250), &mut |_| ())?;
     check_echoes(&run, server)?;
     fleet.close_all(&mut |_| ())?;
     Ok(run.echoes_per_s)
 }
 
-/// Visits a server. What was measured before an error is kept.
-pub fn visit(plan: &Plan, subject: &Subject, round: u32, show: &mut Show) -> (Visit, Option<anyhow::Error>) {
-    let mut visit = Visit {
+/// What comes of a visit.
+pub struct Visited {
+    /// What was measured.
+    pub visit: Visit,
+    /// Workloads that the server cannot do, and why.
+    pub failed_workloads: Vec<Error>,
+    /// What ended the visit before its time.
+    pub error: Option<Error>,
+}
+
+/// Visits a server, which is to do these workloads beside the default one. What was measured before an error is kept.
+pub fn visit(plan: &Plan, subject: &Subject, workloads: &[Workload], round: u32, show: &mut Show) -> Visited {
+    let visit = Visit {
         target: subject.name.clone(),
         round,
         warm: Process::default(),
@@ -68,23 +76,61 @@ pub fn visit(plan: &Plan, subject: &Subject, round: u32, show: &mut Show) -> (Vi
         after_close: None,
         closed_loop: None,
         open_loop: None,
+        workloads: BTreeMap::new(),
         others_cpu_share: None,
         exit: None,
     };
-    let error = measure_all(plan, subject, &mut visit, show).err();
-    (visit, error)
+    let mut visited = Visited { visit, failed_workloads: Vec::new(), error: None };
+    visited.error = measure_all(plan, subject, workloads, &mut visited, show).err();
+    visited
 }
 
-fn measure_all(plan: &Plan, subject: &Subject, visit: &mut Visit, show: &mut Show) -> Result<()> {
+fn measure_all(
+    plan: &Plan,
+    subject: &Subject,
+    workloads: &[Workload],
+    visited: &mut Visited,
+    show: &mut Show,
+) -> Result<()> {
     let mut server = Server::start(subject, plan.most_connections())?;
-    let outcome =
-        grow(plan, subject, &mut server, visit, show).and_then(|()| load(plan, &mut server, visit, show));
+    let outcome = loops(plan, subject, &mut server, workloads, visited, show);
     server.outlived(outcome)?;
     let ending = server.stop()?;
     let is_stage = matches!(subject.start, Start::Stage(_));
     let well = !is_stage || ending == "exit 0";
-    visit.exit = is_stage.then(|| ending.clone());
+    visited.visit.exit = is_stage.then(|| ending.clone());
     ensure!(well, "it ended with {ending} on SIGTERM, and not with exit 0");
+    Ok(())
+}
+
+fn loops(
+    plan: &Plan,
+    subject: &Subject,
+    server: &mut Server,
+    workloads: &[Workload],
+    visited: &mut Visited,
+    show: &mut Show,
+) -> Result<()> {
+    if plan.settings.has_small() {
+        grow(plan, subject, server, &mut visited.visit, show)?;
+    }
+    let watched = server.watched();
+    let others = Others::since_now(&watched)?;
+    if plan.settings.has_small() {
+        load(plan, server, &mut visited.visit, show)?;
+    }
+    for workload in workloads {
+        let outcome = workload::run(plan, server, workload, show);
+        check_interrupted(plan)?;
+        match server.outlived(outcome) {
+            Ok(run) => drop(visited.visit.workloads.insert(workload.name.clone(), run)),
+            Err(error) => {
+                server.check_alive()?;
+                visited.failed_workloads.push(error.context(workload.name.clone()));
+            }
+        }
+    }
+    visited.visit.others_cpu_share = others.share(&watched)?;
     Ok(())
 }
 
@@ -192,16 +238,8 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
     show.phase("connecting", Goal::Connections(settings.load_connections));
     fleet.connect_to(settings.load_connections, None, &mut |progress| show.tick(progress))?;
     check_interrupted(plan)?;
-    let watched = server.watched();
-    let length = Duration::from_secs_f64(settings.closed_loop_s);
-    let others = Others::since_now(&watched)?;
-    let before = (watched.read()?, fleet.progress());
-    show.measured("closed loop", plan.warmup, length);
-    let run = fleet.closed_loop(settings.active, plan.warmup, length, &mut |progress| show.tick(progress))?;
-    let after = (watched.read()?, fleet.progress());
-    check_interrupted(plan)?;
-    check_echoes(&run, server)?;
-    let closed = visit.closed_loop.insert(measure::closed_loop(&run, before, after));
+    let run = workload::closed_loop(plan, server, &mut fleet, ("closed loop", settings.active), show)?;
+    let closed = visit.closed_loop.insert(run);
     match instructions(plan, server, &mut fleet, show)? {
         Ok(each) => closed.user_instructions_per_echo = Some(each),
         Err(note) => closed.instructions_note = Some(note),
@@ -215,7 +253,6 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
         check_echoes(&run, server)?;
         visit.open_loop = Some(measure::open_loop(&run, rate));
     }
-    visit.others_cpu_share = others.share(&watched)?;
     close(&mut fleet, show)
 }
 
@@ -249,8 +286,21 @@ fn instructions(
     Ok(count.finish().map(|instructions| (instructions / echoes).round()))
 }
 
+/// Fails where not all connections were opened.
+pub fn check_connected(opened: &ConnectPhase, server: &mut Server) -> Result<()> {
+    server.check_alive()?;
+    let Some((class, count)) = opened.failures.classes().next() else { return Ok(()) };
+    bail!(
+        "{count} of {} connections failed ({}: {}): {}",
+        opened.requested,
+        class.name(),
+        opened.failures.first.as_deref().unwrap_or_default(),
+        opened.failures.advice(class)
+    )
+}
+
 /// Fails where an echo was wrong or did not come.
-fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
+pub fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
     server.check_alive()?;
     match run.failures.classes().next() {
         Some((class, count)) => {
@@ -262,7 +312,8 @@ fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
     }
 }
 
-fn check_interrupted(plan: &Plan) -> Result<()> {
+/// Fails where the user wants an end.
+pub fn check_interrupted(plan: &Plan) -> Result<()> {
     ensure!(!plan.stop.load(Relaxed), "interrupted");
     Ok(())
 }

@@ -110,8 +110,9 @@ impl Fleet {
         Ok(EchoPhase { ended_early: silent.then(no_echo).or(phase.ended_early.clone()), ..phase })
     }
 
-    /// Closed loop: exactly one message outstanding on each of `active` connections (fewer, where fewer are open),
-    /// for `warmup`, which is not recorded, and then `duration`.
+    /// Closed loop: each of `active` connections (fewer, where fewer are open) sends a round, which is
+    /// [`FleetConfig::in_flight`] messages in one call, and the next when all of it is echoed; for `warmup`, which is not
+    /// recorded, and then `duration`. Latency counts from when a message's round was sent.
     ///
     /// # Errors
     /// If a shard has died.

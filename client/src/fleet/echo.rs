@@ -19,7 +19,7 @@ impl Shard {
             if self.next >= active.into() || self.outstanding >= window.into() {
                 break;
             }
-            self.send_first(now_ns);
+            self.send_first(now_ns, 1);
         }
         if self.next < active.into() && self.outstanding < window.into() {
             return now_ns;
@@ -45,29 +45,30 @@ impl Shard {
             if self.next >= active.into() {
                 return span.end_ns;
             }
-            self.send_first(now_ns);
+            self.send_first(now_ns, self.setup.in_flight);
         }
         now_ns
     }
 
-    fn send_first(&mut self, now_ns: u64) {
+    fn send_first(&mut self, now_ns: u64, count: u32) {
         let index = self.next as u32;
         self.next += 1;
         if !self.slots.is_open(index) {
             return;
         }
         let since_ns = now_ns.max(self.now_ns());
-        self.count_sent(since_ns);
-        self.send_message(index, since_ns);
+        self.send_round(index, count, since_ns);
     }
 
-    /// Counts a message that is about to be sent, unless it belongs to a warm-up.
+    /// Sends the next `count` messages of a connection at once, counted unless they belong to a warm-up. False: the
+    /// connection is lost.
     #[inline]
-    pub(super) fn count_sent(&mut self, since_ns: u64) {
+    pub(super) fn send_round(&mut self, index: u32, count: u32, since_ns: u64) -> bool {
         match self.phase {
             Phase::Closed { span, .. } if since_ns < span.record_ns => {}
-            _ => self.outcome.sent += 1,
+            _ => self.outcome.sent += u64::from(count),
         }
+        self.send_messages(index, count, since_ns)
     }
 
     /// Ends a phase in which no connection of any shard takes part any more; until then, or the end, a shard waits.
@@ -144,32 +145,34 @@ impl Shard {
         0
     }
 
-    /// An echo has come and is right. False: the connection was lost in sending the next message.
+    /// So many echoes have come, and are right. False: the connection was lost in sending the next message.
     #[inline]
-    pub(super) fn echoed(&mut self, index: u32, now_ns: u64) -> bool {
+    pub(super) fn echoed(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
         let slot = &mut self.slots[index];
-        let (sequence, since_ns) = (slot.echoed, slot.since_ns);
-        slot.echoed += 1;
-        self.outstanding -= 1;
-        self.totals.echoes += 1;
+        let (from, since_ns) = (slot.echoed, slot.since_ns);
+        slot.echoed += count;
+        let round_is_over = slot.echoed == slot.sent && slot.state == State::Open;
+        self.outstanding -= u64::from(count);
+        self.totals.echoes += u64::from(count);
         match self.phase {
             Phase::Closed { span, .. } => {
                 if since_ns >= span.record_ns {
-                    self.record(now_ns - since_ns, now_ns, span.end_ns);
+                    self.record(now_ns - since_ns, count, now_ns, span.end_ns);
                 }
-                if now_ns < span.end_ns && self.slots[index].state == State::Open {
-                    self.count_sent(now_ns);
-                    return self.send_message(index, now_ns);
+                if round_is_over && now_ns < span.end_ns {
+                    return self.send_round(index, self.setup.in_flight, now_ns);
                 }
             }
             Phase::Open { pace, span, .. } => {
-                let due_ns = pace.turn_ns(index.into(), sequence.into());
-                if due_ns >= span.record_ns {
-                    self.record(now_ns.saturating_sub(due_ns), now_ns, span.end_ns);
+                for sequence in from..from + count {
+                    let due_ns = pace.turn_ns(index.into(), sequence.into());
+                    if due_ns >= span.record_ns {
+                        self.record(now_ns.saturating_sub(due_ns), 1, now_ns, span.end_ns);
+                    }
                 }
             }
-            Phase::Once { .. } => self.record(now_ns - since_ns, now_ns, u64::MAX),
-            Phase::Churn { .. } => self.outcome.echoes += 1,
+            Phase::Once { .. } => self.record(now_ns - since_ns, count, now_ns, u64::MAX),
+            Phase::Churn { .. } => self.outcome.echoes += u64::from(count),
             _ => {}
         }
         true
@@ -181,11 +184,9 @@ impl Shard {
         match self.phase {
             Phase::Once { .. } => self.outstanding,
             Phase::Closed { span, .. } => {
-                let counts = |&index: &u32| {
-                    let slot = &self.slots[index];
-                    slot.sent != slot.echoed && slot.since_ns >= span.record_ns
-                };
-                open.filter(counts).count() as u64
+                let slots = open.map(|index| &self.slots[index]);
+                let counted = slots.filter(|slot| slot.since_ns >= span.record_ns);
+                counted.map(|slot| u64::from(slot.sent - slot.echoed)).sum()
             }
             Phase::Open { pace, span, .. } => open
                 .take_while(|&index| index < self.active)
@@ -201,11 +202,11 @@ impl Shard {
     }
 
     #[inline]
-    fn record(&mut self, latency_ns: u64, now_ns: u64, end_ns: u64) {
-        self.times.saturating_record(latency_ns);
-        self.setup.counters.latencies.record(latency_ns);
-        self.outcome.echoes += 1;
-        self.outcome.in_span += u64::from(now_ns <= end_ns);
+    fn record(&mut self, latency_ns: u64, count: u32, now_ns: u64, end_ns: u64) {
+        self.times.saturating_record_n(latency_ns, count);
+        self.setup.counters.latencies.record_n(latency_ns, count.into());
+        self.outcome.echoes += u64::from(count);
+        self.outcome.in_span += if now_ns <= end_ns { count.into() } else { 0 };
         self.outcome.last_ns = now_ns;
     }
 }

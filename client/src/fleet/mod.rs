@@ -67,6 +67,8 @@ pub struct FleetConfig {
     pub source_ips: Vec<IpAddr>,
     /// Octets of payload in each message.
     pub payload_len: usize,
+    /// Messages that each active connection has in flight in closed loop: see [`Fleet::closed_loop`].
+    pub in_flight: u32,
     /// How long a handshake may take, from connect(2) to the answer.
     pub connect_timeout: Duration,
     /// How long to wait for an echo, or for the answer to a Close.
@@ -89,6 +91,7 @@ impl FleetConfig {
             pin: false,
             source_ips: Vec::new(),
             payload_len: 32,
+            in_flight: 1,
             connect_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(10),
             reconnect: false,

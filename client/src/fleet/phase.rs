@@ -30,7 +30,7 @@ pub(super) enum Phase {
     Connect { attempts: u64, pace: Option<Pace>, window: u32 },
     /// The first `active` connections send one message each, at most `window` of them waiting at a time.
     Once { active: u32, window: u32 },
-    /// The first `active` connections send a message whenever they get an echo.
+    /// The first `active` connections send a round of messages whenever all of the one before are echoed.
     Closed { active: u32, span: Span },
     /// Messages are due at a pace, and go to the first `active` connections in turn.
     Open { active: u32, pace: Pace, span: Span },

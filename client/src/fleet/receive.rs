@@ -102,17 +102,40 @@ impl Shard {
         self.inboxes.insert(index, begun.to_vec());
     }
 
-    /// Reads one frame, or the beginning of one, and returns the octets it took. `None`: that was all there is, or all
-    /// that is wanted.
+    /// Reads a frame, or the beginning of one, or whole replies; returns the octets it took. `None`: that was all there
+    /// is, or all that is wanted.
     #[inline]
     fn read_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
-        let slot = &self.slots[index];
-        // Most replies are one frame, whose head is known.
-        if bytes.starts_with(&self.echo_head) && slot.sent != slot.echoed && !slot.has(FRAGMENTED) {
-            let (head_len, len) = (self.echo_head.len(), self.setup.payload_len as u32);
-            return self.read_payload(index, &bytes[head_len..], (0, len), now_ns).map(|len| head_len + len);
+        match self.whole_replies(index, bytes) {
+            0 => self.read_other_frame(index, bytes, now_ns),
+            count => {
+                let reply_len = self.echo_head.len() + self.setup.payload_len;
+                self.echoed(index, count, now_ns).then_some(count as usize * reply_len)
+            }
         }
-        self.read_other_frame(index, bytes, now_ns)
+    }
+
+    /// How many replies these bytes begin with that are right and in one frame each, as most are: their head is known.
+    #[inline]
+    fn whole_replies(&self, index: u32, bytes: &[u8]) -> u32 {
+        let slot = &self.slots[index];
+        if slot.has(FRAGMENTED) {
+            return 0;
+        }
+        let (head_len, payload_len) = (self.echo_head.len(), self.setup.payload_len);
+        let (mut sequence, mut rest) = (slot.echoed, bytes);
+        while sequence != slot.sent
+            && let Some((reply, after)) = rest.split_at_checked(head_len + payload_len)
+        {
+            let (head, payload) = reply.split_at(head_len);
+            let seed = payload::seed(self.setup.number, index, self.phase_number, sequence);
+            // Byte by byte: a call would cost more than these few.
+            if !head.iter().eq(&self.echo_head) || !payload::matches(payload, seed, 0) {
+                break;
+            }
+            (sequence, rest) = (sequence + 1, after);
+        }
+        sequence - slot.echoed
     }
 
     /// The same of a frame that is no whole reply, or whose head is not all there.
@@ -168,7 +191,7 @@ impl Shard {
             return (slot.owed == 0).then_some(piece.len());
         }
         slot.verified = 0;
-        self.echoed(index, now_ns).then_some(piece.len())
+        self.echoed(index, 1, now_ns).then_some(piece.len())
     }
 
     /// Answers a control frame, and returns the octets it took.

@@ -213,8 +213,7 @@ impl Shard {
             Phase::Closed { active, span }
                 if index < active && u64::from(index) < self.next && now_ns < span.end_ns =>
             {
-                self.count_sent(now_ns);
-                self.send_message(index, now_ns)
+                self.send_round(index, self.setup.in_flight, now_ns)
             }
             Phase::Open { active, .. } if index < active => {
                 // What was due in the meantime was not sent, and is not made up for.

@@ -24,41 +24,44 @@ pub(super) struct Outbox {
 }
 
 impl Shard {
-    /// A masking key. Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); here they only have
-    /// to differ from message to message, so that the server has to unmask.
-    #[inline]
-    fn masking_key(&mut self) -> [u8; 4] {
-        let mut x = self.mask_state;
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.mask_state = x;
-        ((x >> 32) as u32).to_ne_bytes()
-    }
-
     /// Sends the next message of an open connection. False: the connection is lost.
     #[inline]
     pub(super) fn send_message(&mut self, index: u32, now_ns: u64) -> bool {
-        let key = self.masking_key();
+        self.send_messages(index, 1, now_ns)
+    }
+
+    /// Sends the next `count` messages of an open connection in one call, at most a round. False: the connection is lost.
+    #[inline]
+    pub(super) fn send_messages(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
         let slot = &mut self.slots[index];
-        let seed = payload::seed(self.setup.number, index, self.phase_number, slot.sent);
-        slot.sent += 1;
-        slot.since_ns = now_ns;
-        self.outstanding += 1;
-        self.totals.sent += 1;
-        // What comes before the key is the same in every message, and written already.
-        let (head, body) = self.message.split_at_mut(self.message_head_len);
-        *head.last_chunk_mut().expect("a head ends with the key") = key;
-        payload::fill(body, seed, key);
-        let message = std::mem::take(&mut self.message);
-        let sent = self.transmit(index, &message);
-        self.message = message;
-        sent
+        let (from, to) = (slot.sent, slot.sent + count);
+        (slot.sent, slot.since_ns) = (to, now_ns);
+        self.outstanding += u64::from(count);
+        self.totals.sent += u64::from(count);
+        let (mut len, mut keys) = (0, self.mask_state);
+        for sequence in from..to {
+            let frame = &mut self.round[len..len + self.frame_len];
+            len += self.frame_len;
+            let key = masking_key(&mut keys);
+            // What comes before the key is the same in every message, and written already.
+            let (head, body) = frame.split_at_mut(self.frame_head_len);
+            *head.last_chunk_mut().expect("a head ends with the key") = key;
+            payload::fill(body, payload::seed(self.setup.number, index, self.phase_number, sequence), key);
+        }
+        self.mask_state = keys;
+        let sent = self.send_now(index, &self.round[..len]);
+        if sent == Ok(len) {
+            return true;
+        }
+        let round = std::mem::take(&mut self.round);
+        let kept = self.keep_rest(index, &round[..len], sent);
+        self.round = round;
+        kept
     }
 
     /// Sends a control frame. False: the connection is lost.
     pub(super) fn send_control(&mut self, index: u32, opcode: Opcode, body: &[u8]) -> bool {
-        let key = self.masking_key();
+        let key = masking_key(&mut self.mask_state);
         let header = Header { fin: true, opcode, mask: Some(key), len: body.len() as u64 };
         let mut frame = [0; MAX_HEADER_LEN + MAX_CONTROL_LEN];
         let head_len = header.write(&mut frame);
@@ -86,37 +89,51 @@ impl Shard {
     }
 
     /// Sends a frame, or keeps what the socket does not take. False: the connection is lost.
-    #[inline]
     fn transmit(&mut self, index: u32, frame: &[u8]) -> bool {
+        match self.send_now(index, frame) {
+            Ok(sent) if sent == frame.len() => true,
+            sent => self.keep_rest(index, frame, sent),
+        }
+    }
+
+    /// Sends what the socket takes, which is nothing where something waits already; returns how much that was.
+    #[inline]
+    fn send_now(&self, index: u32, bytes: &[u8]) -> Result<usize, Errno> {
         let slot = &self.slots[index];
         if slot.has(OUTBOX) {
-            return self.keep(index, frame);
+            return Ok(0);
         }
         loop {
-            match send(slot.socket(), frame, SendFlags::NOSIGNAL) {
-                Ok(sent) if sent == frame.len() => return true,
-                Ok(sent) => return self.keep(index, &frame[sent..]),
-                Err(Errno::AGAIN) => return self.keep(index, frame),
+            match send(slot.socket(), bytes, SendFlags::NOSIGNAL) {
+                Err(Errno::AGAIN) => return Ok(0),
                 Err(Errno::INTR) => {}
-                // A peer that has answered our Close and is gone need not be told anything more.
-                Err(_) if slot.has(CLOSE_SEEN) => return true,
-                Err(error) => {
-                    self.lost_in(index, "send", error);
-                    return false;
-                }
+                sent => return sent,
+            }
+        }
+    }
+
+    /// Keeps what was not sent of these bytes. False: the connection is lost.
+    #[cold]
+    fn keep_rest(&mut self, index: u32, bytes: &[u8], sent: Result<usize, Errno>) -> bool {
+        match sent {
+            Ok(sent) => self.keep(index, &bytes[sent..]),
+            // A peer that has answered our Close and is gone need not be told anything more.
+            Err(_) if self.slots[index].has(CLOSE_SEEN) => true,
+            Err(error) => {
+                self.lost_in(index, "send", error);
+                false
             }
         }
     }
 
     /// Keeps the end of a frame until the socket takes it.
-    #[cold]
     fn keep(&mut self, index: u32, end: &[u8]) -> bool {
         let slot = &mut self.slots[index];
         let watched = slot.has(OUTBOX);
         slot.flags |= OUTBOX;
         let outbox = self.outboxes.entry(index).or_default();
         outbox.bytes.extend_from_slice(end);
-        if outbox.bytes.len() > self.setup.payload_len + MAX_HEADER_LEN + MAX_WAITING {
+        if outbox.bytes.len() > self.setup.in_flight as usize * self.frame_len + MAX_WAITING {
             let why = || "the server sends pings but does not read the pongs".to_owned();
             self.lost(index, super::failures::Class::Other, why);
             return false;
@@ -160,4 +177,14 @@ impl Shard {
         let Phase::Open { pace, span, .. } = self.phase else { return true };
         (0..owed).all(|_| self.owe(index) || self.send_due(index, pace, span))
     }
+}
+
+/// The next masking key (xorshift64). Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); here
+/// they only have to differ from message to message, so that the server has to unmask.
+#[inline]
+fn masking_key(state: &mut u64) -> [u8; 4] {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    ((*state >> 32) as u32).to_ne_bytes()
 }

@@ -50,6 +50,8 @@ pub(super) struct Setup {
     pub sources: Sources,
     pub handshake: Handshake,
     pub payload_len: usize,
+    /// Messages of a round in closed loop.
+    pub in_flight: u32,
     pub connect_timeout_ns: u64,
     pub message_timeout_ns: u64,
     pub reconnect: Option<Reconnect>,
@@ -78,10 +80,11 @@ pub(super) struct Shard {
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
     /// The ends of what could not be sent at once; likewise.
     pub(super) outboxes: HashMap<u32, Outbox>,
-    /// The one write buffer: a message, of which only the key and the payload change.
-    pub(super) message: Vec<u8>,
-    /// Its header's octets, the key's included.
-    pub(super) message_head_len: usize,
+    /// The one write buffer: the frames of a round, of which only the keys and the payloads change.
+    pub(super) round: Vec<u8>,
+    /// Bytes of one of these frames, and of its header, the key's included.
+    pub(super) frame_len: usize,
+    pub(super) frame_head_len: usize,
     /// How every echo begins.
     pub(super) echo_head: Vec<u8>,
     /// The generator of masking keys (xorshift64).
@@ -130,9 +133,9 @@ impl Shard {
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)?;
         let due = Header::server(Opcode::Binary, setup.payload_len);
         let masked = Header { mask: Some([0; 4]), ..due };
-        let (echo_head, mut message) = (head(due), head(masked));
-        let message_head_len = message.len();
-        message.resize(message_head_len + setup.payload_len, 0);
+        let (echo_head, mut frame) = (head(due), head(masked));
+        let frame_head_len = frame.len();
+        frame.resize(frame_head_len + setup.payload_len, 0);
         Ok(Shard {
             epoll,
             timer,
@@ -140,8 +143,9 @@ impl Shard {
             slots: Slots::new(),
             inboxes: HashMap::new(),
             outboxes: HashMap::new(),
-            message,
-            message_head_len,
+            round: frame.repeat(setup.in_flight as usize),
+            frame_len: frame.len(),
+            frame_head_len,
             echo_head,
             mask_state: super::source::random() | 1,
             totals: Totals::default(),
@@ -175,7 +179,7 @@ impl Shard {
     /// Runs until it is told to quit, or the fleet is gone.
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
-        let mut buffer = vec![0; (4 * self.message.len()).clamp(READ_LEN.0, READ_LEN.1)];
+        let mut buffer = vec![0; (4 * self.round.len()).clamp(READ_LEN.0, READ_LEN.1)];
         loop {
             let timeout = self.step().map(|next_ns| self.sleep_until(next_ns));
             events.clear();

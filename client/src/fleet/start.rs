@@ -124,6 +124,7 @@ impl Fleet {
                 sources,
                 handshake: Handshake::new(&config.url, nonce()),
                 payload_len: config.payload_len,
+                in_flight: config.in_flight,
                 connect_timeout_ns: nanos(config.connect_timeout),
                 message_timeout_ns: nanos(config.message_timeout),
                 reconnect: config.reconnect.then(|| Reconnect::new(window)),

@@ -30,8 +30,14 @@ impl LiveTimes {
     /// Counts a time.
     #[inline]
     pub(super) fn record(&self, time_ns: u64) {
-        bump(&self.counts[step(time_ns)], 1);
-        bump(&self.sum_ns, time_ns);
+        self.record_n(time_ns, 1);
+    }
+
+    /// Counts the same time so often.
+    #[inline]
+    pub(super) fn record_n(&self, time_ns: u64, count: u64) {
+        bump(&self.counts[step(time_ns)], count);
+        bump(&self.sum_ns, time_ns * count);
     }
 
     /// Adds these counts to `times`.

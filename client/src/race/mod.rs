@@ -12,7 +12,7 @@ use crate::compare::build;
 use crate::doctor::Machine;
 use crate::run::bar::Bar;
 use crate::run::gate::Gate;
-use crate::run::{MAX_PAYLOAD, RunArgs, RunReport, active, side};
+use crate::run::{MAX_IN_FLIGHT, MAX_PAYLOAD, RunArgs, RunReport, active, in_flight, side};
 use crate::{cli, file, words};
 use anyhow::Result;
 use clap::Args;
@@ -59,8 +59,12 @@ pub struct RaceArgs {
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
-    /// Send each so many messages a second in open loop [default: closed loop, one message outstanding on each
-    /// active connection]
+    /// Messages in flight on each active connection, in closed loop
+    #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
+    pub in_flight: u64,
+
+    /// Send each so many messages a second in open loop [default: closed loop, --in-flight messages outstanding on
+    /// each active connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
 
@@ -97,7 +101,8 @@ impl RaceArgs {
         {
             return Err(format!("two servers have the same name, {}", left.name));
         }
-        active(self.active, self.connections)
+        active(self.active, self.connections)?;
+        in_flight(self.in_flight, self.payload, self.rate.is_none())
     }
 }
 
@@ -179,6 +184,7 @@ fn run_args(args: &RaceArgs, ready: &Ready) -> RunArgs {
         hold: args.hold,
         active: args.active,
         payload: args.payload,
+        in_flight: args.in_flight,
         rate: args.rate,
         duration: args.duration,
         ..side::usual()

@@ -22,6 +22,13 @@ pub fn render(results: &Results) -> String {
                 push(&mut csv, visit, None, metric.key, value);
             }
         }
+        for (name, run) in &visit.workloads {
+            let mut put = |metric: &str, value| {
+                push(&mut csv, visit, None, &format!("workload_{name}_{metric}"), value);
+            };
+            put("echoes_per_s", run.echoes_per_s);
+            run.cpu_us_per_echo.into_iter().for_each(|value| put("cpu_us_per_echo", value));
+        }
     }
     csv
 }
@@ -76,6 +83,9 @@ mod tests {
             .map(|visit| visit.closed_loop.as_ref().expect("measured").echoes_per_s)
             .collect();
         assert_eq!(parsed, measured);
+        let of_workload = |metric: &str| rows.iter().filter(|row| row[3] == metric).count();
+        assert_eq!(of_workload("workload_1MiB_echoes_per_s"), results.visits.len());
+        assert_eq!(of_workload("workload_1MiB_cpu_us_per_echo"), results.visits.len());
     }
 
     #[test]

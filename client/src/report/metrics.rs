@@ -65,7 +65,7 @@ pub static METRICS: [Metric; 19] = [
         label: "Connections held",
         better: Better::Higher,
         format: format::count,
-        value: |visit, _| Some(visit.held as f64),
+        value: |visit, _| (!visit.levels.is_empty()).then_some(visit.held as f64),
     },
     Metric {
         key: "connects_per_s",

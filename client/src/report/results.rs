@@ -72,6 +72,29 @@ pub struct Settings {
     pub open_loop_s: f64,
     /// Messages a second in the open loop, the same for all; `None` before it is known.
     pub open_rate: Option<f64>,
+    /// Closed loops beside that, of the same length.
+    #[serde(default)]
+    pub workloads: Vec<Workload>,
+}
+
+impl Settings {
+    /// Whether there was more to measure than [`Settings::workloads`].
+    pub fn has_small(&self) -> bool {
+        !self.levels.is_empty()
+    }
+}
+
+/// A closed loop over connections that are all active.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Workload {
+    /// What it is called.
+    pub name: String,
+    /// How many there are.
+    pub connections: u64,
+    /// Messages in flight on each.
+    pub in_flight: u64,
+    /// Bytes in a message.
+    pub payload_bytes: u64,
 }
 
 /// A server under test.
@@ -106,7 +129,10 @@ pub struct Visit {
     pub closed_loop: Option<ClosedLoop>,
     /// At a fixed rate, whatever the server does.
     pub open_loop: Option<OpenLoop>,
-    /// How much of the processors' time, from 0 to 1, went to neither server nor client during the two loops.
+    /// By [`Workload::name`], those that went well.
+    #[serde(default)]
+    pub workloads: BTreeMap<String, ClosedLoop>,
+    /// How much of the processors' time, from 0 to 1, went to neither server nor client during all loops.
     pub others_cpu_share: Option<f64>,
     /// How the process ended on SIGTERM, such as `exit 0`; `None` for servers that are none of ours.
     pub exit: Option<String>,
@@ -214,6 +240,15 @@ impl Results {
     /// The visits to a server, in the order of their rounds.
     pub fn visits_to<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a Visit> {
         self.visits.iter().filter(move |visit| visit.target == target)
+    }
+
+    /// The same results as if this workload were the closed loop: all that is told of that can be told of each workload.
+    pub fn in_workload(&self, name: &str) -> Results {
+        let mut results = self.clone();
+        for visit in &mut results.visits {
+            visit.closed_loop = visit.workloads.remove(name);
+        }
+        results
     }
 
     /// The highest number of connections that every server held in some round: what they are compared at.

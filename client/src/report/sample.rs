@@ -36,6 +36,12 @@ pub fn results() -> Results {
             closed_loop_s: 3.0,
             open_loop_s: 4.0,
             open_rate: Some(20_000.0),
+            workloads: vec![Workload {
+                name: "1MiB".into(),
+                connections: 4,
+                in_flight: 1,
+                payload_bytes: 1 << 20,
+            }],
         },
         targets: targets
             .map(|(name, ..)| Target { name: name.into(), command: format!("target/{name}") })
@@ -88,6 +94,15 @@ fn visit(name: &str, round: u32, user: f64, kernel: f64, cost: f64, limit: Optio
             latency: latency(80.0 * cost),
             failures: BTreeMap::new(),
         }),
+        workloads: BTreeMap::from([(
+            "1MiB".into(),
+            ClosedLoop {
+                echoes: 3_000,
+                echoes_per_s: (2_000.0 / cost).round(),
+                cpu_us_per_echo: Some((300.0 * cost).round()),
+                ..ClosedLoop::default()
+            },
+        )]),
         others_cpu_share: Some(0.01),
         exit: Some("exit 0".into()),
     }

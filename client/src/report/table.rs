@@ -2,8 +2,8 @@
 
 use super::format;
 use super::ladder::{self, shown};
-use super::metrics::METRICS;
-use super::results::Results;
+use super::metrics::{METRICS, Metric, metric};
+use super::results::{Results, Workload};
 use super::stats::Figure;
 use crate::live::text::cut;
 use std::fmt::Write;
@@ -23,22 +23,30 @@ pub fn render(results: &Results) -> String {
         let _ = writeln!(table, "{label:<LABEL_WIDTH$}{cells}");
     };
     line("", servers.iter().map(|server| server.short.clone()).collect());
-    for metric in &METRICS {
+    let mut rows = |results: &Results, metric: &Metric, label: &str, with_best: bool| {
         let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
-        if figures.iter().any(Option::is_some) {
-            // In ASCII too it is clear what belongs to the row above.
-            let label = metric.label.replace("… ", "  ");
-            let mut row = |label: &str, value: fn(&Figure) -> f64| {
-                let cell = |figure: &Option<Figure>| {
-                    figure.as_ref().map_or_else(|| "–".into(), |figure| (metric.format)(value(figure)))
-                };
-                line(label, figures.iter().map(cell).collect());
-            };
-            row(&label, |figure| figure.median);
-            if metric.key == NOISIEST {
-                row("  in the best round", |figure| figure.best);
-            }
+        if figures.iter().all(Option::is_none) {
+            return;
         }
+        let mut row = |label: &str, value: fn(&Figure) -> f64| {
+            let cell = |figure: &Option<Figure>| {
+                figure.as_ref().map_or_else(|| "–".into(), |figure| (metric.format)(value(figure)))
+            };
+            line(label, figures.iter().map(cell).collect());
+        };
+        row(label, |figure| figure.median);
+        if with_best {
+            row("  in the best round", |figure| figure.best);
+        }
+    };
+    for metric in &METRICS {
+        // In ASCII too it is clear what belongs to the row above.
+        rows(results, metric, &metric.label.replace("… ", "  "), metric.key == NOISIEST);
+    }
+    for Workload { name, .. } in &results.settings.workloads {
+        let results = results.in_workload(name);
+        rows(&results, metric("echoes_per_s"), &format!("{name}: echoes per second"), true);
+        rows(&results, metric("cpu_us_per_echo"), "  CPU time per echo", true);
     }
     for server in &servers {
         if let Some((most, Some(reason))) = ladder::held(results, &server.target) {
@@ -84,7 +92,9 @@ mod tests {
         let figures = table.lines().take_while(|line| !line.contains("stopped at"));
         assert!(figures.clone().count() > 10, "{table}");
         assert!(figures.into_iter().all(|line| line.chars().count() <= 80), "{table}");
-        for text in ["Stage 1", "Stage 4", "User memory a connection, idle", "stopped at"] {
+        for text in
+            ["Stage 1", "Stage 4", "User memory a connection, idle", "1MiB: echoes per second", "stopped at"]
+        {
             assert!(table.contains(text), "{text} is missing in\n{table}");
         }
     }

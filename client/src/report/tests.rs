@@ -76,6 +76,40 @@ fn a_comparison_that_broke_off_still_makes_a_report() {
 }
 
 #[test]
+fn results_from_before_there_were_workloads_are_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-25-ladder/results.json");
+    let results = read(&path).expect("reads");
+    assert!(results.settings.has_small() && results.settings.workloads.is_empty());
+    let page = page::render(&results, &plot::all(&results));
+    assert!(page.contains("All figures") && !page.contains("Other workloads"));
+}
+
+#[test]
+fn workloads_are_told_of_beside_the_default_one_or_alone() {
+    let mut results = sample::results();
+    for small in [true, false] {
+        if !small {
+            results.settings.levels.clear();
+            for visit in &mut results.visits {
+                visit.levels.clear();
+                (visit.closed_loop, visit.open_loop, visit.stopped, visit.held) = (None, None, None, 0);
+            }
+        }
+        let (page, table) = (page::render(&results, &plot::all(&results)), table(&results));
+        for row in ["1MiB: echoes per second", "1MiB: CPU time per echo"] {
+            assert!(page.contains(row), "{row}");
+        }
+        assert!(page.contains("4 connections, 1,048,576 bytes per message"));
+        assert!(table.contains("1MiB: echoes per second                   2,000"), "{table}");
+        assert!(table.contains("  CPU time per echo"), "{table}");
+        for row in ["All figures", "User memory", "Closed loop"] {
+            assert_eq!(page.contains(row), small, "{row}");
+        }
+        assert_eq!(table.contains("Connections held"), small, "{table}");
+    }
+}
+
+#[test]
 fn results_of_another_layout_are_refused() {
     let directory = std::env::temp_dir().join(format!("client-report-{}", std::process::id()));
     let mut results = sample::results();

@@ -94,7 +94,7 @@ impl RunReport {
     /// # Errors
     /// Where the two did different things, of which the sum would say nothing.
     fn merge(&mut self, more: &RunReport) -> Result<()> {
-        let did = |report: &RunReport| (report.scenario.clone(), report.payload_bytes);
+        let did = |report: &RunReport| (report.scenario.clone(), report.payload_bytes, report.in_flight);
         ensure!(
             did(self) == did(more) && self.rate_per_s.is_some() == more.rate_per_s.is_some(),
             "it did something else: {}, payload {}, and the first {}, payload {}",
@@ -178,8 +178,10 @@ impl RunReport {
 
     /// What was done, in a few words.
     fn description(&self) -> String {
-        let loop_kind = if self.rate_per_s.is_some() { "at a rate" } else { "in closed loop" };
-        format!("{} {loop_kind}", self.scenario)
+        match (self.rate_per_s, self.in_flight) {
+            (Some(_), _) => format!("{} at a rate", self.scenario),
+            (None, count) => format!("{} in closed loop, {count} in flight", self.scenario),
+        }
     }
 }
 
@@ -237,5 +239,9 @@ mod tests {
         let mut other = report(1, 1.0);
         other.rate_per_s = None;
         assert!(report(1, 1.0).merge(&other).is_err(), "closed loop and open loop");
+        let (one, mut many) = (other.clone(), other);
+        many.in_flight = 16;
+        let error = many.merge(&one).expect_err("another number in flight").to_string();
+        assert!(error.contains("closed loop, 1 in flight, payload 32, and the first"), "{error}");
     }
 }

@@ -37,6 +37,9 @@ pub struct RunReport {
     pub shards: u64,
     /// Octets of payload in a message.
     pub payload_bytes: u64,
+    /// Messages in flight on a connection in closed loop.
+    #[serde(default = "one")]
+    pub in_flight: u64,
     /// Messages asked for in a second in open loop (in churn: connections); none in closed loop.
     pub rate_per_s: Option<f64>,
     /// Opening connections.
@@ -206,6 +209,7 @@ impl RunReport {
             connections: args.connections,
             shards: fleet.shards() as u64,
             payload_bytes: args.payload as u64,
+            in_flight: args.in_flight,
             rate_per_s: args.rate.or((args.scenario == Scenario::Churn).then_some(super::load::CHURN_PER_S)),
             connect: None,
             hold: None,

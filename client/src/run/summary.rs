@@ -62,6 +62,9 @@ pub(super) fn render(report: &RunReport) -> String {
     rows.push(("failures", by_class(&report.failures)));
     let mut text =
         format!("{}, {}, payload {}", report.url, report.scenario, bytes(report.payload_bytes as f64));
+    if report.in_flight > 1 {
+        text += &format!(", {} in flight", report.in_flight);
+    }
     if report.clients > 1 {
         text += &format!(", {} clients", whole(report.clients));
     }

@@ -16,10 +16,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 
 /// The one connection of the shard under test.
-const INDEX: u32 = 0;
+pub const INDEX: u32 = 0;
 
 /// A shard, its connection, and the other end of that, kept so that it stays open.
-fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
+pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     let url: Url = "ws://127.0.0.1:9/".parse().expect("url");
     let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
     let counters = Arc::new(Counters::default());
@@ -30,6 +30,7 @@ fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         sources: Sources::for_shards(url.addr.ip(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&url, [7; 16]),
         payload_len,
+        in_flight: 1,
         connect_timeout_ns: u64::MAX,
         message_timeout_ns: u64::MAX,
         reconnect: None,
@@ -124,10 +125,10 @@ fn reference(payloads: &[Vec<u8>], frames: &[(Header, Vec<u8>)]) -> Verdict {
 }
 
 /// Numbers that look random (xorshift64), from 0 to below `n`.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -135,7 +136,7 @@ impl Random {
     }
 }
 
-fn payloads(payload_len: usize, messages: u32) -> Vec<Vec<u8>> {
+pub fn payloads(payload_len: usize, messages: u32) -> Vec<Vec<u8>> {
     let payload = |sequence| {
         let mut payload = vec![0; payload_len];
         payload::fill(&mut payload, payload::seed(3, INDEX, 0, sequence), [0; 4]);
@@ -145,7 +146,7 @@ fn payloads(payload_len: usize, messages: u32) -> Vec<Vec<u8>> {
 }
 
 /// The messages in fragments of any length, none included, with control frames anywhere between them.
-fn fragmented(payloads: &[Vec<u8>], random: &mut Random) -> Vec<(Header, Vec<u8>)> {
+pub fn fragmented(payloads: &[Vec<u8>], random: &mut Random) -> Vec<(Header, Vec<u8>)> {
     let mut frames = Vec::new();
     for payload in payloads {
         let mut ends: Vec<usize> = (0..random.below(5)).map(|_| random.below(payload.len() + 1)).collect();

@@ -1,6 +1,7 @@
 //! Fleets against servers that keep to the rules, and against servers that do not.
 
 mod fragments;
+mod in_flight;
 mod lying;
 mod server;
 mod shards;

@@ -2,7 +2,7 @@
 
 use crate::report::format;
 use crate::report::plot::escape;
-use crate::report::results::{Machine, Results, Settings};
+use crate::report::results::{Machine, Results, Settings, Workload};
 
 /// How it was measured.
 pub fn render(results: &Results) -> String {
@@ -49,6 +49,23 @@ fn row(name: &str, value: &str) -> String {
 
 /// What each figure counts, and how it is had.
 fn counted(results: &Results) -> Vec<(&'static str, String)> {
+    let settings = &results.settings;
+    let mut counted = if settings.has_small() { small(results) } else { Vec::new() };
+    counted.extend((!settings.workloads.is_empty()).then(|| ("Other workloads", workloads(settings))));
+    counted.extend([
+        (
+            "CPU time an echo",
+            "Processor time of the server process during the closed loop, over the echoes; the share in user space is from \
+             /proc/PID/stat, which samples it. On loopback, much of the kernel's work for a message is done, and counted, \
+             on the sending side."
+                .into(),
+        ),
+        ("Units", "1 KB is 1,000 B. Figures are rounded to three digits; results.json has them unrounded.".into()),
+    ]);
+    counted
+}
+
+fn small(results: &Results) -> Vec<(&'static str, String)> {
     let Settings { warm_connections, load_connections, active, payload_bytes, .. } = results.settings;
     let settings = &results.settings;
     let rate = settings.open_rate.map_or_else(
@@ -89,16 +106,27 @@ fn counted(results: &Results) -> Vec<(&'static str, String)> {
                 format::seconds(settings.open_loop_s)
             ),
         ),
-        (
-            "CPU time an echo",
-            "Processor time of the server process during the closed loop, over the echoes; the share in user space is from \
-             /proc/PID/stat, which samples it. On loopback, much of the kernel's work for a message is done, and counted, \
-             on the sending side."
-                .into(),
-        ),
         ("User instructions", instructions(results)),
-        ("Units", "1 KB is 1,000 B. Figures are rounded to three digits; results.json has them unrounded.".into()),
     ]
+}
+
+fn workloads(settings: &Settings) -> String {
+    let each = settings.workloads.iter().map(|workload| {
+        let Workload { name, connections, in_flight, payload_bytes } = workload;
+        let (connections, bytes) = (format::count(*connections as f64), format::count(*payload_bytes as f64));
+        match in_flight {
+            1 => format!("{name}: {connections} connections, {bytes} bytes per message"),
+            many => {
+                format!("{name}: {connections} connections, {many} messages of {bytes} bytes at once on each")
+            }
+        }
+    });
+    format!(
+        "A closed loop of {} each, in which all connections are active, and send again when all that they sent is back and \
+         found right. {}.",
+        format::seconds(settings.closed_loop_s),
+        each.collect::<Vec<_>>().join("; ")
+    )
 }
 
 fn kernel(results: &Results) -> String {

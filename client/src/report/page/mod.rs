@@ -4,7 +4,7 @@ pub(crate) mod method;
 
 use super::format;
 use super::ladder::{Shown, held, shown, verdict};
-use super::metrics::{METRICS, metric};
+use super::metrics::{METRICS, Metric, metric};
 use super::plot::{Plot, escape, style};
 use super::results::Results;
 use super::stats::Figure;
@@ -22,16 +22,43 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
         format!("<header>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", lead(results, &servers)),
         failures(results),
         disturbance(results),
-        format!(
-            "<section class=\"cards\">\n{}</section>\n",
-            servers.iter().map(|one| card(results, one)).collect::<String>()
-        ),
-        figures(plots),
-        format!("<section>\n<h2>All figures</h2>\n{}</section>\n", table(results, &servers)),
+        small(results, &servers, plots),
+        workloads(results, &servers),
         method::render(results),
     ]
     .concat();
     document(title, &body)
+}
+
+/// What there is of the default workload.
+fn small(results: &Results, servers: &[Shown], plots: &[Plot]) -> String {
+    if !results.settings.has_small() {
+        return String::new();
+    }
+    let cards: String = servers.iter().map(|one| card(results, one)).collect();
+    let rows: String = METRICS.iter().map(|metric| row(results, servers, metric, metric.label)).collect();
+    format!(
+        "<section class=\"cards\">\n{cards}</section>\n{}<section>\n<h2>All figures</h2>\n{}</section>\n",
+        figures(plots),
+        table("All figures", &caption(results), servers, &rows)
+    )
+}
+
+/// The others.
+fn workloads(results: &Results, servers: &[Shown]) -> String {
+    if results.settings.workloads.is_empty() {
+        return String::new();
+    }
+    let rows = results.settings.workloads.iter().flat_map(|workload| {
+        let results = results.in_workload(&workload.name);
+        [("echoes_per_s", "echoes per second"), ("cpu_us_per_echo", "CPU time per echo")]
+            .map(|(key, label)| row(&results, servers, metric(key), &format!("{}: {label}", workload.name)))
+    });
+    let caption = format!("{} Server and client share the cores.", rounds(results));
+    format!(
+        "<section>\n<h2>Other workloads</h2>\n{}</section>\n",
+        table("Other workloads", &caption, servers, &rows.collect::<String>())
+    )
 }
 
 /// A page of this title, with the styles of pages and plots.
@@ -150,8 +177,8 @@ fn figures(plots: &[Plot]) -> String {
     format!("{wide}<div class=\"pairs\">\n{narrow}</div>\n")
 }
 
-/// The full table: medians, and beneath each the best round.
-fn table(results: &Results, servers: &[Shown]) -> String {
+/// A table with a column for each server.
+fn table(label: &str, caption: &str, servers: &[Shown], rows: &str) -> String {
     let head: String = servers
         .iter()
         .map(|server| {
@@ -163,21 +190,21 @@ fn table(results: &Results, servers: &[Shown]) -> String {
             )
         })
         .collect();
-    let mut rows = String::new();
-    for metric in &METRICS {
-        let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
-        if figures.iter().all(Option::is_none) {
-            continue;
-        }
-        let cell = |figure: &Option<Figure>| cell(figure.as_ref(), metric.format);
-        let cells: String = figures.iter().map(cell).collect();
-        rows.push_str(&format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(metric.label)));
-    }
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All figures\">\n<table class=\"all\">\n<caption>{}</caption>\n\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\">\n<table class=\"all\">\n<caption>{}</caption>\n\
          <thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n",
-        escape(&caption(results))
+        escape(caption)
     )
+}
+
+/// A figure of each server: its median, and beneath it the best round; nothing where no server has it.
+fn row(results: &Results, servers: &[Shown], metric: &Metric, label: &str) -> String {
+    let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
+    if figures.iter().all(Option::is_none) {
+        return String::new();
+    }
+    let cells: String = figures.iter().map(|figure| cell(figure.as_ref(), metric.format)).collect();
+    format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(label))
 }
 
 /// A median, and the best round where that reads differently.
@@ -190,15 +217,19 @@ fn cell(figure: Option<&Figure>, format: fn(f64) -> String) -> String {
 }
 
 fn caption(results: &Results) -> String {
-    let rounds = match results.rounds_seen() {
-        0 | 1 => "One round.".to_owned(),
-        rounds => format!("Medians of {rounds} interleaved rounds, and the best round beneath."),
-    };
+    let rounds = rounds(results);
     match results.common_level() {
         Some(level) => format!(
             "{rounds} Memory, threads and connects a second at {} connections, the most that all held.",
             format::count(level as f64)
         ),
         None => rounds,
+    }
+}
+
+fn rounds(results: &Results) -> String {
+    match results.rounds_seen() {
+        0 | 1 => "One round.".into(),
+        rounds => format!("Medians of {rounds} interleaved rounds, and the best round beneath."),
     }
 }
