@@ -5,7 +5,7 @@ const STEP: usize = 32;
 
 /// Masks or unmasks `payload` in place. `offset` is the position of its first octet within the frame's payload,
 /// so that a payload can be handled in the pieces in which it arrives.
-#[inline]
+#[inline(always)]
 pub fn apply(payload: &mut [u8], mut key: [u8; 4], offset: usize) {
     key.rotate_left(offset % 4);
     let mut wide = [0; STEP];

@@ -89,17 +89,23 @@ impl Echoed {
         if len > behind.len().min(max_message_len) {
             return false;
         }
-        if !unmask(&mut buffer[start..start + len], [k0, k1, k2, k3], first == TEXT) {
-            return false;
-        }
+        // Moved before it is unmasked: a copy of what was just written would wait for the processor's store buffer.
+        let mut to = start;
         if self.answers.is_empty() {
             self.answers = start - 2..start - 2;
         } else {
-            buffer.copy_within(start..start + len, self.answers.end + 2);
+            to = self.answers.end + 2;
+            buffer.copy_within(start..start + len, to);
         }
-        buffer[self.answers.end] = first;
-        buffer[self.answers.end + 1] = len as u8;
-        self.answers.end += 2 + len;
+        let key = [k0, k1, k2, k3];
+        if !unmask(&mut buffer[to..to + len], key, first == TEXT) {
+            buffer.copy_within(to..to + len, start);
+            buffer[start - 6..start].copy_from_slice(&[first, second, k0, k1, k2, k3]);
+            return false;
+        }
+        buffer[to - 2] = first;
+        buffer[to - 1] = len as u8;
+        self.answers.end = to + len;
         self.consumed = start + len;
         self.count.messages += 1;
         self.count.bytes += len;

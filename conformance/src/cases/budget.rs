@@ -26,7 +26,7 @@ fn agrees(server: &Server, charged: usize, closed: usize) {
 pub(crate) fn message_over_the_budget(binary: &Binary) {
     let server = binary.serve(&["--buffer-budget", "200KiB"]);
     assert_eq!(server.metrics().sum("ws_buffer_budget_bytes"), 200.0 * 1024.0);
-    let in_pieces = Peer::connect(&server).is_answered_in_pieces();
+    let in_pieces = Peer::connect(&server).answers_in_pieces();
     let mut other = Peer::connect(&server);
     let mut peer = Peer::connect(&server);
     peer.say(&Frame::new(BINARY, noise(100_000, 1)).more());
@@ -48,7 +48,7 @@ pub(crate) fn message_over_the_budget(binary: &Binary) {
 pub(crate) fn shared_by_all(binary: &Binary) {
     const HELD: usize = 32 * 1024;
     let server = binary.serve(&["--buffer-budget", "200KiB", "--shards", "2"]);
-    if Peer::connect(&server).is_answered_in_pieces() {
+    if Peer::connect(&server).answers_in_pieces() {
         return shared_by_all_who_do_not_read(&server);
     }
     let mut honest = Peer::connect_many(&server, 2);

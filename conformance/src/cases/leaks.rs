@@ -115,7 +115,7 @@ pub(crate) fn memory_of_a_storm(binary: &Binary) {
     let storm = begin(all - LAST);
     let last = begin(LAST);
     let needed = ((all - LAST) * LEN) as u64;
-    let in_pieces = Peer::connect(&server).is_answered_in_pieces();
+    let in_pieces = Peer::connect(&server).answers_in_pieces();
     if in_pieces {
         has_grown(server.pid(), before, ..=needed / 20);
     } else {

@@ -168,7 +168,7 @@ impl Siege {
             ]
             .concat(),
         );
-        self.in_pieces = Peer::connect(&server).is_answered_in_pieces();
+        self.in_pieces = Peer::connect(&server).answers_in_pieces();
         server.metrics_agree(&[("ws_connections_active", 0)]);
         let limit = server.metrics().sum("ws_connections_limit") as usize;
         // A twentieth is for what else the machine does meanwhile.

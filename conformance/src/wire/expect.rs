@@ -82,7 +82,7 @@ impl Peer {
 
     /// Whether this server answers a message in fragments while it arrives. Others gather it first.
     #[track_caller]
-    pub fn is_answered_in_pieces(mut self) -> bool {
+    pub fn answers_in_pieces(mut self) -> bool {
         self.say_all(&[&Frame::new(BINARY, "a piece").more(), &Frame::new(PING, "")]);
         let first = self.hear_frame();
         matches!(first, Heard::Frame(Frame { opcode: BINARY, fin: false, .. }))
