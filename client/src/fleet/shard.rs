@@ -20,7 +20,6 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::thread::sched_yield;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
@@ -44,8 +43,6 @@ const NAP_NS: u64 = 100_000_000;
 /// What a shard is given.
 pub(super) struct Setup {
     pub number: u32,
-    /// Whether there are more shards than cores, as [`common::Shard::yield_core`] has it.
-    pub crowded: bool,
     pub server: SocketAddr,
     pub sources: Sources,
     pub handshake: Handshake,
@@ -183,9 +180,6 @@ impl Shard {
         loop {
             let timeout = self.step().map(|next_ns| self.sleep_until(next_ns));
             events.clear();
-            if self.setup.crowded {
-                sched_yield();
-            }
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => unreachable!("epoll_wait: {error}"),

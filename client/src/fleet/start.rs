@@ -109,7 +109,6 @@ impl Fleet {
             config,
         };
         let config = &fleet.config;
-        let at_once = thread::available_parallelism().map_or(1, NonZero::get);
         let window = (super::control::CONNECT_WINDOW / count as u32).max(4);
         let sources =
             Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
@@ -119,7 +118,6 @@ impl Fleet {
             let (commands, orders) = mpsc::channel();
             let setup = Setup {
                 number: number as u32,
-                crowded: count > at_once,
                 server: config.url.addr,
                 sources,
                 handshake: Handshake::new(&config.url, nonce()),

@@ -25,7 +25,6 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     let counters = Arc::new(Counters::default());
     let mut shard = Shard::new(Setup {
         number: 3,
-        crowded: false,
         server: url.addr,
         sources: Sources::for_shards(url.addr.ip(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&url, [7; 16]),
