@@ -86,9 +86,6 @@ impl Sources {
             socket_with(family, SocketType::STREAM, flags, None).map_err(|error| ("socket", error))?;
         // Messages in open loop follow each other unanswered: Nagle's algorithm would hold them back.
         sockopt::set_tcp_nodelay(&socket, true).map_err(|error| ("setsockopt", error))?;
-        // The request goes with the last packet of TCP's handshake, instead of behind it (`tcp_rcv_synsent_state_process`
-        // in Linux's net/ipv4/tcp_input.c, "Save one ACK").
-        sockopt::set_tcp_quickack(&socket, false).map_err(|error| ("setsockopt", error))?;
         if let Some(source) = self.pick(n) {
             bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;
             bind(&socket, &SocketAddr::new(source, 0)).map_err(|error| ("bind", error))?;
