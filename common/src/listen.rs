@@ -35,9 +35,6 @@ pub(crate) fn listener(
         socket.bind(&addr.into())?;
         socket.listen(backlog)?;
     }
-    // What it accepts inherits this too, if set after listen(2) (`inet_csk_listen_start`): a request is acknowledged by
-    // its response, not by a packet before it. The kernel acknowledges on its own after 40 ms (tcp(7), `TCP_QUICKACK`).
-    rustix::net::sockopt::set_tcp_quickack(&socket, false)?;
     Ok(socket.into())
 }
 
