@@ -14,6 +14,8 @@ mod echo;
 mod output;
 #[path = "../../stage4-zero-buffer/src/partial.rs"]
 mod partial;
+#[path = "../../stage4-zero-buffer/src/pieces.rs"]
+mod pieces;
 #[path = "../../stage4-zero-buffer/src/reference.rs"]
 mod reference;
 #[allow(dead_code, reason = "the target takes the place of the event loop")]
@@ -21,6 +23,8 @@ mod reference;
 mod server;
 #[path = "../../stage4-zero-buffer/src/slot.rs"]
 mod slot;
+#[path = "../../stage4-zero-buffer/src/text.rs"]
+mod text;
 
 use common::Shard;
 use common::budget::FREE_LEN;

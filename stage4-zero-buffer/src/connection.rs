@@ -2,17 +2,16 @@
 
 use crate::echo::Echoed;
 use crate::output::Output;
-use crate::partial::{End, HEADROOM, Partial};
+use crate::partial::{HEADROOM, Partial};
 use crate::server::Server;
 use crate::slot::{Phase, Slot};
 use common::budget::Hold;
-use common::frame::{CloseCode, Header, Opcode};
+use common::frame::{CloseCode, Opcode};
 use common::heartbeat::Beat;
 use common::metrics::Closed;
 use common::{Answer, leave};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use std::mem;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
@@ -33,20 +32,20 @@ pub struct Busy {
     pub partial: Partial,
     pub output: Output,
     /// What was read of a frame that is likely to be whole at the next time slice, which reads the rest behind it.
-    unread: Vec<u8>,
+    pub unread: Vec<u8>,
     /// Set with the last octet of the output: nothing more is read, and the connection ends when that is sent.
-    last: Option<Last>,
+    pub last: Option<Last>,
 }
 
 impl Busy {
-    fn new(hold: Hold) -> Busy {
+    pub fn new(hold: Hold) -> Busy {
         Busy { hold, partial: Partial::default(), output: Output::default(), unread: Vec::new(), last: None }
     }
 }
 
 /// What ends with the last octet.
 #[derive(Clone, Copy)]
-enum Last {
+pub enum Last {
     /// Plain HTTP.
     Response,
     /// A WebSocket connection.
@@ -110,28 +109,6 @@ impl Server {
         }
     }
 
-    /// Sends what waits, and puts what was kept unread at the start of the buffer. Returns where in the buffer to read on; `None`:
-    /// nowhere, until more of the output is sent.
-    fn resume(&mut self, fd: RawFd) -> Option<Range<usize>> {
-        let is_sent = self.flush(fd);
-        let all = HEADROOM..self.buffer.len();
-        let Some(busy) = self.busy.get_mut(&fd) else { return is_sent.then_some(all) };
-        if is_sent {
-            let unread = mem::take(&mut busy.unread);
-            if !unread.is_empty() {
-                self.buffer[HEADROOM..HEADROOM + unread.len()].copy_from_slice(&unread);
-                self.flush(fd);
-            }
-            return Some(HEADROOM + unread.len()..all.end);
-        }
-        // A client that writes its whole message before it reads anything would wait for ever for the end of its write: read on
-        // to the end of that message, and not beyond.
-        let left = busy.partial.left_of_message();
-        let is_bounded = busy.output.unsent().len() < self.max_message_len + self.buffer.len();
-        (left > 0 && is_bounded && busy.last.is_none())
-            .then(|| HEADROOM..all.end.min(HEADROOM.saturating_add(left)))
-    }
-
     /// Takes what was read, up to `end` of the buffer; `is_short`: the read was. Returns whether there is more to be done.
     #[inline]
     fn input(&mut self, fd: RawFd, end: usize, is_short: bool) -> bool {
@@ -190,7 +167,7 @@ impl Server {
 
     /// Sends answers that are in the buffer. Returns whether the socket takes all of them; the rest waits.
     #[inline]
-    fn reply(&mut self, fd: RawFd, answers: Range<usize>) -> bool {
+    pub fn reply(&mut self, fd: RawFd, answers: Range<usize>) -> bool {
         let Some(slot) = self.slots.get_mut(fd) else { return false };
         let answers = &self.buffer[answers];
         match send(slot.socket(), answers) {
@@ -206,81 +183,8 @@ impl Server {
         false
     }
 
-    /// What the hot path leaves. A message that fits the buffer is answered with one frame, if the rest of it is there: read now
-    /// behind what came or, after a short read, in the next time slice. Returns whether there may be more.
-    #[cold]
-    fn rest(&mut self, fd: RawFd, mut done: Echoed, mut end: usize, is_short: bool) -> bool {
-        while self.is_cut_short(done.consumed..end) {
-            if is_short {
-                self.keep(fd, done, end);
-                return true;
-            }
-            let Some(slot) = self.slots.get_mut(fd) else { return false };
-            // What is wrong, if anything, the next read or send says.
-            let Ok(len @ 1..) = recv(slot.socket(), &mut self.buffer[end..]) else { break };
-            end += len;
-            done.echo(&mut self.buffer[..end], self.max_message_len);
-        }
-        self.feed(fd, done, end);
-        end == self.buffer.len()
-    }
-
-    /// Whether this is the beginning of a data frame that nothing is wrong with so far, and that fits the buffer.
-    fn is_cut_short(&self, rest: Range<usize>) -> bool {
-        let room = self.buffer.len() - rest.start;
-        let Ok(Some((header, header_len))) = Header::parse(&self.buffer[rest.clone()]) else { return false };
-        let most = self.max_message_len.min(room.saturating_sub(header_len)) as u64;
-        !header.opcode.is_control() && ((rest.len() - header_len) as u64 + 1..=most).contains(&header.len)
-    }
-
-    /// Sends the answers, and keeps what was read behind them for the next time slice.
-    fn keep(&mut self, fd: RawFd, done: Echoed, end: usize) {
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
-        self.enter(fd, Phase::Busy);
-        let unread = self.buffer[done.consumed..end].to_vec();
-        self.busy(fd).unread = unread;
-        if self.reply(fd, done.answers) {
-            echoing.written();
-        }
-    }
-
-    /// The slow path: answers what was read piece by piece.
-    #[cold]
-    fn feed(&mut self, fd: RawFd, mut done: Echoed, end: usize) {
-        let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
-        if busy.last.is_some() {
-            return;
-        }
-        let result = busy.partial.feed(&mut self.buffer[..end], &mut done, self.max_message_len);
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
-        if busy.output.is_empty() {
-            self.reply(fd, done.answers);
-        } else {
-            busy.output.push_frames(&self.buffer[done.answers]);
-        }
-        self.enter(fd, Phase::Busy);
-        if let Some(busy) = self.busy.get_mut(&fd)
-            && let Err(end) = result
-        {
-            busy.last = Some(Last::Close(match end {
-                End::Peer(body) => {
-                    busy.output.push_frame(Opcode::Close, &body);
-                    Closed::Normal
-                }
-                End::Violation(violation) => {
-                    busy.output.push_close(violation.close_code());
-                    Closed::Protocol
-                }
-            }));
-        }
-        if self.flush(fd) {
-            echoing.written();
-        }
-        self.charge(fd);
-    }
-
     /// Charges what the connection holds, and ends it where the budget has not so much left.
-    fn charge(&mut self, fd: RawFd) {
+    pub fn charge(&mut self, fd: RawFd) {
         let Some(busy) = self.busy.get_mut(&fd) else { return };
         if busy.hold.set(busy.output.held() + busy.unread.len()).is_err() {
             self.close(fd, CloseCode::TryAgainLater, Closed::Overload);
@@ -292,7 +196,7 @@ impl Server {
     }
 
     /// Sends what waits. Returns whether all is sent, and there is a connection to read from.
-    fn flush(&mut self, fd: RawFd) -> bool {
+    pub fn flush(&mut self, fd: RawFd) -> bool {
         let now = self.ticks.now();
         let (Some(slot), Some(busy)) = (self.slots.get_mut(fd), self.busy.get_mut(&fd)) else { return false };
         while !busy.output.unsent().is_empty() {
@@ -414,7 +318,7 @@ impl Server {
         self.slots.remove(fd);
     }
 
-    fn busy(&mut self, fd: RawFd) -> &mut Busy {
+    pub fn busy(&mut self, fd: RawFd) -> &mut Busy {
         self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()))
     }
 
@@ -433,7 +337,7 @@ impl Server {
         }
     }
 
-    fn enter(&mut self, fd: RawFd, phase: Phase) {
+    pub fn enter(&mut self, fd: RawFd, phase: Phase) {
         if let Some(slot) = self.slots.get_mut(fd) {
             slot.enter(phase);
         }
@@ -442,7 +346,7 @@ impl Server {
 
 /// Receives what there is.
 #[inline]
-fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()))
         .map(|(len, _)| len)
 }

@@ -14,12 +14,14 @@ mod connection;
 mod echo;
 mod output;
 mod partial;
+mod pieces;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
 mod reference;
 mod server;
 mod slot;
+mod text;
 
 use std::process::ExitCode;
 
