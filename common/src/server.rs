@@ -138,7 +138,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             let (shared, flags, all) = (Arc::new(config.clone()), flags.clone(), metrics.clone());
             let (shutdown, done, serve) = (shutdown.clone(), done.clone(), self.serve);
             let (capacity, limited_by) = (plan.capacity, plan.limited_by);
-            let crowded = plan.shards > plan.cores.len();
+            let crowded = crate::shard::is_crowded(plan.shards, plan.cores.len());
             let core = config.pin.then(|| plan.cores[index % plan.cores.len()]);
             let shard = move || -> io::Result<()> {
                 let listener = table::unshare_table(std::os::fd::AsFd::as_fd(&shutdown))
