@@ -28,7 +28,7 @@ pub struct Handshake {
 /// A connection in the middle of something.
 pub struct Busy {
     /// What it holds, of `--buffer-budget`.
-    hold: Hold,
+    pub hold: Hold,
     pub partial: Partial,
     pub output: Output,
     /// What was read of a frame that is likely to be whole at the next time slice, which reads the rest behind it.
@@ -38,8 +38,10 @@ pub struct Busy {
 }
 
 impl Busy {
-    pub fn new(hold: Hold) -> Busy {
-        Busy { hold, partial: Partial::default(), output: Output::default(), unread: Vec::new(), last: None }
+    /// In a box, since a table keeps room for twice as many.
+    pub fn new(hold: Hold) -> Box<Busy> {
+        let (partial, output) = (Partial::default(), Output::default());
+        Box::new(Busy { hold, partial, output, unread: Vec::new(), last: None })
     }
 }
 
@@ -183,18 +185,6 @@ impl Server {
         false
     }
 
-    /// Charges what the connection holds, and ends it where the budget has not so much left.
-    pub fn charge(&mut self, fd: RawFd) {
-        let Some(busy) = self.busy.get_mut(&fd) else { return };
-        if busy.hold.set(busy.output.held() + busy.unread.len()).is_err() {
-            self.close(fd, CloseCode::TryAgainLater, Closed::Overload);
-            // A peer that reads nothing does not read this either.
-            if self.phase(fd) == Some(Phase::Busy) {
-                self.gone(fd, Closed::Overload);
-            }
-        }
-    }
-
     /// Sends what waits. Returns whether all is sent, and there is a connection to read from.
     pub fn flush(&mut self, fd: RawFd) -> bool {
         let now = self.ticks.now();
@@ -325,10 +315,6 @@ impl Server {
     #[inline]
     pub fn phase(&mut self, fd: RawFd) -> Option<Phase> {
         self.slots.get_mut(fd).map(|slot| slot.phase())
-    }
-
-    fn has_output(&self, fd: RawFd) -> bool {
-        self.busy.get(&fd).is_some_and(|busy| !busy.output.is_empty())
     }
 
     fn expect_long(&mut self, fd: RawFd, long: bool) {

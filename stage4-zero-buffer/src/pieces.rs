@@ -5,7 +5,7 @@ use crate::echo::Echoed;
 use crate::partial::{End, HEADROOM};
 use crate::server::Server;
 use crate::slot::Phase;
-use common::frame::{Header, Opcode};
+use common::frame::{CloseCode, Header, Opcode};
 use common::metrics::Closed;
 use std::mem;
 use std::ops::Range;
@@ -105,5 +105,22 @@ impl Server {
         let is_bounded = busy.output.unsent().len() < self.max_message_len + self.buffer.len();
         (left > 0 && is_bounded && busy.last.is_none())
             .then(|| HEADROOM..all.end.min(HEADROOM.saturating_add(left)))
+    }
+
+    /// Charges what the connection holds, and ends it where the budget has not so much left.
+    pub fn charge(&mut self, fd: RawFd) {
+        let Some(busy) = self.busy.get_mut(&fd) else { return };
+        if busy.hold.set(busy.output.held() + busy.unread.len()).is_err() {
+            self.close(fd, CloseCode::TryAgainLater, Closed::Overload);
+            // A peer that reads nothing does not read this either.
+            if self.phase(fd) == Some(Phase::Busy) {
+                self.gone(fd, Closed::Overload);
+            }
+        }
+    }
+
+    /// Whether output waits.
+    pub fn has_output(&self, fd: RawFd) -> bool {
+        self.busy.get(&fd).is_some_and(|busy| !busy.output.is_empty())
     }
 }

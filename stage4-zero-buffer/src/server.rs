@@ -39,7 +39,7 @@ pub struct Server {
     pub shard: Shard<Flags>,
     pub slots: Slots,
     pub handshakes: HashMap<RawFd, Handshake>,
-    pub busy: HashMap<RawFd, Busy>,
+    pub busy: HashMap<RawFd, Box<Busy>>,
     pub buffer: Box<[u8]>,
     pub max_message_len: usize,
     /// Connections that have more to be read, in line for their turn, and whether their peers have sent the last octet.

@@ -325,8 +325,7 @@ pub(crate) fn small_budget(binary: &Binary) {
 /// Peers that stop in the middle of a message, and have read what it was answered so far. A server that answers in pieces
 /// keeps where they stand, and nothing of what they have sent; what others gather, the budget bounds (`peers`).
 pub(crate) fn messages(binary: &Binary) {
-    /// The state of a connection, twice: a table that has just grown has as much room again.
-    const STATE_BYTES: u64 = 2 * 200;
+    const STATE_BYTES: u64 = 200;
     let (server, siege) = Siege::new().serve(binary, sized(8 << 20, 64 << 20));
     if !siege.in_pieces {
         return;
