@@ -111,7 +111,7 @@ impl Fleet {
     }
 
     /// Closed loop: each of `active` connections (fewer, where fewer are open) sends a round, which is
-    /// [`FleetConfig::in_flight`] messages in one call, and the next when all of it is echoed; for `warmup`, which is not
+    /// [`super::FleetConfig::in_flight`] messages in one call, and the next when all of it is echoed; for `warmup`, which is not
     /// recorded, and then `duration`. Latency counts from when a message's round was sent.
     ///
     /// # Errors
