@@ -1,23 +1,21 @@
 //! Peers that are slow or stuck in every way, by the thousand, while others want to be served.
 
-use super::background::Background;
+mod kinds;
+
 use super::crowd::{Crowd, Ends};
 use super::honest::Honest;
-use super::kernel::{is_lossy, unsent_bytes};
+use super::kernel::unsent_bytes;
 use super::scrape::scraper;
 use super::sized;
 use crate::cases::budget::FREE_LEN;
 use crate::descriptors::room;
 use crate::frame::{BINARY, Frame};
-use crate::http::Request;
 use crate::process::{descriptors, resident_bytes};
 use crate::server::{Binary, Server};
 use crate::wait::{self, AT_ONCE};
 use crate::wire::Peer;
+use kinds::{KINDS, Kind, Stuck};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// The message that is begun, and how much of it is sent.
@@ -29,103 +27,6 @@ const READER_LEN: usize = 64 << 10;
 
 /// Between two looks at whether all of them are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// How a peer is stuck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// It sends an octet of its request a second.
-    Handshake,
-    /// It stopped within a frame's header.
-    Header,
-    /// It stopped in the middle of a message, and reads what it is answered so far.
-    Message,
-    /// It never reads its echoes, and sent until its kernel took no more.
-    Reader,
-}
-
-const KINDS: [Kind; 4] = [Kind::Handshake, Kind::Header, Kind::Message, Kind::Reader];
-
-/// Peers that are stuck in the same way, on a thread of their own until the server has ended them all.
-struct Stuck {
-    kind: Kind,
-    thread: Background<Ends>,
-    established: mpsc::Receiver<()>,
-}
-
-impl Stuck {
-    fn start(kind: Kind, addr: SocketAddr, siege: Siege) -> Stuck {
-        let (tell, established) = mpsc::channel();
-        let thread = Background::start_apart(move |stop| {
-            let mut crowd = Crowd::connect_lean(addr, siege.each);
-            if kind != Kind::Handshake {
-                crowd = crowd.upgraded();
-            }
-            let mut drip = vec![];
-            match kind {
-                Kind::Handshake => drip = Request::handshake("/echo").octets(),
-                Kind::Header => crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN)[..5]),
-                Kind::Message => {
-                    let (header, begun) = (Frame::new(BINARY, []).declaring(MESSAGE_LEN), vec![0; BEGUN_LEN]);
-                    if siege.in_pieces {
-                        crowd.send_in_answered_pieces(&header, &begun);
-                    } else {
-                        crowd.send(&[header, begun].concat());
-                    }
-                }
-                Kind::Reader => {
-                    crowd.send_until_full(&Frame::new(BINARY, vec![0; READER_LEN]).masked());
-                }
-            }
-            // Where nobody waits for it, the case has failed.
-            let _ = tell.send(());
-            crowd.await_ends(&drip, kind != Kind::Reader, stop)
-        });
-        Stuck { kind, thread, established }
-    }
-
-    /// Waits until they are what they are to be.
-    fn establish(&self) {
-        self.established.recv().expect("stuck as it should be");
-    }
-
-    /// Waits until the server has ended all of them, and they have heard of it: but for those that do not read, who are
-    /// reset, and a reset that finds the kernel's queue full (`net.core.netdev_max_backlog`) is not sent again.
-    ///
-    /// # Panics
-    /// When that takes longer than it may.
-    #[track_caller]
-    fn await_ends<const N: usize>(all: [Stuck; N], server: &Server, siege: Siege) -> [Ends; N] {
-        let limit = siege.limit();
-        let left = || {
-            let left = all.iter().filter(|stuck| stuck.kind != Kind::Reader && !stuck.thread.is_over());
-            let kinds: Vec<Kind> = left.map(|stuck| stuck.kind).collect();
-            if kinds.is_empty() { Ok(()) } else { Err(format!("some are left of {kinds:?}")) }
-        };
-        if let Err(left) = wait::within(limit, left) {
-            panic!("expected: all are ended within {limit:?}; got: {left}");
-        }
-        // What these have sent may be dropped on its way, and is sent again after ever longer pauses, of two minutes in the end:
-        // when it arrives, their time begins anew.
-        let mut last_loss = Instant::now();
-        loop {
-            let active = server.metrics().sum("ws_connections_active");
-            if active == siege.honest as f64 {
-                break;
-            }
-            if is_lossy(server.addr) {
-                last_loss = Instant::now();
-            }
-            let since = last_loss.elapsed();
-            assert!(
-                since <= siege.timeout,
-                "expected: all but {} honest ones are gone; got: {active} active, {since:?} after the last loss",
-                siege.honest
-            );
-            thread::sleep(LOOK_EVERY);
-        }
-        all.map(|stuck| if stuck.kind == Kind::Reader { stuck.thread.stop() } else { stuck.thread.join() })
-    }
-}
 
 /// The sizes of a siege.
 #[derive(Clone, Copy)]

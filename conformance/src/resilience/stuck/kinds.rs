@@ -1,0 +1,111 @@
+//! Peers that are stuck, each in one of four ways.
+
+use super::{BEGUN_LEN, LOOK_EVERY, MESSAGE_LEN, READER_LEN, Siege};
+use crate::frame::{BINARY, Frame};
+use crate::http::Request;
+use crate::resilience::background::Background;
+use crate::resilience::crowd::{Crowd, Ends};
+use crate::resilience::kernel::is_lossy;
+use crate::server::Server;
+use crate::wait;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+/// How a peer is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It sends an octet of its request a second.
+    Handshake,
+    /// It stopped within a frame's header.
+    Header,
+    /// It stopped in the middle of a message, and reads what it is answered so far.
+    Message,
+    /// It never reads its echoes, and sent until its kernel took no more.
+    Reader,
+}
+
+pub(super) const KINDS: [Kind; 4] = [Kind::Handshake, Kind::Header, Kind::Message, Kind::Reader];
+
+/// Peers that are stuck in the same way, on a thread of their own until the server has ended them all.
+pub(super) struct Stuck {
+    kind: Kind,
+    thread: Background<Ends>,
+    established: mpsc::Receiver<()>,
+}
+
+impl Stuck {
+    pub fn start(kind: Kind, addr: SocketAddr, siege: Siege) -> Stuck {
+        let (tell, established) = mpsc::channel();
+        let thread = Background::start_apart(move |stop| {
+            let mut crowd = Crowd::connect_lean(addr, siege.each);
+            if kind != Kind::Handshake {
+                crowd = crowd.upgraded();
+            }
+            let mut drip = vec![];
+            match kind {
+                Kind::Handshake => drip = Request::handshake("/echo").octets(),
+                Kind::Header => crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN)[..5]),
+                Kind::Message => {
+                    let (header, begun) = (Frame::new(BINARY, []).declaring(MESSAGE_LEN), vec![0; BEGUN_LEN]);
+                    if siege.in_pieces {
+                        crowd.send_in_answered_pieces(&header, &begun);
+                    } else {
+                        crowd.send(&[header, begun].concat());
+                    }
+                }
+                Kind::Reader => {
+                    crowd.send_until_full(&Frame::new(BINARY, vec![0; READER_LEN]).masked());
+                }
+            }
+            // Where nobody waits for it, the case has failed.
+            let _ = tell.send(());
+            crowd.await_ends(&drip, kind != Kind::Reader, stop)
+        });
+        Stuck { kind, thread, established }
+    }
+
+    /// Waits until they are what they are to be.
+    pub fn establish(&self) {
+        self.established.recv().expect("stuck as it should be");
+    }
+
+    /// Waits until the server has ended all of them, and they have heard of it: but for those that do not read, who are
+    /// reset, and a reset that finds the kernel's queue full (`net.core.netdev_max_backlog`) is not sent again.
+    ///
+    /// # Panics
+    /// When that takes longer than it may.
+    #[track_caller]
+    pub fn await_ends<const N: usize>(all: [Stuck; N], server: &Server, siege: Siege) -> [Ends; N] {
+        let limit = siege.limit();
+        let left = || {
+            let left = all.iter().filter(|stuck| stuck.kind != Kind::Reader && !stuck.thread.is_over());
+            let kinds: Vec<Kind> = left.map(|stuck| stuck.kind).collect();
+            if kinds.is_empty() { Ok(()) } else { Err(format!("some are left of {kinds:?}")) }
+        };
+        if let Err(left) = wait::within(limit, left) {
+            panic!("expected: all are ended within {limit:?}; got: {left}");
+        }
+        // What these have sent may be dropped on its way, and is sent again after ever longer pauses, of two minutes in the end:
+        // when it arrives, their time begins anew.
+        let mut last_loss = Instant::now();
+        loop {
+            let active = server.metrics().sum("ws_connections_active");
+            if active == siege.honest as f64 {
+                break;
+            }
+            if is_lossy(server.addr) {
+                last_loss = Instant::now();
+            }
+            let since = last_loss.elapsed();
+            assert!(
+                since <= siege.timeout,
+                "expected: all but {} honest ones are gone; got: {active} active, {since:?} after the last loss",
+                siege.honest
+            );
+            thread::sleep(LOOK_EVERY);
+        }
+        all.map(|stuck| if stuck.kind == Kind::Reader { stuck.thread.stop() } else { stuck.thread.join() })
+    }
+}
