@@ -160,10 +160,7 @@ impl Server {
         if done.consumed < end {
             return self.rest(fd, done, end, is_short);
         }
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
-        if self.reply(fd, done.answers) {
-            echoing.written();
-        }
+        self.answer(fd, done);
         false
     }
 

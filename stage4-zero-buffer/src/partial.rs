@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn text_is_refused_before_its_frame_is_whole() {
         let mut partial = Partial::default();
-        // FIN, text | MASK, 10 | key 0 | "\u{e9}" in two pieces, then a byte that no text has
+        // FIN, text | MASK, 10 | key 0 | "é" in two pieces, then a byte that no text has
         assert_eq!(feed(&mut partial, &[0x81, 0x8a, 0, 0, 0, 0, 0xc3]), (vec![0x01, 1, 0xc3], Ok(())));
         assert_eq!(feed(&mut partial, &[0xa9]), (vec![0x00, 1, 0xa9], Ok(())));
         assert_eq!(feed(&mut partial, &[0xff]).1, Err(End::Violation(Violation::BadUtf8)));

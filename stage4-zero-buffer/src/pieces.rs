@@ -41,10 +41,16 @@ impl Server {
 
     /// Sends the answers, and keeps what was read behind them for the next time slice.
     fn keep(&mut self, fd: RawFd, done: Echoed, end: usize) {
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         self.enter(fd, Phase::Busy);
         let unread = self.buffer[done.consumed..end].to_vec();
         self.busy(fd).unread = unread;
+        self.answer(fd, done);
+    }
+
+    /// Counts the messages that have ended, and sends the answers.
+    #[inline]
+    pub fn answer(&mut self, fd: RawFd, done: Echoed) {
+        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
         if self.reply(fd, done.answers) {
             echoing.written();
         }

@@ -242,7 +242,7 @@ impl Results {
         self.visits.iter().filter(move |visit| visit.target == target)
     }
 
-    /// The same results as if this workload were the closed loop: all that is told of that can be told of each workload.
+    /// The same results as if this workload were the closed loop: what the report says of that it can say of each workload.
     pub fn in_workload(&self, name: &str) -> Results {
         let mut results = self.clone();
         for visit in &mut results.visits {

@@ -219,7 +219,7 @@ impl Crowd {
         }
     }
 
-    /// Waits until the server has ended every connection. Until then each member sends one octet of `drip` a second, and
+    /// Waits until the server has ended every connection. Until then each member sends one byte of `drip` per second, and
     /// `reads` what comes, or nothing.
     pub fn await_ends(&mut self, drip: &[u8], reads: bool, stop: &AtomicBool) -> Ends {
         let start = Instant::now();

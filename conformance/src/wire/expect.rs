@@ -44,7 +44,7 @@ impl Peer {
         };
         if echo != sent.payload {
             let same = echo.iter().zip(&sent.payload).take_while(|(a, b)| a == b).count();
-            self.fail(&expected, format!("{}, other from octet {same} on", excerpt(&echo)));
+            self.fail(&expected, format!("{}, other from byte {same} on", excerpt(&echo)));
         }
     }
 

@@ -42,7 +42,7 @@ impl Peer {
         !self.unheard().is_empty()
     }
 
-    /// Reads so many octets at most, if there are any.
+    /// Reads so many bytes at most, if there are any.
     pub fn sip(&mut self, most: usize) {
         let mut piece = vec![0; most];
         match self.stream.read(&mut piece) {
@@ -65,7 +65,7 @@ impl Peer {
         self.end.is_some()
     }
 
-    /// Waits for octets or the end, until `deadline`.
+    /// Waits for bytes or the end, until `deadline`.
     #[track_caller]
     pub(super) fn fill_by(&mut self, deadline: Instant, expected: &str) {
         let left = deadline.saturating_duration_since(Instant::now());

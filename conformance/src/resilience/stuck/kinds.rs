@@ -16,7 +16,7 @@ use std::time::Instant;
 /// How a peer is stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It sends an octet of its request a second.
+    /// It sends one byte of its request per second.
     Handshake,
     /// It stopped within a frame's header.
     Header,
