@@ -1,25 +1,17 @@
 //! Masking (RFC 6455, section 5.3): octet *i* of a payload is XORed with octet *i* mod 4 of the key.
 
-/// Octets handled at a step: one AVX2 register or two SSE2 ones, and the size of many a small message.
-const STEP: usize = 32;
-
-/// Masks or unmasks `payload` in place. `offset` is the position of its first octet within the frame's payload,
-/// so that a payload can be handled in the pieces in which it arrives.
+/// Masks or unmasks `payload` in place. `offset` is the position of its first byte within the frame's payload, so that a
+/// payload can be handled in the pieces in which it arrives.
 #[inline(always)]
 pub fn apply(payload: &mut [u8], mut key: [u8; 4], offset: usize) {
     key.rotate_left(offset % 4);
-    let mut wide = [0; STEP];
-    for lane in wide.chunks_exact_mut(4) {
-        lane.copy_from_slice(&key);
+    // A word at a time in the source, which the compiler makes eight.
+    let (words, rest) = payload.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
     }
-    let mut steps = payload.chunks_exact_mut(STEP);
-    for step in &mut steps {
-        for (octet, mask) in step.iter_mut().zip(wide) {
-            *octet ^= mask;
-        }
-    }
-    for (octet, mask) in steps.into_remainder().iter_mut().zip(wide) {
-        *octet ^= mask;
+    for (byte, mask) in rest.iter_mut().zip(key) {
+        *byte ^= mask;
     }
 }
 
@@ -37,7 +29,7 @@ mod tests {
         let source: Vec<u8> = (0..400).map(|i| (i * 7 + 3) as u8).collect();
         let key = [0x37, 0xfa, 0x21, 0x3d];
         for offset in 0..9 {
-            for len in (0..=3 * STEP + 5).chain([255, 256, 257]) {
+            for len in (0..=100).chain([255, 256, 257]) {
                 for start in 0..9 {
                     let mut buffer = source.clone();
                     apply(&mut buffer[start..start + len], key, offset);

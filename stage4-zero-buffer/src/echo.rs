@@ -42,36 +42,43 @@ impl Echoed {
     /// What is wrong with that one, if anything, is not decided here; it stays as it came.
     #[inline]
     pub fn echo(&mut self, buffer: &mut [u8], max_message_len: usize) {
-        loop {
-            if self.echo_short(buffer, max_message_len) {
-                continue;
-            }
-            let Ok(Some((header, header_len))) = Header::parse(&buffer[self.consumed..]) else { return };
-            let start = self.consumed + header_len;
-            let Some(payload) =
-                usize::try_from(header.len).ok().and_then(|len| buffer[start..].get_mut(..len))
-            else {
+        while self.consumed < buffer.len() {
+            let answered = self.echo_short(buffer, max_message_len) || self.echo_any(buffer, max_message_len);
+            if !answered {
                 return;
-            };
-            let (Some(key), true) = (header.mask, header.fin) else { return };
-            let payload = start..start + payload.len();
-            match header.opcode {
-                Opcode::Text | Opcode::Binary if payload.len() <= max_message_len => {
-                    if !unmask(&mut buffer[payload.clone()], key, header.opcode == Opcode::Text) {
-                        return;
-                    }
-                    self.count.messages += 1;
-                    self.count.bytes += payload.len();
-                    self.append(buffer, Header::server(header.opcode, payload.len()), payload);
-                }
-                Opcode::Ping => {
-                    mask::apply(&mut buffer[payload.clone()], key, 0);
-                    self.append(buffer, Header::server(Opcode::Pong, payload.len()), payload);
-                }
-                Opcode::Pong => self.consumed = payload.end,
-                _ => return,
             }
         }
+    }
+
+    /// Answers the next frame, whatever its length. Returns whether it could.
+    // Out of the way of the loop for short ones, which has few enough variables for the processor's registers without it.
+    #[inline(never)]
+    fn echo_any(&mut self, buffer: &mut [u8], max_message_len: usize) -> bool {
+        let Ok(Some((header, header_len))) = Header::parse(&buffer[self.consumed..]) else { return false };
+        let start = self.consumed + header_len;
+        let Some(payload) = usize::try_from(header.len).ok().and_then(|len| buffer[start..].get_mut(..len))
+        else {
+            return false;
+        };
+        let (Some(key), true) = (header.mask, header.fin) else { return false };
+        let payload = start..start + payload.len();
+        match header.opcode {
+            Opcode::Text | Opcode::Binary if payload.len() <= max_message_len => {
+                if !unmask(&mut buffer[payload.clone()], key, header.opcode == Opcode::Text) {
+                    return false;
+                }
+                self.count.messages += 1;
+                self.count.bytes += payload.len();
+                self.append(buffer, Header::server(header.opcode, payload.len()), payload);
+            }
+            Opcode::Ping => {
+                mask::apply(&mut buffer[payload.clone()], key, 0);
+                self.append(buffer, Header::server(Opcode::Pong, payload.len()), payload);
+            }
+            Opcode::Pong => self.consumed = payload.end,
+            _ => return false,
+        }
+        true
     }
 
     /// Answers the next frame if it is a message of up to 125 bytes, in a third of the instructions. Returns whether it was.
@@ -80,11 +87,12 @@ impl Echoed {
         const TEXT: u8 = 0x80 | Opcode::Text as u8;
         const BINARY: u8 = 0x80 | Opcode::Binary as u8;
         let start = self.consumed + 6;
-        let &[first @ (TEXT | BINARY), second @ 0x80..=0xfd, k0, k1, k2, k3, ref behind @ ..] =
-            &buffer[self.consumed..]
+        let Some((&[first @ (TEXT | BINARY), second @ 0x80..=0xfd], rest)) =
+            buffer[self.consumed..].split_first_chunk()
         else {
             return false;
         };
+        let Some((&key, behind)) = rest.split_first_chunk() else { return false };
         let len = usize::from(second & 0x7f);
         if len > behind.len().min(max_message_len) {
             return false;
@@ -97,10 +105,10 @@ impl Echoed {
             to = self.answers.end + 2;
             buffer.copy_within(start..start + len, to);
         }
-        let key = [k0, k1, k2, k3];
         if !unmask(&mut buffer[to..to + len], key, first == TEXT) {
             buffer.copy_within(to..to + len, start);
-            buffer[start - 6..start].copy_from_slice(&[first, second, k0, k1, k2, k3]);
+            buffer[start - 4..start].copy_from_slice(&key);
+            buffer[start - 6..start - 4].copy_from_slice(&[first, second]);
             return false;
         }
         buffer[to - 2] = first;

@@ -24,12 +24,13 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// The one buffer: what is read at once, a message of 64 KiB with its header.
-const BUFFER_LEN: usize = HEADROOM + MAX_HEADER_LEN + 64 * 1024;
+/// The one buffer: what is read at once, a message of 256 KiB with its header. Echoes/s of 1 MiB, compared with this: 0.8 to 0.9 of
+/// it with 64 KiB, for there are four times as many calls; 0.6 with 1 MiB, which falls out of the processor's cache.
+const BUFFER_LEN: usize = HEADROOM + MAX_HEADER_LEN + 256 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
 /// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
-const READS_IN_DRAIN: usize = 16;
+const READS_IN_DRAIN: usize = 4;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
