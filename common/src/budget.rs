@@ -1,42 +1,41 @@
-//! What all peers together can make the server hold: `--buffer-budget`.
+//! A limit on what all peers together can make the server keep: `--buffer-budget`.
 //!
 //! `--max-message-size` bounds one message. A thousand peers that stop just short of its end, or never read their
-//! echoes, would still fill the memory. So what a connection holds for its peer, of messages that are unfinished and
-//! of output that is unsent, is charged to a budget of the whole process; whoever needs more than is left of it is
-//! closed with 1013.
+//! echoes, would still fill the memory. So a connection's unfinished messages and unsent output are charged to a budget of
+//! the whole process. A connection that needs more than is left of it is closed with 1013.
 
 use crate::memory::Memory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Octets that each connection may hold uncharged: small messages get through whatever others hold, and on their way
-/// touch nothing that shards share.
+/// Bytes that each connection may keep uncharged: small messages get through whatever other connections keep, and touch
+/// nothing that shards share.
 pub const FREE_LEN: usize = 4096;
 
 /// The budget of a process.
 #[derive(Debug)]
 pub struct Budget {
-    /// Octets.
+    /// Bytes.
     pub(crate) limit: usize,
     held: AtomicUsize,
 }
 
 impl Budget {
-    /// A budget of so many octets, or by default of an eighth of all memory (where that is unknown: without end).
+    /// A budget of so many bytes, or by default of an eighth of all memory (where that is unknown: without end).
     pub fn new(limit: Option<usize>) -> Arc<Budget> {
         let eighth = || Memory::now().map_or(usize::MAX, |memory| (memory.total / 8) as usize);
         let limit = limit.unwrap_or_else(eighth);
         Arc::new(Budget { limit, held: AtomicUsize::new(0) })
     }
 
-    /// Octets charged now.
+    /// Bytes charged now.
     pub fn held(&self) -> usize {
         self.held.load(Relaxed)
     }
 
-    /// What one connection holds: nothing yet.
-    pub fn hold(self: &Arc<Self>) -> Hold {
-        Hold { budget: self.clone(), charged: 0 }
+    /// For one connection: nothing is charged yet.
+    pub fn reservation(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: self.clone(), charged: 0 }
     }
 }
 
@@ -44,21 +43,21 @@ impl Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload;
 
-/// What one connection holds; given back when it is dropped.
+/// What is charged for one connection; given back when it is dropped.
 #[derive(Debug)]
-pub struct Hold {
+pub struct Reservation {
     budget: Arc<Budget>,
     charged: usize,
 }
 
-impl Hold {
-    /// The connection now holds so many octets. All but the first [`FREE_LEN`] are charged.
+impl Reservation {
+    /// The connection now keeps so many bytes. All but the first [`FREE_LEN`] are charged.
     ///
     /// # Errors
     /// [`Overload`] where the budget has not so much left: then what was charged before still is.
     #[inline]
-    pub fn set(&mut self, octets: usize) -> Result<(), Overload> {
-        let due = octets.saturating_sub(FREE_LEN);
+    pub fn set(&mut self, bytes: usize) -> Result<(), Overload> {
+        let due = bytes.saturating_sub(FREE_LEN);
         if due == self.charged {
             return Ok(());
         }
@@ -73,7 +72,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if self.charged > 0 {
             self.budget.held.fetch_sub(self.charged, Relaxed);
@@ -88,7 +87,7 @@ mod tests {
     #[test]
     fn charges_all_but_what_is_free() {
         let budget = Budget::new(Some(10_000));
-        let (mut one, mut other) = (budget.hold(), budget.hold());
+        let (mut one, mut other) = (budget.reservation(), budget.reservation());
         assert_eq!((one.set(FREE_LEN), budget.held()), (Ok(()), 0));
         assert_eq!((one.set(FREE_LEN + 6_000), budget.held()), (Ok(()), 6_000));
         assert_eq!((other.set(FREE_LEN + 4_001), budget.held()), (Err(Overload), 6_000));
@@ -106,7 +105,7 @@ mod tests {
             for thread in 0..8 {
                 let budget = &budget;
                 scope.spawn(move || {
-                    let mut holds: Vec<Hold> = (0..10).map(|_| budget.hold()).collect();
+                    let mut holds: Vec<Reservation> = (0..10).map(|_| budget.reservation()).collect();
                     for round in 0..2_000 {
                         let _ = holds[round % 10].set((round * 7919 + thread * 131) % 20_000);
                         assert!(budget.held() <= 50_000);

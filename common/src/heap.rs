@@ -3,13 +3,13 @@
 //! The C library would keep it for the next use, in five places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
 //! - Large buffers, in a heap: they are mapped one by one instead, and go back one by one.
 //! - Up to seven buffers of every size up to 1 KiB, in a cache that each thread has. Each keeps the page that it happens to
-//!   lie on, a different one after each storm. The cache is off; echoes are as fast without it.
+//!   lie on, a different one after each peak. The cache is off; echoes are as fast without it.
 //! - What is smaller than 128 octets and was freed last, apart from the rest: at the top of a heap it keeps all that is free
 //!   below it, and malloc_trim(3) joins the two but does not give the top back. Such buffers join the rest at once.
 //! - Up to 128 KiB at the top of every heap, of which there are eight a core where there are many threads. There are no more
 //!   than threads that do not come and go.
 //! - Free pages below that: one buffer that is still needed, high up, keeps all that was freed. They go back when somebody
-//!   asks, and that is done in the calm after a storm.
+//!   asks, and that is done once the server is quiescent.
 
 use crate::metrics::Metrics;
 use procfs::process::Process;
@@ -35,9 +35,9 @@ const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// It is calm where in a second no more than one part in so many happens of all that did since memory was last returned.
-/// Where it is never calm, that is once a minute.
-const CALM: u64 = 60;
+/// Quiescent: the last second saw at most one part in so many of the events since the last trim. A server that never is
+/// trims once a minute.
+const QUIESCENT: u64 = 60;
 
 /// Has the C library cache nothing. To be called first: the program begins once more, for that can only be set at its
 /// start. Whoever has set `GLIBC_TUNABLES` decides alone.
@@ -86,21 +86,21 @@ fn begin_again() -> io::Error {
     }
 }
 
-/// Waits for a message, and returns freed memory meanwhile, whenever it is calm.
+/// Waits for a message, and trims the heap meanwhile whenever the server is quiescent.
 ///
 /// # Errors
 /// If no message can come any more.
 pub(crate) fn receive<T>(
     from: &Receiver<T>,
     metrics: &Metrics,
-    weather: &mut Weather,
+    trim_policy: &mut TrimPolicy,
 ) -> Result<T, RecvError> {
     loop {
         match from.recv_timeout(LOOK_EVERY) {
             Ok(message) => return Ok(message),
             Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
             Err(RecvTimeoutError::Timeout) => {
-                if weather.is_calm(metrics.totals().happened()) {
+                if trim_policy.is_quiescent(metrics.totals().happened()) {
                     return_freed_memory();
                 }
             }
@@ -118,23 +118,23 @@ pub fn return_freed_memory() {
     }
 }
 
-/// How many things had happened, of whatever kind may free memory.
+/// When to trim: the events that may free memory (connections closed or rejected, messages), as counted at earlier looks.
 #[derive(Default)]
-pub(crate) struct Weather {
+pub(crate) struct TrimPolicy {
     at_last_look: u64,
     at_last_return: u64,
 }
 
-impl Weather {
-    /// Whether it is time to return memory, when so many things have `happened`. Asked once a second.
-    fn is_calm(&mut self, happened: u64) -> bool {
+impl TrimPolicy {
+    /// Whether to trim now, after so many events have `happened`. Asked once a second.
+    fn is_quiescent(&mut self, happened: u64) -> bool {
         let (lately, in_all) = (happened - self.at_last_look, happened - self.at_last_return);
         self.at_last_look = happened;
-        let calm = in_all > 0 && lately * CALM <= in_all;
-        if calm {
+        let quiescent = in_all > 0 && lately * QUIESCENT <= in_all;
+        if quiescent {
             self.at_last_return = happened;
         }
-        calm
+        quiescent
     }
 }
 
@@ -144,23 +144,23 @@ mod tests {
 
     /// The seconds at which memory is returned, where so much happens in each.
     fn returned(happens: &[u64]) -> Vec<usize> {
-        let (mut weather, mut happened) = (Weather::default(), 0);
-        let mut is_calm = |&now: &u64| {
+        let (mut trim_policy, mut happened) = (TrimPolicy::default(), 0);
+        let mut is_quiescent = |&now: &u64| {
             happened += now;
-            weather.is_calm(happened)
+            trim_policy.is_quiescent(happened)
         };
-        (0..happens.len()).filter(|&second| is_calm(&happens[second])).collect()
+        (0..happens.len()).filter(|&second| is_quiescent(&happens[second])).collect()
     }
 
     #[test]
-    fn memory_is_returned_once_after_a_storm_and_not_in_it() {
+    fn memory_is_returned_once_after_a_peak_and_not_in_it() {
         assert_eq!(returned(&[0, 50_000, 50_000, 40_000, 0, 0, 0]), [4]);
         assert_eq!(returned(&[0, 50_000, 50_000, 40_000, 0, 100, 0, 0]), [4, 6], "and for what came late");
         assert!(returned(&[0; 30]).is_empty());
     }
 
     #[test]
-    fn where_it_is_never_calm_memory_is_returned_once_a_minute() {
+    fn where_it_is_never_quiescent_memory_is_returned_once_a_minute() {
         assert_eq!(returned(&[1_000; 180]), [59, 119, 179]);
     }
 }

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod cgroup;
 pub mod config;
 pub mod cores;
+pub mod event_loop;
 pub mod families;
 pub mod frame;
 pub mod heartbeat;
@@ -26,15 +27,14 @@ pub mod quiet;
 pub mod shutdown;
 pub mod subprotocol;
 pub mod table;
-pub mod ticks;
 pub mod untaken;
 #[cfg(feature = "tungstenite")]
 pub mod websocket;
 
 mod admin;
+mod close_policy;
 mod healthcheck;
 mod heap;
-mod leave;
 mod listen;
 mod log;
 mod process;
@@ -42,8 +42,8 @@ mod server;
 mod shard;
 mod signals;
 
+pub use close_policy::set_close_policy;
 pub use heap::return_freed_memory;
-pub use leave::leave;
 pub use listen::explain as explain_listen;
 pub use server::{Bound, Stage};
-pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard, time_for_line};
+pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};

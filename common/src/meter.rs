@@ -4,14 +4,14 @@
 //! largest message on, the buffers that this one needed. They are as large as the message, one for each direction, and
 //! tungstenite keeps them as long as the connection lives.
 
-use crate::budget::Hold;
+use crate::budget::Reservation;
 use crate::frame::{Header, MAX_HEADER_LEN};
 use std::io::{Error, ErrorKind};
 
 /// Follows the frames that a connection's socket gives to tungstenite.
 #[derive(Debug)]
 pub struct Meter {
-    hold: Hold,
+    reservation: Reservation,
     /// The octets of a header that has not all arrived.
     header: [u8; MAX_HEADER_LEN],
     header_len: u8,
@@ -33,10 +33,16 @@ struct Frame {
 
 impl Meter {
     /// Begins where a handshake ends, behind which these octets came already. What the connection holds is charged to
-    /// `hold`.
-    pub fn new(hold: Hold, octets: &[u8]) -> Meter {
-        let mut meter =
-            Meter { hold, header: [0; MAX_HEADER_LEN], header_len: 0, frame: None, arrived: 0, kept: 0 };
+    /// `reservation`.
+    pub fn new(reservation: Reservation, octets: &[u8]) -> Meter {
+        let mut meter = Meter {
+            reservation,
+            header: [0; MAX_HEADER_LEN],
+            header_len: 0,
+            frame: None,
+            arrived: 0,
+            kept: 0,
+        };
         // Where even this is too much, the next read fails.
         let _ = meter.read(octets);
         meter
@@ -51,12 +57,12 @@ impl Meter {
         while !octets.is_empty() {
             octets = self.step(octets);
         }
-        self.hold.set(self.arrived + self.kept).map_err(|_| ErrorKind::QuotaExceeded.into())
+        self.reservation.set(self.arrived + self.kept).map_err(|_| ErrorKind::QuotaExceeded.into())
     }
 
     /// Whether all that came so far are whole messages and whole control frames.
     #[inline]
-    pub fn is_at_rest(&self) -> bool {
+    pub fn is_at_message_boundary(&self) -> bool {
         self.frame.is_none() && self.header_len == 0 && self.arrived == 0
     }
 
@@ -139,11 +145,15 @@ mod tests {
         ];
         for piece_len in [1, 2, 3, 7, 1_000, 4_096, 1 << 20] {
             let budget = Budget::new(Some(1 << 20));
-            let mut meter = Meter::new(budget.hold(), &[]);
+            let mut meter = Meter::new(budget.reservation(), &[]);
             for (octets, held, at_rest) in &stream {
                 octets.chunks(piece_len).for_each(|piece| meter.read(piece).expect("within the budget"));
                 let charged = held.saturating_sub(FREE_LEN);
-                assert_eq!((budget.held(), meter.is_at_rest()), (charged, *at_rest), "pieces of {piece_len}");
+                assert_eq!(
+                    (budget.held(), meter.is_at_message_boundary()),
+                    (charged, *at_rest),
+                    "pieces of {piece_len}"
+                );
             }
         }
     }
@@ -151,7 +161,7 @@ mod tests {
     #[test]
     fn is_not_led_astray_by_nonsense() {
         let budget = Budget::new(Some(100_000));
-        let mut meter = Meter::new(budget.hold(), &[]);
+        let mut meter = Meter::new(budget.reservation(), &[]);
         meter.read(&[0xff; 50_000]).expect("within the budget");
         assert_eq!(budget.held(), 50_000 - FREE_LEN);
         let error = meter.read(&frame(Opcode::Text, true, 60_000, 60_000)).expect_err("over the budget");

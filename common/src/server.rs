@@ -2,7 +2,7 @@
 
 use crate::budget::Budget;
 use crate::config::{self, Config};
-use crate::heap::{self, Weather};
+use crate::heap::{self, TrimPolicy};
 use crate::kernel::KernelShare;
 use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
@@ -108,9 +108,9 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         ));
         plan.log();
 
-        let mut weather = Weather::default();
+        let mut trim_policy = TrimPolicy::default();
         for _ in 0..plan.shards {
-            let end = heap::receive(&ended, &metrics, &mut weather);
+            let end = heap::receive(&ended, &metrics, &mut trim_policy);
             end.map_err(|_| anyhow!("a shard has panicked"))?.context("a shard has failed")?;
         }
         match metrics.active() {

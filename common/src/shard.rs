@@ -1,6 +1,6 @@
 //! A shard: a thread with its own listener, connections and descriptor table.
 
-use crate::budget::Hold;
+use crate::budget::Reservation;
 use crate::config::Config;
 use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
@@ -20,12 +20,6 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections taken from the backlog before those already open get their turn again.
 pub const ACCEPT_BATCH: usize = 64;
-
-/// How long connections in line for a long turn have theirs, after events that took so long, before there is a look at new
-/// ones: a fifth of the time, or those who are busy with short messages would leave none, and 250 µs at least.
-pub fn time_for_line(events: Duration) -> Duration {
-    (events / 4).max(Duration::from_micros(250))
-}
 
 /// Whether shards do well to yield their cores ([`Shard::yield_core`]). With many on each core they do not: with 54 on two, 150,000
 /// connections were set up in 4.6 s instead of 4.2 s.
@@ -199,7 +193,7 @@ impl<F> Shard<F> {
     }
 
     /// As [`Shard::answer`] for a connection that cannot be let in, whatever it asks: all but the pages is refused.
-    pub fn turn_away(&self, bytes: &[u8], reason: Rejected) -> Vec<u8> {
+    pub fn reject(&self, bytes: &[u8], reason: Rejected) -> Vec<u8> {
         match http::parse(bytes) {
             Request::Page(page, method) => self.page(page, method),
             _ => self.refuse(reason),
@@ -241,8 +235,8 @@ impl<F> Shard<F> {
     }
 
     /// What a connection holds for its peer, of `--buffer-budget`.
-    pub fn hold(&self) -> Hold {
-        self.all.budget.hold()
+    pub fn reservation(&self) -> Reservation {
+        self.all.budget.reservation()
     }
 
     /// A connection that [`Answer::Upgrade`] opened is gone.

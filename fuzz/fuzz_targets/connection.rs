@@ -16,7 +16,7 @@ mod output;
 mod partial;
 #[path = "../../stage4-zero-buffer/src/pieces.rs"]
 mod pieces;
-#[path = "../../stage4-zero-buffer/src/reference.rs"]
+#[path = "../../stage4-zero-buffer/tests/unit/reference.rs"]
 mod reference;
 #[allow(dead_code, reason = "the target takes the place of the event loop")]
 #[path = "../../stage4-zero-buffer/src/server.rs"]
@@ -28,6 +28,7 @@ mod text;
 
 use common::Shard;
 use common::budget::FREE_LEN;
+use common::event_loop::Phase;
 use common::frame::{CloseCode, Opcode};
 use common::heartbeat::Beat;
 use common::http::switching_protocols;
@@ -37,7 +38,7 @@ use partial::HEADROOM;
 use reference::{Frame, answer, answers, has_closed, messages};
 use rustix::Wire;
 use server::Server;
-use slot::Phase;
+use slot::State;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
@@ -62,8 +63,8 @@ const ACCEPT_KEY: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Of the server's one buffer. Up to 4 KiB a short read takes all of it.
 const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 1024, 4096, 8192];
 const MAX_MESSAGE_LENS: [usize; 4] = [16, 126, 1000, 66_000];
-/// How often whoever is in line has its turn before new events are looked at.
-const TURNS: usize = 4;
+/// Time slices from the run queue before new events are looked at.
+const SLICES: usize = 4;
 /// What a connection may hold beyond [`FREE_LEN`].
 const SMALL_BUDGET: usize = 500;
 
@@ -83,14 +84,14 @@ fuzz_target!(|data: &[u8]| {
     SERVERS.with(|servers| {
         let server = &mut *servers[usize::from(small_budget)].borrow_mut();
         // What an earlier connection left in it would be seen.
-        server.buffer = vec![0xa5; HEADROOM + BUFFER_LENS[usize::from(buffer % 8)]].into();
-        server.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
+        server.context.buffer = vec![0xa5; HEADROOM + BUFFER_LENS[usize::from(buffer % 8)]].into();
+        server.context.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
         let input = [request.0.as_bytes(), stream].concat();
         let socket = File::open("/dev/null").expect("a descriptor");
         let fd = socket.as_raw_fd();
         rustix::with(|wire| *wire = Wire::new(input));
-        server.open(fd, socket.into());
-        let (budget, overloads) = (server.shard.budget_left(), server.shard.overloads());
+        server.open(socket.into());
+        let (budget, overloads) = (server.context.shard.budget_left(), server.context.shard.overloads());
         let mut run = Run { server, fd, told: None, cut_off: false, budget, overloads };
         script.iter().for_each(|&step| run.step(step));
         run.finish(request);
@@ -133,13 +134,14 @@ impl Run<'_> {
 
     /// Time passes.
     fn tick(&mut self) {
-        NOW.set(NOW.get() + self.server.ticks.len());
-        self.server.ticks.advance(NOW.get());
+        let ticks = &mut self.server.context.ticks;
+        NOW.set(NOW.get() + ticks.len());
+        ticks.advance(NOW.get());
     }
 
     /// What happens seldom.
     fn befall(&mut self, n: usize) {
-        let open = matches!(self.server.phase(self.fd), Some(Phase::Open | Phase::Busy));
+        let open = self.server.phase(self.fd) == Some(Phase::Open);
         match n {
             0..8 if open => self.server.beat(self.fd, Beat::Ping),
             8..12 => self.tick(),
@@ -147,7 +149,7 @@ impl Run<'_> {
                 self.tick();
                 self.server.beat(self.fd, Beat::Dead);
                 // Unless there was something to be read, after all.
-                if !matches!(self.server.phase(self.fd), Some(Phase::Open | Phase::Busy)) {
+                if self.server.phase(self.fd) != Some(Phase::Open) {
                     self.was_told();
                 }
                 self.cut_off |= self.server.phase(self.fd).is_none();
@@ -183,28 +185,29 @@ impl Run<'_> {
         if let Some(eof) = event {
             self.watch(|server, fd| server.ready(fd, eof));
         }
-        let waits = !self.server.line.is_empty();
-        for _ in 0..TURNS {
-            let Some((fd, eof)) = self.server.line.pop_front() else { break };
+        let queued = !self.server.run_queue.is_empty();
+        for _ in 0..SLICES {
+            let Some((fd, eof)) = self.server.run_queue.pop(NOW.get()) else { break };
             assert_eq!(fd, self.fd);
-            self.watch(|server, fd| server.turn(fd, eof));
+            self.watch(|server, fd| server.run_slice(fd, eof));
         }
         // More was held than may be, of which a peer that does not read is not told.
         self.cut_off |= self.budget == SMALL_BUDGET && self.server.phase(self.fd).is_none();
-        event.is_some() || waits
+        event.is_some() || queued
     }
 
     /// Reads on from a peer that does not read only in the middle of a message, and holds no more than one of them.
     fn watch(&mut self, act: impl FnOnce(&mut Server, RawFd)) {
         let in_message = |server: &Server| {
-            server.busy.get(&self.fd).is_some_and(|busy| busy.partial.left_of_message() > 0)
+            server.context.busy.get(&self.fd).is_some_and(|busy| busy.partial.left_of_message() > 0)
         };
         let begun = in_message(self.server);
         rustix::with(|wire| wire.read_on = false);
         act(self.server, self.fd);
         assert!(begun || !rustix::with(|wire| wire.read_on), "reads on from a peer that does not read");
-        if let Some(busy) = self.server.busy.get(&self.fd) {
-            let most = self.server.max_message_len + 2 * self.server.buffer.len();
+        let context = &self.server.context;
+        if let Some(busy) = context.busy.get(&self.fd) {
+            let most = context.max_message_len + 2 * context.buffer.len();
             assert!(busy.output.unsent().len() <= most, "holds more than a message");
         }
     }
@@ -223,16 +226,17 @@ impl Run<'_> {
         self.settle();
         let ended = rustix::with(|wire| wire.eof);
         assert!(!ended || self.server.phase(self.fd).is_none(), "the end of the peer is lost");
-        if self.server.phase(self.fd) == Some(Phase::Open) {
-            assert!(self.server.busy.is_empty(), "an idle connection keeps nothing");
+        if self.server.connections.get_mut(self.fd).is_some_and(|slot| slot.state() == State::Idle) {
+            assert!(self.server.context.busy.is_empty(), "an idle connection keeps nothing");
         }
         rustix::with(|wire| self.check(wire, request));
         rustix::with(Wire::end);
         self.settle();
-        assert!(self.server.slots.count() == 0 && self.server.busy.is_empty());
-        assert!(self.server.handshakes.is_empty() && self.server.line.is_empty());
-        assert_eq!(self.server.shard.budget_left(), self.budget, "all that was held is given back");
-        assert_eq!(self.server.shard.metrics().active(), 0, "accepted = active + closed");
+        let context = &self.server.context;
+        assert!(self.server.connections.is_empty() && self.server.run_queue.is_empty());
+        assert!(context.handshakes.is_empty() && context.busy.is_empty());
+        assert_eq!(context.shard.budget_left(), self.budget, "all that was held is given back");
+        assert_eq!(context.shard.metrics().active(), 0, "accepted = active + closed");
     }
 
     /// Compares what was sent with what tungstenite sends.
@@ -249,16 +253,16 @@ impl Run<'_> {
         assert!(self.cut_off || rest == 0, "half a frame");
         ours.retain(|(opcode, _)| *opcode != Opcode::Ping);
 
-        if self.server.shard.overloads() > self.overloads {
+        if self.server.context.shard.overloads() > self.overloads {
             return self.check_overload(wire, head, &ours);
         }
         let answered = self.told.unwrap_or(wire.received).max(head.len());
         let stream = &wire.input[head.len()..answered];
         let going_away = (Opcode::Close, 1001u16.to_be_bytes().to_vec());
         let mut expected = if self.told.is_some() && ours.last() == Some(&going_away) {
-            answers(stream, self.server.max_message_len)
+            answers(stream, self.server.context.max_message_len)
         } else {
-            answer(stream, self.server.max_message_len, &ours)
+            answer(stream, self.server.context.max_message_len, &ours)
         };
         if self.told.is_some() && !has_closed(&expected) {
             expected.push(going_away);
@@ -282,6 +286,6 @@ impl Run<'_> {
                 ours
             }
         };
-        assert!(answers(stream, self.server.max_message_len).starts_with(answered));
+        assert!(answers(stream, self.server.context.max_message_len).starts_with(answered));
     }
 }

@@ -8,7 +8,7 @@ use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
 use common::quiet::Quiet;
-use common::{Answer, leave, websocket};
+use common::{Answer, set_close_policy, websocket};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
@@ -27,7 +27,7 @@ type End = (Closed, Option<CloseCode>);
 pub fn open(server: &Server, stream: Arc<TcpStream>) {
     let mut socket = Socket::new(stream, server.shard.shutdown.clone());
     let Some(frames) = handshake(server, &mut socket) else { return };
-    socket.meter = Some(Meter::new(server.shard.hold(), &frames));
+    socket.meter = Some(Meter::new(server.shard.reservation(), &frames));
     let config = Some(server.websocket);
     let mut websocket = WebSocket::from_partially_read(socket, frames, Role::Server, config);
     let end = echo(server, &mut websocket);
@@ -141,7 +141,7 @@ fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End)
     server.shard.closed(reason);
     // What tungstenite holds goes first.
     let mut socket = websocket.into_inner();
-    leave(socket.stream(), reason);
+    set_close_policy(socket.stream(), reason);
     if told {
         linger(server, &mut socket);
     }

@@ -86,11 +86,11 @@ impl Server {
             metrics.tasks.fetch_sub(1, Relaxed);
         }
         // This fails where the peer is gone or slow, who then gets no more than the end of the connection.
-        let _ = self.turn_away(&stream);
+        let _ = self.reject(&stream);
     }
 
     /// Answers a connection without a thread: 503, but for `/health` and `/metrics`.
-    fn turn_away(&self, mut stream: &TcpStream) -> io::Result<()> {
+    fn reject(&self, mut stream: &TcpStream) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(REFUSAL_PATIENCE))?;
         let mut head = [0; common::config::MAX_HEAD_LEN];
@@ -101,7 +101,7 @@ impl Server {
                 result => break result?,
             }
         };
-        stream.write_all(&self.shard.turn_away(&head[..len], Rejected::Threads))
+        stream.write_all(&self.shard.reject(&head[..len], Rejected::Threads))
     }
 
     /// Stops accepting, and waits until all threads have told their peers and ended.

@@ -10,7 +10,7 @@ use common::latency::Echoing;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
 use common::quiet::Quiet;
-use common::{Answer, leave, websocket};
+use common::{Answer, set_close_policy, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
@@ -57,7 +57,7 @@ async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream
             // What came behind the request are frames.
             let idle_timeout = server.shard.config.idle_timeout;
             let write_timeout = (!idle_timeout.is_zero()).then_some(idle_timeout);
-            let socket = Socket::new(stream, Meter::new(server.shard.hold(), &frames), write_timeout);
+            let socket = Socket::new(stream, Meter::new(server.shard.reservation(), &frames), write_timeout);
             let config = Some(server.websocket);
             return Some(WebSocketStream::from_partially_read(socket, frames, Role::Server, config).await);
         }
@@ -256,7 +256,7 @@ async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason,
     };
     server.shard.closed(reason);
     let stream = websocket.into_inner().into_stream();
-    leave(&stream, reason);
+    set_close_policy(&stream, reason);
     if told {
         linger(server, stream).await;
     }

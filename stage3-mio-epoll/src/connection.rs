@@ -1,60 +1,96 @@
-//! One connection: from its request to its last octet.
+//! One connection: from its request to its end. An event comes in, [`Next`] goes out.
 
-use crate::server::Server;
+use crate::Flags;
 use crate::socket::Socket;
+use common::event_loop::{Next, Phase, Ticks};
 use common::frame::CloseCode;
-use common::heartbeat::Beat;
 use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
 use common::untaken::Untaken;
-use common::{Answer, leave, websocket};
+use common::{Answer, Shard, websocket};
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
-use tungstenite::protocol::{Role, WebSocketContext};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-/// What is read at once before a connection is open, and what is discarded at once after.
+/// Bytes read at once in a handshake, and discarded at once in a lingering close.
 const PIECE_LEN: usize = 4096;
 
-/// A connection: an entry in the slab.
+/// What the loop's table holds for a descriptor.
+pub type Entry = Box<Connection>;
+
+/// The read quantum: how many reads of `--read-buffer` a connection gets before others have their turn.
+pub type Quantum = u16;
+/// For an event, handled inline: any message of everyday size.
+pub const INLINE: Quantum = 1;
+/// For a time slice from the run queue: 64 KiB with the default buffer.
+pub const SLICE: Quantum = 16;
+
+/// What the connections of a loop share.
+pub struct Context {
+    pub shard: Shard<Flags>,
+    pub ticks: Ticks,
+    websocket: WebSocketConfig,
+}
+
+impl Context {
+    pub fn new(shard: Shard<Flags>) -> Context {
+        Context {
+            ticks: Ticks::new(&shard.config, Instant::now()),
+            websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+            shard,
+        }
+    }
+
+    /// Frees memory that only a peak needed: each connection has its own, and frees it with itself.
+    pub fn trim(&mut self) {}
+}
+
+/// A connection, with all its buffers.
 pub struct Connection {
-    pub socket: Socket,
-    /// The tick at which something last came, or was taken; in a handshake, that of accept.
-    pub since: u32,
-    pub untaken: Untaken,
-    /// Whether it is in line for a turn.
-    pub waits: bool,
-    /// Whether it has yet to have a turn as an open connection.
+    socket: Socket,
+    /// When something last came, or was taken; in a handshake, when it was accepted.
+    last_seen_tick: u32,
+    untaken: Untaken,
+    queued: bool,
+    /// Whether it has yet to get a time slice as an open connection.
     is_new: bool,
     state: State,
 }
 
-/// What a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Its request has not all arrived.
-    Handshake,
-    /// It is open.
-    Open,
-    /// Its last octet is sent; what still comes is discarded until it is closed.
-    Lingering,
-}
-
 enum State {
     Handshake {
-        since: Instant,
+        accepted_at: Instant,
         head: Vec<u8>,
     },
     Open {
         websocket: Box<WebSocketContext>,
         /// Set with our Close frame: nothing more is read, and the connection ends when that is sent.
-        last: Option<Closed>,
+        closing: Option<Closed>,
     },
     Lingering,
 }
 
+/// A connection was accepted.
+pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
+    Box::new(Connection {
+        socket: Socket::new(socket.into()),
+        last_seen_tick: context.ticks.now(),
+        untaken: Untaken::default(),
+        queued: false,
+        is_new: true,
+        state: State::Handshake { accepted_at: Instant::now(), head: Vec::new() },
+    })
+}
+
 impl Connection {
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.stream().as_fd()
+    }
+
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Handshake { .. } => Phase::Handshake,
@@ -63,94 +99,67 @@ impl Connection {
         }
     }
 
-    /// Whether what comes is likely to be short: from a peer that has sent something before, and all of it whole.
-    fn is_prompt(&self) -> bool {
-        self.phase() == Phase::Open && !self.is_new && self.socket.is_at_rest()
+    /// Whether it is in the run queue.
+    pub fn is_queued(&self) -> bool {
+        self.queued
     }
 
-    /// Its turn begins, for which it waited.
-    pub fn begin_turn(&mut self) {
-        self.waits = false;
-        if self.phase() == Phase::Open {
-            self.is_new = false;
-        }
+    pub fn set_queued(&mut self, queued: bool) {
+        self.queued = queued;
+    }
+
+    /// Whether its next message is likely to be short: all that it sent so far has come whole, and is answered.
+    pub fn can_read_inline(&self) -> bool {
+        self.phase() == Phase::Open && !self.is_new && self.socket.is_at_boundary()
     }
 
     /// Ticks from the last time something came or was taken (in a handshake: from accept) to `now`.
     pub fn quiet_ticks(&self, now: u32) -> u32 {
-        now.wrapping_sub(self.since)
-    }
-}
-
-impl Server {
-    /// A connection was accepted.
-    pub fn open(&mut self, stream: TcpStream) -> usize {
-        let state = State::Handshake { since: Instant::now(), head: Vec::new() };
-        self.connections.insert(Connection {
-            socket: Socket::new(stream),
-            since: self.ticks.now(),
-            untaken: Untaken::default(),
-            waits: false,
-            is_new: true,
-            state,
-        })
+        now.wrapping_sub(self.last_seen_tick)
     }
 
-    /// The socket is readable, or writable where output waits. `eof`: the peer has sent its last octet, so a short
-    /// read does not yet mean that nothing is left to be read (epoll(7), question 9, and `EPOLLRDHUP`).
-    pub fn ready(&mut self, key: usize, eof: bool) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.socket.eof |= eof;
-        // Those in line will find there what has come.
-        if connection.waits {
-            return;
+    /// Sends what waits, and reads as often as the quantum says. `eof`: the peer has half-closed.
+    pub fn read(&mut self, context: &mut Context, quantum: Quantum, eof: bool) -> Next {
+        self.socket.begin_slice(quantum, eof);
+        if quantum != INLINE && self.phase() == Phase::Open {
+            self.is_new = false;
         }
-        if connection.is_prompt() { self.read(key, 1) } else { self.get_in_line(key) }
-    }
-
-    /// Sends what waits, and reads so many times; if there may be more, the connection gets in line.
-    pub fn read(&mut self, key: usize, reads: u16) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.socket.begin_turn(reads);
-        match connection.phase() {
-            Phase::Handshake => self.handshake(key),
-            Phase::Open => self.echo(key),
-            Phase::Lingering => self.discard(key),
-        }
-        if self.connections.get(key).is_some_and(|connection| connection.socket.turn_is_over()) {
-            self.get_in_line(key);
-        }
+        let next = match self.phase() {
+            Phase::Handshake => self.handshake(context),
+            Phase::Open => self.echo(context),
+            Phase::Lingering => self.discard(),
+        };
+        if next == Next::Wait && self.socket.quantum_is_spent() { Next::Requeue } else { next }
     }
 
     /// Answers a request, once it has all arrived.
-    fn handshake(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let State::Handshake { since, head } = &mut connection.state else { return };
+    fn handshake(&mut self, context: &mut Context) -> Next {
+        let State::Handshake { accepted_at, head } = &mut self.state else { return Next::Wait };
         let mut piece = [0; PIECE_LEN];
         loop {
-            match connection.socket.read(&mut piece) {
-                Ok(0) => return self.gone(key, Closed::Eof),
+            match self.socket.read(&mut piece) {
+                Ok(0) => return Next::Remove(Closed::Eof),
                 Ok(len) => head.extend_from_slice(&piece[..len]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => return self.gone(key, Closed::Reset),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Wait,
+                Err(_) => return Next::Remove(Closed::Reset),
             }
-            match self.shard.answer(head, *since) {
+            match context.shard.answer(head, *accepted_at) {
                 Answer::Partial => {}
                 Answer::Close(response) => {
                     // A new socket's send buffer takes it whole.
-                    let _ = connection.socket.send_whole(&response);
-                    return self.linger(key);
+                    let _ = self.socket.send_whole(&response);
+                    return Next::Linger(Closed::Normal);
                 }
                 Answer::Upgrade { response, head_len } => {
                     // What came behind the request are frames.
                     let frames = head.split_off(head_len);
-                    connection.socket.meter = Some(Meter::new(self.shard.hold(), &frames));
-                    let config = Some(self.websocket);
+                    self.socket.meter = Some(Meter::new(context.shard.reservation(), &frames));
+                    let config = Some(context.websocket);
                     let websocket = WebSocketContext::from_partially_read(frames, Role::Server, config);
-                    connection.state = State::Open { websocket: Box::new(websocket), last: None };
-                    return match connection.socket.send_whole(&response) {
-                        Ok(()) => self.echo(key),
-                        Err(_) => self.gone(key, Closed::Reset),
+                    self.state = State::Open { websocket: Box::new(websocket), closing: None };
+                    return match self.socket.send_whole(&response) {
+                        Ok(()) => self.echo(context),
+                        Err(_) => Next::Remove(Closed::Reset),
                     };
                 }
             }
@@ -158,118 +167,86 @@ impl Server {
     }
 
     /// The hot path.
-    fn echo(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let State::Open { websocket, last } = &mut connection.state else { return };
-        if let Some(reason) = *last {
-            return match websocket.flush(&mut connection.socket) {
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(Error::Io(_)) => self.gone(key, reason),
-                _ => self.finish(key, reason),
+    fn echo(&mut self, context: &mut Context) -> Next {
+        let State::Open { websocket, closing } = &mut self.state else { return Next::Wait };
+        if closing.is_some() {
+            return match websocket.flush(&mut self.socket) {
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Next::Wait,
+                Err(Error::Io(_)) => Next::Remove(Closed::Reset),
+                _ => Next::Linger(Closed::Normal),
             };
         }
-        let Err(error) = converse(websocket, &mut connection.socket, self.shard.metrics());
-        if connection.socket.heard() {
-            connection.since = self.ticks.now();
+        let Err(error) = converse(websocket, &mut self.socket, context.shard.metrics());
+        if self.socket.progressed() {
+            self.last_seen_tick = context.ticks.now();
         }
         if matches!(&error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock) {
-            return;
+            return Next::Wait;
         }
         match websocket::closed_by(&error) {
-            (reason, Some(code)) => self.close(key, code, reason),
-            (Closed::Normal, None) => self.finish(key, Closed::Normal),
-            (reason, None) => self.gone(key, reason),
+            (reason, Some(code)) => self.close(context, code, reason),
+            (Closed::Normal, None) => Next::Linger(Closed::Normal),
+            (reason, None) => Next::Remove(reason),
         }
     }
 
-    /// Tells an open connection that it ends.
-    pub fn close(&mut self, key: usize, code: CloseCode, reason: Closed) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let State::Open { websocket, last: last @ None } = &mut connection.state else { return };
-        *last = Some(reason);
-        // Whether it could be sent or waits, `echo` goes on from here.
-        let _ = websocket.close(&mut connection.socket, Some(websocket::close_frame(code)));
-        self.echo(key);
+    /// Sends an open connection a Close frame, with which it ends.
+    pub fn close(&mut self, context: &mut Context, code: CloseCode, reason: Closed) -> Next {
+        let State::Open { websocket, closing: closing @ None } = &mut self.state else { return Next::Wait };
+        *closing = Some(reason);
+        // Whether it is sent or waits, `echo` goes on from here.
+        let _ = websocket.close(&mut self.socket, Some(websocket::close_frame(code)));
+        self.echo(context)
     }
 
-    /// Does what is due on a quiet connection.
-    pub fn beat(&mut self, key: usize, beat: Beat) {
-        match beat {
-            Beat::Dead => {
-                // A loop that was held up is not a peer that is gone: what came meanwhile is still to be read.
-                self.turn(key);
-                if self
-                    .connections
-                    .get(key)
-                    .is_none_or(|connection| connection.quiet_ticks(self.ticks.now()) == 0)
-                {
-                    return;
-                }
-                self.close(key, CloseCode::GoingAway, Closed::Idle);
-                // A peer that reads nothing does not read this either.
-                if self.phase(key) == Some(Phase::Open) {
-                    self.gone(key, Closed::Idle);
-                }
-            }
-            Beat::Ping => {
-                let Some(connection) = self.connections.get_mut(key) else { return };
-                let State::Open { websocket, last: None } = &mut connection.state else { return };
-                let sent = websocket.write(&mut connection.socket, Message::Ping(Default::default()));
-                match sent.and_then(|()| websocket.flush(&mut connection.socket)) {
-                    Err(Error::Io(error)) if error.kind() != ErrorKind::WouldBlock => {
-                        self.gone(key, Closed::Reset);
-                    }
-                    _ => {}
-                }
-            }
+    /// Sends an open connection a Ping.
+    pub fn ping(&mut self, _context: &mut Context) -> Next {
+        let State::Open { websocket, closing: None } = &mut self.state else { return Next::Wait };
+        let sent = websocket.write(&mut self.socket, Message::Ping(Default::default()));
+        match sent.and_then(|()| websocket.flush(&mut self.socket)) {
+            Err(Error::Io(error)) if error.kind() != ErrorKind::WouldBlock => Next::Remove(Closed::Reset),
+            _ => Next::Wait,
         }
     }
 
-    /// The last octet is sent.
-    fn finish(&mut self, key: usize, reason: Closed) {
-        self.shard.closed(reason);
-        if let Some(connection) = self.connections.get(key) {
-            leave(connection.socket.stream(), reason);
+    /// Whether the peer has taken some of its output since the last look: then it is not quiet.
+    pub fn has_progressed(&mut self, context: &mut Context) -> bool {
+        let progressed = self.untaken.progressed(self.socket.stream().as_raw_fd());
+        if progressed {
+            self.last_seen_tick = context.ticks.now();
         }
-        self.linger(key);
+        progressed
     }
 
-    /// TCP is closed only when the peer has read all: a close(2) with input unread sends a reset, which may overtake
-    /// what was sent before it (RFC 9293, section 3.6.1).
-    fn linger(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.state = State::Lingering;
-        connection.socket.meter = None;
-        connection.since = self.ticks.now();
+    /// The reason to count when an open connection ends: that of our Close frame, where one was written.
+    pub fn close_reason(&self, _context: &Context, reason: Closed) -> Option<Closed> {
+        match self.state {
+            State::Open { closing, .. } => Some(closing.unwrap_or(reason)),
+            _ => None,
+        }
+    }
+
+    /// Half-closes the socket. From now on input is discarded.
+    pub fn linger(&mut self, context: &mut Context) {
+        self.state = State::Lingering;
+        self.socket.meter = None;
+        self.last_seen_tick = context.ticks.now();
         // It fails where the peer has reset the connection, which the next read tells.
-        let _ = connection.socket.stream().shutdown(Shutdown::Write);
-        self.discard(key);
+        let _ = self.socket.stream().shutdown(Shutdown::Write);
     }
 
-    fn discard(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    /// Frees what the context keeps for it: nothing.
+    pub fn release(self: Box<Self>, _context: &mut Context) {}
+
+    fn discard(&mut self) -> Next {
         let mut piece = [0; PIECE_LEN];
         loop {
-            match connection.socket.read(&mut piece) {
-                Ok(0) => return self.gone(key, Closed::Eof),
+            match self.socket.read(&mut piece) {
+                Ok(0) => return Next::Remove(Closed::Eof),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => return self.gone(key, Closed::Reset),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Wait,
+                Err(_) => return Next::Remove(Closed::Reset),
             }
-        }
-    }
-
-    pub fn phase(&self, key: usize) -> Option<Phase> {
-        self.connections.get(key).map(Connection::phase)
-    }
-
-    /// The connection is gone, in whichever phase it was.
-    pub fn gone(&mut self, key: usize, reason: Closed) {
-        let connection = self.connections.remove(key);
-        if let State::Open { last, .. } = connection.state {
-            let reason = last.unwrap_or(reason);
-            leave(connection.socket.stream(), reason);
-            self.shard.closed(reason);
         }
     }
 }
@@ -279,8 +256,8 @@ fn converse(
     websocket: &mut WebSocketContext,
     socket: &mut Socket,
     metrics: &ShardMetrics,
-) -> Result<std::convert::Infallible, Error> {
-    // What waits goes first: while it does, nothing is read, and the peer's own window closes.
+) -> Result<Infallible, Error> {
+    // Backpressure: while output waits nothing is read, the receive buffer fills, and the peer's window closes.
     websocket.flush(socket)?;
     loop {
         match websocket.read(socket) {

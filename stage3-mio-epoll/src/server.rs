@@ -1,52 +1,47 @@
 //! The event loop of a shard.
 //!
-//! Readiness is edge-triggered: an event says that something *has become* readable, once, so a connection is read
-//! until there is nothing left. A little is read at once, which is all that an everyday message needs. Whoever has more
-//! gets in line, and so does whoever is new, or in the middle of a message or of its echo, so that a short message never
-//! waits for all the long ones, all the newcomers and all the laggards that were there before it.
+//! The loop asks the kernel which connections have something, and serves those. Readiness is edge-triggered (epoll(7),
+//! `EPOLLET`): an event says once that a socket *has become* readable or writable, so the kernel does not report, at each
+//! wait, every connection that has not been read to its end. The price: whoever leaves input unread has to remember it, for
+//! no event comes again. The run queue is that memory.
+//!
+//! It also makes the loop fair. An event gets one short read, enough for an everyday message. A connection with more input, a
+//! new one, and one in the middle of a message are queued, and the queue is run for a bounded time between two looks at
+//! events: a short message bypasses all that is long.
 
 use crate::Flags;
-use crate::connection::{Connection, Phase};
+use crate::connection::{self, Context, Entry, INLINE, Quantum, SLICE};
 use common::config::LINGER;
+use common::event_loop::{Backlog, FdTable, Next, Phase, RunQueue};
 use common::frame::CloseCode;
-use common::heartbeat::Heartbeat;
+use common::heartbeat::{Beat, Heartbeat};
 use common::metrics::{Closed, Rejected};
-use common::ticks::Ticks;
-use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, time_for_line, websocket};
+use common::{ACCEPT_BATCH, Accepted, Shard, set_close_policy};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tungstenite::protocol::WebSocketConfig;
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
-/// Reads in a turn of one that waited in line for it: 64 KiB, with `--read-buffer` as it comes.
-const READS_IN_TURN: u16 = 16;
-/// Reads of what a connection has sent before it is told that the server goes away: 1 MiB.
-const READS_IN_DRAIN: u16 = 256;
+/// Time slices that a connection's input gets before it is sent Close 1001: 1 MiB at least.
+const SLICES_IN_DRAIN: usize = 16;
 
 const LISTENER: Token = Token(usize::MAX);
 const SHUTDOWN: Token = Token(usize::MAX - 1);
 
-/// A shard's event loop. A connection's token is its key in the slab.
+/// A shard's event loop. A connection's token is its descriptor, and so is its place in the table.
 pub struct Server {
-    pub shard: Shard<Flags>,
-    pub connections: Slab<Connection>,
-    pub websocket: WebSocketConfig,
-    /// Connections that have more to be read, in line for their turn.
-    pub line: VecDeque<usize>,
-    pub ticks: Ticks,
+    pub context: Context,
+    pub connections: FdTable<Entry>,
+    pub run_queue: RunQueue,
     poll: Poll,
     heartbeat: Heartbeat,
-    /// Whether somebody may wait in the backlog, and from when on to look.
-    accept_at: Option<Instant>,
+    backlog: Backlog,
     /// Set once the drain has begun.
-    drained_by: Option<Instant>,
+    drain_deadline: Option<Instant>,
 }
 
 /// Serves a shard until its drain is over.
@@ -56,7 +51,6 @@ pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
 }
 
 impl Server {
-    /// A server that has accepted nobody yet.
     pub fn new(shard: Shard<Flags>) -> io::Result<Server> {
         let poll = Poll::new()?;
         let registry = poll.registry();
@@ -64,181 +58,257 @@ impl Server {
         registry.register(&mut SourceFd(&shard.shutdown.as_raw_fd()), SHUTDOWN, Interest::READABLE)?;
         let heartbeat = Heartbeat::new(&shard.config);
         Ok(Server {
-            websocket: websocket::config(&shard.config, shard.flags.read_buffer),
-            ticks: Ticks::new(&shard.config, Instant::now()),
-            shard,
-            connections: Slab::new(),
-            line: VecDeque::new(),
+            context: Context::new(shard),
+            connections: FdTable::default(),
+            run_queue: RunQueue::default(),
             poll,
             heartbeat,
-            accept_at: None,
-            drained_by: None,
+            backlog: Backlog::default(),
+            drain_deadline: None,
         })
     }
 
+    /// Events first, since they are short; then, for a bounded time, the run queue; then a batch of new connections.
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            self.shard.yield_core();
-            match self.poll.poll(&mut events, Some(self.patience())) {
+            self.context.shard.yield_core();
+            match self.poll.poll(&mut events, Some(self.poll_timeout())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             let now = Instant::now();
-            let elapsed = self.ticks.advance(now);
+            let elapsed = self.context.ticks.advance(now);
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept_at = Some(now),
+                    LISTENER => self.backlog.fill(now),
                     SHUTDOWN => self.drain(now),
-                    Token(key) => self.ready(key, event.is_read_closed()),
+                    Token(fd) => self.ready(fd as RawFd, event.is_read_closed()),
                 }
             }
-            self.take_turns(now);
+            self.run_queued(now);
             self.accept(now);
             if elapsed > 0 {
                 self.sweep(elapsed);
             }
-            if self.drained_by.is_some_and(|end| self.connections.is_empty() || now >= end) {
+            if self.drain_deadline.is_some_and(|deadline| self.connections.is_empty() || now >= deadline) {
                 return Ok(());
             }
         }
     }
 
-    /// How long to wait for events.
-    fn patience(&self) -> Duration {
-        let accept = self.accept_at.map(|at| at.saturating_duration_since(Instant::now()));
-        let tick = self.ticks.len();
-        if self.line.is_empty() { accept.unwrap_or(tick).min(tick) } else { Duration::ZERO }
+    fn poll_timeout(&self) -> Duration {
+        let accept = self.backlog.due_at().map(|at| at.saturating_duration_since(Instant::now()));
+        let tick = self.context.ticks.len();
+        self.run_queue.poll_timeout(accept.unwrap_or(tick).min(tick))
     }
 
-    /// Lets some of those in line have their turn, after events that were begun with at `since`.
-    fn take_turns(&mut self, since: Instant) {
-        if self.line.is_empty() {
+    /// The socket has become readable, or writable while output waits. `eof`: the peer has half-closed.
+    #[inline]
+    pub fn ready(&mut self, fd: RawFd, eof: bool) {
+        // It was removed after its event was taken.
+        let Some(connection) = self.connections.get_mut(fd) else { return };
+        // Its slice will find this input too. But no event comes after the half-close, so that is queued as well.
+        if connection.is_queued() && !eof {
             return;
         }
-        let start = Instant::now();
-        let time = time_for_line(start - since);
-        while let Some(key) = self.line.pop_front() {
-            self.turn(key);
-            if start.elapsed() >= time {
-                return;
-            }
+        if connection.can_read_inline() { self.read(fd, INLINE, eof) } else { self.enqueue(fd, eof) }
+    }
+
+    /// Reads once. A read that does not fill its buffer has found all there was (epoll(7), question 9), which spares the call
+    /// that would say so, unless the peer has half-closed: then one more read returns the end of file.
+    #[inline(always)]
+    fn read(&mut self, fd: RawFd, quantum: Quantum, eof: bool) {
+        let Some(connection) = self.connections.get_mut(fd) else { return };
+        let next = connection.read(&mut self.context, quantum, eof);
+        if next != Next::Wait {
+            self.settle(fd, next, eof);
         }
     }
 
-    /// A connection that waited in line has its turn.
-    pub fn turn(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.begin_turn();
-        self.read(key, READS_IN_TURN);
-    }
-
-    /// Answers what a peer has sent before it is told to go.
-    fn catch_up(&mut self, key: usize) {
-        self.read(key, READS_IN_DRAIN);
-    }
-
-    /// Whoever has more than was read, or is new, waits until the others have been looked at.
-    pub fn get_in_line(&mut self, key: usize) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.waits = true;
-            self.line.push_back(key);
+    /// Does what an event has made of a connection.
+    fn settle(&mut self, fd: RawFd, next: Next, eof: bool) {
+        match next {
+            Next::Wait => {}
+            Next::Requeue => self.enqueue(fd, eof),
+            Next::Linger(reason) => self.linger(fd, reason, eof),
+            Next::Remove(reason) => self.remove(fd, reason),
         }
     }
 
-    /// Accepts a batch of those who wait.
+    fn enqueue(&mut self, fd: RawFd, eof: bool) {
+        if let Some(connection) = self.connections.get_mut(fd) {
+            connection.set_queued(true);
+            self.run_queue.push(fd, eof);
+        }
+    }
+
+    /// Gives queued connections their slices, after events that were handled since `events_began`.
+    fn run_queued(&mut self, events_began: Instant) {
+        if self.run_queue.is_empty() {
+            return;
+        }
+        let mut now = Instant::now();
+        self.run_queue.begin(events_began, now);
+        while let Some((fd, eof)) = self.run_queue.pop(now) {
+            self.run_slice(fd, eof);
+            now = Instant::now();
+        }
+    }
+
+    pub fn run_slice(&mut self, fd: RawFd, eof: bool) {
+        if let Some(connection) = self.connections.get_mut(fd) {
+            connection.set_queued(false);
+            self.read(fd, SLICE, eof);
+        }
+    }
+
+    /// Accepts a batch of connections.
     fn accept(&mut self, now: Instant) {
-        if self.accept_at.is_none_or(|at| at > now) {
+        if !self.backlog.is_due(now) {
             return;
         }
         for _ in 0..ACCEPT_BATCH {
-            match self.shard.accept() {
-                Accepted::Connection(stream) => {
-                    let fd = stream.as_raw_fd();
-                    let key = self.open(stream);
+            match self.context.shard.accept() {
+                Accepted::Connection(socket) => {
+                    let fd = socket.as_raw_fd();
+                    // Writable too, from the start: after the first such event another comes only when a socket that was full
+                    // has room again, so nothing has to be registered anew when output waits.
                     let interest = Interest::READABLE | Interest::WRITABLE;
-                    let watched = self.poll.registry().register(&mut SourceFd(&fd), Token(key), interest);
-                    if let Err(error) = watched {
-                        self.shard.cannot_watch(&error);
-                        self.gone(key, Closed::Eof);
-                        self.accept_at = Some(now + ACCEPT_PAUSE);
-                        return;
+                    let token = Token(fd as usize);
+                    if let Err(error) = self.poll.registry().register(&mut SourceFd(&fd), token, interest) {
+                        self.context.shard.cannot_watch(&error);
+                        return self.backlog.pause(now);
                     }
+                    self.open(socket.into());
                 }
-                Accepted::Nobody => {
-                    self.accept_at = None;
-                    return;
-                }
-                Accepted::Exhausted => {
-                    self.accept_at = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
+                Accepted::Nobody => return self.backlog.clear(),
+                Accepted::Exhausted => return self.backlog.pause(now),
             }
+        }
+    }
+
+    /// Adds a connection, in its handshake.
+    pub fn open(&mut self, socket: OwnedFd) {
+        let fd = socket.as_raw_fd();
+        let entry = connection::open(socket, &mut self.context);
+        self.connections.insert(fd, entry);
+    }
+
+    /// TCP is closed only when the peer has read all: a close(2) with input unread sends a reset, which may overtake what was
+    /// sent before it (RFC 9293, section 3.6.1). nginx calls this a lingering close.
+    fn linger(&mut self, fd: RawFd, reason: Closed, eof: bool) {
+        self.closed(fd, reason);
+        let Some(connection) = self.connections.get_mut(fd) else { return };
+        connection.linger(&mut self.context);
+        self.enqueue(fd, eof);
+    }
+
+    /// Closes a connection, in whichever phase it is.
+    pub fn remove(&mut self, fd: RawFd, reason: Closed) {
+        self.closed(fd, reason);
+        if let Some(connection) = self.connections.remove(fd) {
+            connection.release(&mut self.context);
+        }
+    }
+
+    /// Counts the end of a WebSocket connection.
+    fn closed(&mut self, fd: RawFd, reason: Closed) {
+        let Some(connection) = self.connections.get_mut(fd) else { return };
+        if let Some(reason) = connection.close_reason(&self.context, reason) {
+            self.context.shard.closed(reason);
+            set_close_policy(connection.socket(), reason);
         }
     }
 
     /// Looks through all connections for what fell due in the ticks that have `elapsed`.
     fn sweep(&mut self, elapsed: u32) {
-        for key in 0..self.connections.capacity() {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            let quiet_ticks = connection.quiet_ticks(self.ticks.now());
-            let quiet = self.ticks.duration(quiet_ticks);
+        for fd in 0..self.connections.end() {
+            let Some(connection) = self.connections.get_mut(fd) else { continue };
+            let quiet_ticks = connection.quiet_ticks(self.context.ticks.now());
+            let quiet = self.context.ticks.duration(quiet_ticks);
             match connection.phase() {
-                Phase::Handshake if quiet >= self.shard.config.handshake_timeout => {
-                    // A loop that was held up is not a peer that is late: what came meanwhile is still to be read.
-                    self.turn(key);
-                    if self.phase(key) == Some(Phase::Handshake) {
-                        self.shard.metrics().rejected(Rejected::HandshakeTimeout);
-                        self.gone(key, Closed::Eof);
+                Phase::Handshake if quiet >= self.context.shard.config.handshake_timeout => {
+                    // The loop may have stalled, not the peer: what came meanwhile is still to be read.
+                    self.run_slice(fd, false);
+                    if self.phase(fd) == Some(Phase::Handshake) {
+                        self.context.shard.metrics().rejected(Rejected::HandshakeTimeout);
+                        self.remove(fd, Closed::Eof);
                     }
                 }
-                Phase::Lingering if quiet >= LINGER && self.drained_by.is_none() => {
-                    self.gone(key, Closed::Eof)
-                }
                 Phase::Open => {
-                    let quiet_before = self.ticks.duration(quiet_ticks.saturating_sub(elapsed));
-                    if self.heartbeat.must_look(quiet_before, quiet) && self.has_taken_output(key) {
+                    let quiet_before = self.context.ticks.duration(quiet_ticks.saturating_sub(elapsed));
+                    if self.heartbeat.must_look(quiet_before, quiet)
+                        && connection.has_progressed(&mut self.context)
+                    {
                         continue;
                     }
                     if let Some(beat) = self.heartbeat.due(quiet_before, quiet) {
-                        self.beat(key, beat);
+                        self.beat(fd, beat);
                     }
+                }
+                Phase::Lingering if quiet >= LINGER && self.drain_deadline.is_none() => {
+                    self.remove(fd, Closed::Eof);
                 }
                 _ => {}
             }
         }
-        // What a storm needed is not kept for the calm after it.
-        if self.connections.is_empty() {
-            self.connections.shrink_to_fit();
-        }
-        if self.line.is_empty() {
-            self.line.shrink_to_fit();
+        // What a peak needed is not kept.
+        self.connections.trim();
+        self.run_queue.trim();
+        self.context.trim();
+    }
+
+    /// Does what is due on a quiet connection.
+    pub fn beat(&mut self, fd: RawFd, beat: Beat) {
+        if beat == Beat::Dead {
+            // The loop may have stalled, not the peer.
+            self.run_slice(fd, false);
+            let now = self.context.ticks.now();
+            if self.connections.get_mut(fd).is_none_or(|connection| connection.quiet_ticks(now) == 0) {
+                return;
+            }
+            self.close(fd, CloseCode::GoingAway, Closed::Idle);
+            // The Close frame waits behind output that the peer does not read.
+            if self.phase(fd) == Some(Phase::Open) {
+                self.remove(fd, Closed::Idle);
+            }
+        } else if let Some(connection) = self.connections.get_mut(fd) {
+            let next = connection.ping(&mut self.context);
+            self.settle(fd, next, false);
         }
     }
 
-    /// Whether the peer has taken some of its output since the last look: then it is not quiet.
-    fn has_taken_output(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let taken = connection.untaken.progressed(connection.socket.stream().as_raw_fd());
-        if taken {
-            connection.since = self.ticks.now();
+    /// Sends an open connection a Close frame.
+    pub fn close(&mut self, fd: RawFd, code: CloseCode, reason: Closed) {
+        if let Some(connection) = self.connections.get_mut(fd) {
+            let next = connection.close(&mut self.context, code, reason);
+            self.settle(fd, next, false);
         }
-        taken
     }
 
-    /// Stops accepting, and tells every peer, once what it sent so far is answered.
+    pub fn phase(&mut self, fd: RawFd) -> Option<Phase> {
+        self.connections.get_mut(fd).map(|connection| connection.phase())
+    }
+
+    /// Stops accepting, answers what has been received, and sends every peer Close 1001.
     fn drain(&mut self, now: Instant) {
-        if self.drained_by.is_some() {
+        if self.drain_deadline.is_some() {
             return;
         }
-        self.drained_by = Some(now + self.shard.config.drain_timeout);
-        self.accept_at = None;
-        self.shard.stop_listening();
-        for key in 0..self.connections.capacity() {
-            self.catch_up(key);
-            match self.phase(key) {
-                Some(Phase::Open) => self.close(key, CloseCode::GoingAway, Closed::Shutdown),
-                Some(Phase::Handshake) => self.gone(key, Closed::Eof),
+        self.drain_deadline = Some(now + self.context.shard.config.drain_timeout);
+        self.backlog.clear();
+        self.context.shard.stop_listening();
+        for fd in 0..self.connections.end() {
+            for _ in 0..SLICES_IN_DRAIN {
+                self.run_slice(fd, false);
+                if self.connections.get_mut(fd).is_none_or(|connection| !connection.is_queued()) {
+                    break;
+                }
+            }
+            match self.phase(fd) {
+                Some(Phase::Open) => self.close(fd, CloseCode::GoingAway, Closed::Shutdown),
+                Some(Phase::Handshake) => self.remove(fd, Closed::Eof),
                 _ => {}
             }
         }

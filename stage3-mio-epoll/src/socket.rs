@@ -1,70 +1,81 @@
-//! A socket that knows its turn.
+//! A socket that is read for a time slice.
 
 use common::meter::Meter;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-/// A non-blocking socket that is read for a turn. tungstenite reads until it would block; this says so after a short
-/// read without asking the kernel again (epoll(7), question 9), and after so many reads, for the sake of the others.
+/// A `Read`/`Write` adapter that reports `WouldBlock` once its read quantum is spent. tungstenite reads until it would block;
+/// this says so after a short read without asking the kernel again (epoll(7), question 9), and after so many reads, so
+/// that others are served.
 pub struct Socket {
     stream: TcpStream,
     /// Set while the connection is open: what is read is charged to `--buffer-budget`.
     pub meter: Option<Meter>,
-    /// Set when the peer has sent its last octet, so that the end is still to be read after a short read.
-    pub eof: bool,
+    /// The peer has half-closed, so after a short read the end of file is still to be read.
+    eof: bool,
     reads_left: u16,
-    drained: bool,
-    /// Set while it has not taken all that there was to send.
+    /// Nothing is left to be read until the next event.
+    exhausted: bool,
+    /// It has not taken all that there was to send.
     full: bool,
-    heard: bool,
+    progressed: bool,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream) -> Socket {
-        Socket { stream, meter: None, eof: false, reads_left: 0, drained: true, full: false, heard: false }
+        Socket {
+            stream,
+            meter: None,
+            eof: false,
+            reads_left: 0,
+            exhausted: true,
+            full: false,
+            progressed: false,
+        }
     }
 
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Something can be read, so many times.
-    pub fn begin_turn(&mut self, reads: u16) {
+    /// It may be read so many times. `eof`: the peer has half-closed.
+    pub fn begin_slice(&mut self, reads: u16, eof: bool) {
+        self.eof |= eof;
         self.reads_left = reads;
-        self.drained = false;
-        self.heard = false;
+        self.exhausted = false;
+        self.progressed = false;
     }
 
-    /// Whether anything came in this turn, or was taken of what waited.
-    pub fn heard(&self) -> bool {
-        self.heard
+    /// Whether anything came in this slice, or was taken of what waited.
+    pub fn progressed(&self) -> bool {
+        self.progressed
     }
 
-    /// Whether there may be more to read, but not in this turn.
-    pub fn turn_is_over(&self) -> bool {
-        self.reads_left == 0 && !self.drained
+    /// Whether there may be more to read, but not in this slice.
+    pub fn quantum_is_spent(&self) -> bool {
+        self.reads_left == 0 && !self.exhausted
     }
 
-    /// Whether nothing is halfway: neither what the peer sends, nor what is sent to it.
-    pub fn is_at_rest(&self) -> bool {
-        !self.full && self.meter.as_ref().is_some_and(Meter::is_at_rest)
+    /// Whether it is at a message boundary in both directions.
+    pub fn is_at_boundary(&self) -> bool {
+        !self.full && self.meter.as_ref().is_some_and(Meter::is_at_message_boundary)
     }
 
     /// Sends all or fails.
-    pub fn send_whole(&mut self, octets: &[u8]) -> io::Result<()> {
-        if self.stream.write(octets)? < octets.len() { Err(ErrorKind::WriteZero.into()) } else { Ok(()) }
+    pub fn send_whole(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.stream.write(bytes)? < bytes.len() { Err(ErrorKind::WriteZero.into()) } else { Ok(()) }
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.drained || self.reads_left == 0 {
+        if self.exhausted || self.reads_left == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         self.reads_left -= 1;
         let result = self.stream.read(buffer);
-        self.heard |= matches!(result, Ok(1..));
-        self.drained = match &result {
+        self.progressed |= matches!(result, Ok(1..));
+        self.exhausted = match &result {
             Ok(len) => *len < buffer.len() && !self.eof,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         };
@@ -76,10 +87,10 @@ impl Read for Socket {
 }
 
 impl Write for Socket {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let result = self.stream.write(octets);
-        self.heard |= self.full && matches!(result, Ok(1..));
-        self.full = !matches!(&result, Ok(len) if *len == octets.len());
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.stream.write(bytes);
+        self.progressed |= self.full && matches!(result, Ok(1..));
+        self.full = !matches!(&result, Ok(len) if *len == bytes.len());
         result
     }
 

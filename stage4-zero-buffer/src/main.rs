@@ -16,10 +16,6 @@ mod echo;
 mod output;
 mod partial;
 mod pieces;
-#[cfg(test)]
-mod property;
-#[cfg(test)]
-mod reference;
 mod server;
 mod slot;
 mod text;

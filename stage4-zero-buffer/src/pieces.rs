@@ -1,79 +1,76 @@
 //! Messages that arrive in pieces, and what the connection keeps meanwhile.
 
-use crate::connection::{Busy, Last, recv};
+use crate::connection::{Busy, Context, Last, recv};
 use crate::echo::Echoed;
 use crate::partial::{End, HEADROOM};
-use crate::server::Server;
-use crate::slot::Phase;
+use crate::slot::{Slot, State};
+use common::event_loop::Next;
 use common::frame::{CloseCode, Header, Opcode};
 use common::metrics::Closed;
 use std::mem;
 use std::ops::Range;
-use std::os::fd::RawFd;
 
-impl Server {
+impl Slot {
     /// What the hot path leaves. A message that fits the buffer is answered with one frame, if the rest of it is there: read now
     /// behind what came or, after a short read, in the next time slice. Returns whether there may be more.
     #[cold]
-    pub fn rest(&mut self, fd: RawFd, mut done: Echoed, mut end: usize, is_short: bool) -> bool {
-        while self.is_cut_short(done.consumed..end) {
-            if is_short {
-                self.keep(fd, done, end);
-                return true;
+    pub fn rest(
+        &mut self,
+        context: &mut Context,
+        mut done: Echoed,
+        mut end: usize,
+        is_inline: bool,
+    ) -> Result<bool, Next> {
+        while is_cut_short(context, done.consumed..end) {
+            if is_inline {
+                self.keep(context, done, end)?;
+                return Ok(true);
             }
-            let Some(slot) = self.slots.get_mut(fd) else { return false };
             // What is wrong, if anything, the next read or send says.
-            let Ok(len @ 1..) = recv(slot.socket(), &mut self.buffer[end..]) else { break };
+            let Ok(len @ 1..) = recv(self.socket(), &mut context.buffer[end..]) else { break };
             end += len;
-            done.echo(&mut self.buffer[..end], self.max_message_len);
+            done.echo(&mut context.buffer[..end], context.max_message_len);
         }
-        self.feed(fd, done, end);
-        end == self.buffer.len()
-    }
-
-    /// Whether this is the beginning of a data frame that nothing is wrong with so far, and that fits the buffer.
-    fn is_cut_short(&self, rest: Range<usize>) -> bool {
-        let room = self.buffer.len() - rest.start;
-        let Ok(Some((header, header_len))) = Header::parse(&self.buffer[rest.clone()]) else { return false };
-        let most = self.max_message_len.min(room.saturating_sub(header_len)) as u64;
-        !header.opcode.is_control() && ((rest.len() - header_len) as u64 + 1..=most).contains(&header.len)
+        self.feed(context, done, end)?;
+        Ok(end == context.buffer.len())
     }
 
     /// Sends the answers, and keeps what was read behind them for the next time slice.
-    fn keep(&mut self, fd: RawFd, done: Echoed, end: usize) {
-        self.enter(fd, Phase::Busy);
-        let unread = self.buffer[done.consumed..end].to_vec();
-        self.busy(fd).unread = unread;
-        self.answer(fd, done);
+    fn keep(&mut self, context: &mut Context, done: Echoed, end: usize) -> Result<(), Next> {
+        self.enter(State::Busy);
+        let unread = context.buffer[done.consumed..end].to_vec();
+        context.busy(self.fd()).unread = unread;
+        self.answer(context, done)
     }
 
     /// Counts the messages that have ended, and sends the answers.
     #[inline]
-    pub fn answer(&mut self, fd: RawFd, done: Echoed) {
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
-        if self.reply(fd, done.answers) {
+    pub fn answer(&mut self, context: &mut Context, done: Echoed) -> Result<(), Next> {
+        let echoing = context.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        if self.reply(context, done.answers)? {
             echoing.written();
         }
+        Ok(())
     }
 
     /// The slow path: answers what was read piece by piece.
     #[cold]
-    pub fn feed(&mut self, fd: RawFd, mut done: Echoed, end: usize) {
-        let busy = self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.hold()));
+    pub fn feed(&mut self, context: &mut Context, mut done: Echoed, end: usize) -> Result<(), Next> {
+        self.enter(State::Busy);
+        let Context { shard, buffer, busy, max_message_len, .. } = context;
+        let busy = busy.entry(self.fd()).or_insert_with(|| Busy::new(shard.reservation()));
         if busy.last.is_some() {
-            return;
+            return Ok(());
         }
-        let result = busy.partial.feed(&mut self.buffer[..end], &mut done, self.max_message_len);
-        let echoing = self.shard.metrics().echoed(done.count.messages, done.count.bytes);
+        let result = busy.partial.feed(&mut buffer[..end], &mut done, *max_message_len);
+        let echoing = shard.metrics().echoed(done.count.messages, done.count.bytes);
         if busy.output.is_empty() {
-            self.reply(fd, done.answers);
+            self.reply(context, done.answers)?;
         } else {
-            busy.output.push_frames(&self.buffer[done.answers]);
+            busy.output.push_frames(&buffer[done.answers]);
         }
-        self.enter(fd, Phase::Busy);
-        if let Some(busy) = self.busy.get_mut(&fd)
-            && let Err(end) = result
-        {
+        let busy = context.busy(self.fd());
+        if let Err(end) = result {
             busy.last = Some(Last::Close(match end {
                 End::Peer(body) => {
                     busy.output.push_frame(Opcode::Close, &body);
@@ -85,48 +82,55 @@ impl Server {
                 }
             }));
         }
-        if self.flush(fd) {
+        let flushed = self.flush(context);
+        if matches!(flushed, Ok(true) | Err(Next::Linger(_))) {
             echoing.written();
         }
-        self.charge(fd);
+        flushed?;
+        self.charge(context)
     }
 
     /// Sends what waits, and puts what was kept unread at the start of the buffer. Returns where in the buffer to read on; `None`:
     /// nowhere, until more of the output is sent.
-    pub fn resume(&mut self, fd: RawFd) -> Option<Range<usize>> {
-        let is_sent = self.flush(fd);
-        let all = HEADROOM..self.buffer.len();
-        let Some(busy) = self.busy.get_mut(&fd) else { return is_sent.then_some(all) };
+    pub fn resume(&mut self, context: &mut Context) -> Result<Option<Range<usize>>, Next> {
+        let is_sent = self.flush(context)?;
+        let all = HEADROOM..context.buffer.len();
+        let Some(busy) = context.busy.get_mut(&self.fd()) else { return Ok(is_sent.then_some(all)) };
         if is_sent {
             let unread = mem::take(&mut busy.unread);
+            let end = HEADROOM + unread.len();
             if !unread.is_empty() {
-                self.buffer[HEADROOM..HEADROOM + unread.len()].copy_from_slice(&unread);
-                self.flush(fd);
+                context.buffer[HEADROOM..end].copy_from_slice(&unread);
+                self.flush(context)?;
             }
-            return Some(HEADROOM + unread.len()..all.end);
+            return Ok(Some(end..all.end));
         }
         // A client that writes its whole message before it reads anything would wait for ever for the end of its write: read on
         // to the end of that message, and not beyond.
         let left = busy.partial.left_of_message();
-        let is_bounded = busy.output.unsent().len() < self.max_message_len + self.buffer.len();
-        (left > 0 && is_bounded && busy.last.is_none())
-            .then(|| HEADROOM..all.end.min(HEADROOM.saturating_add(left)))
+        let is_bounded = busy.output.unsent().len() < context.max_message_len + context.buffer.len();
+        let reads_on = left > 0 && is_bounded && busy.last.is_none();
+        Ok(reads_on.then(|| HEADROOM..all.end.min(HEADROOM.saturating_add(left))))
     }
 
-    /// Charges what the connection holds, and ends it where the budget has not so much left.
-    pub fn charge(&mut self, fd: RawFd) {
-        let Some(busy) = self.busy.get_mut(&fd) else { return };
-        if busy.hold.set(busy.output.held() + busy.unread.len()).is_err() {
-            self.close(fd, CloseCode::TryAgainLater, Closed::Overload);
-            // A peer that reads nothing does not read this either.
-            if self.phase(fd) == Some(Phase::Busy) {
-                self.gone(fd, Closed::Overload);
-            }
+    /// Charges what the connection keeps, and ends it where the budget has not so much left.
+    pub fn charge(&mut self, context: &mut Context) -> Result<(), Next> {
+        let Some(busy) = context.busy.get_mut(&self.fd()) else { return Ok(()) };
+        if busy.reservation.set(busy.output.held() + busy.unread.len()).is_ok() {
+            return Ok(());
+        }
+        match self.close(context, CloseCode::TryAgainLater, Closed::Overload) {
+            // The Close frame waits behind output that the peer does not read.
+            Next::Wait => Err(Next::Remove(Closed::Overload)),
+            next => Err(next),
         }
     }
+}
 
-    /// Whether output waits.
-    pub fn has_output(&self, fd: RawFd) -> bool {
-        self.busy.get(&fd).is_some_and(|busy| !busy.output.is_empty())
-    }
+/// Whether this is the beginning of a data frame that nothing is wrong with so far, and that fits the buffer.
+fn is_cut_short(context: &Context, rest: Range<usize>) -> bool {
+    let room = context.buffer.len() - rest.start;
+    let Ok(Some((header, header_len))) = Header::parse(&context.buffer[rest.clone()]) else { return false };
+    let most = context.max_message_len.min(room.saturating_sub(header_len)) as u64;
+    !header.opcode.is_control() && ((rest.len() - header_len) as u64 + 1..=most).contains(&header.len)
 }

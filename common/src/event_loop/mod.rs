@@ -1,0 +1,38 @@
+//! What the event loops of stages 3 and 4 decide by: which connection is served next, for how long, when to accept, and what
+//! is due. The loop itself is in the stages.
+
+mod backlog;
+mod fd_table;
+mod run_queue;
+mod ticks;
+
+pub use backlog::Backlog;
+pub use fd_table::FdTable;
+pub use run_queue::RunQueue;
+pub use ticks::Ticks;
+
+use crate::metrics::Closed;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its request has not all arrived.
+    Handshake,
+    /// It is a WebSocket connection.
+    Open,
+    /// Its output is sent and half-closed. Input is discarded until the peer closes, or for [`crate::config::LINGER`].
+    Lingering,
+}
+
+/// What becomes of a connection after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It waits for the next event.
+    Wait,
+    /// It has more input than its read quantum.
+    Requeue,
+    /// All output is sent: half-close it. The reason counts if it is open and has none yet.
+    Linger(Closed),
+    /// Close it. The reason counts if it is open and has none yet.
+    Remove(Closed),
+}
