@@ -12,10 +12,10 @@ use common::metrics::Closed;
 use common::untaken::Untaken;
 use common::{Answer, Shard};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::Shutdown;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Instant;
 
 /// What the loop's table holds for a descriptor.
@@ -140,7 +140,7 @@ impl Slot {
             let Some(behind) = self.resume(context)? else { return Ok(false) };
             room = behind;
         }
-        match recv(self.socket(), &mut context.buffer[room.clone()]) {
+        match self.recv(&mut context.buffer[room.clone()]) {
             Ok(0) => Err(Next::Remove(Closed::Eof)),
             Ok(len) => {
                 let is_inline = quantum == INLINE;
@@ -196,7 +196,7 @@ impl Slot {
                 context.buffer[HEADROOM..end].copy_from_slice(&handshake.head[head_len..]);
                 context.handshakes.remove(&fd);
                 self.enter(State::Idle);
-                self.send(context, &response)?;
+                self.send_unsolicited(context, &response)?;
                 self.input(context, end, false)
             }
         }
@@ -219,7 +219,7 @@ impl Slot {
     pub fn reply(&mut self, context: &mut Context, answers: Range<usize>) -> Result<bool, Next> {
         let Context { shard, buffer, busy, .. } = context;
         let answers = &buffer[answers];
-        let sent = send(self.socket(), answers)?;
+        let sent = self.send(answers)?;
         if sent == answers.len() {
             return Ok(true);
         }
@@ -234,7 +234,7 @@ impl Slot {
     pub fn flush(&mut self, context: &mut Context) -> Result<bool, Next> {
         let Some(busy) = context.busy.get_mut(&self.fd()) else { return Ok(false) };
         while !busy.output.unsent().is_empty() {
-            match send(self.socket(), busy.output.unsent())? {
+            match self.send(busy.output.unsent())? {
                 0 => return Ok(false),
                 sent => {
                     busy.output.sent(sent);
@@ -253,8 +253,8 @@ impl Slot {
     }
 
     /// Sends an unsolicited frame, or the answer to a handshake, at a message boundary.
-    fn send(&mut self, context: &mut Context, bytes: &[u8]) -> Result<(), Next> {
-        let sent = send(self.socket(), bytes)?;
+    fn send_unsolicited(&mut self, context: &mut Context, bytes: &[u8]) -> Result<(), Next> {
+        let sent = self.send(bytes)?;
         if sent < bytes.len() {
             self.enter(State::Busy);
             context.busy(self.fd()).output.push(&bytes[sent..]);
@@ -290,7 +290,7 @@ impl Slot {
         }
         let mut frame = Output::default();
         frame.push_frame(Opcode::Ping, &[]);
-        self.send(context, frame.unsent()).err().unwrap_or(Next::Wait)
+        self.send_unsolicited(context, frame.unsent()).err().unwrap_or(Next::Wait)
     }
 
     /// Whether the peer has taken some of its output since the last look: then it is not quiet.
@@ -334,25 +334,5 @@ impl Slot {
         context.busy.remove(&self.fd());
         context.handshakes.remove(&self.fd());
         context.untaken.remove(&self.fd());
-    }
-}
-
-/// Receives what there is.
-#[inline]
-pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()))
-        .map(|(len, _)| len)
-}
-
-/// Sends what the socket takes, which may be nothing.
-#[inline]
-fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Next> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    match rustix::io::retry_on_intr(|| rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)) {
-        Err(Errno::AGAIN) => Ok(0),
-        Err(_) => Err(Next::Remove(Closed::Reset)),
-        Ok(sent) => Ok(sent),
     }
 }

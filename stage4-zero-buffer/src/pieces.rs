@@ -1,6 +1,6 @@
 //! Messages that arrive in pieces, and what the connection keeps meanwhile.
 
-use crate::connection::{Busy, Context, Last, recv};
+use crate::connection::{Busy, Context, Last};
 use crate::echo::Echoed;
 use crate::partial::{End, HEADROOM};
 use crate::slot::{Slot, State};
@@ -27,7 +27,7 @@ impl Slot {
                 return Ok(true);
             }
             // What is wrong, if anything, the next read or send says.
-            let Ok(len @ 1..) = recv(self.socket(), &mut context.buffer[end..]) else { break };
+            let Ok(len @ 1..) = self.recv(&mut context.buffer[end..]) else { break };
             end += len;
             done.echo(&mut context.buffer[..end], context.max_message_len);
         }

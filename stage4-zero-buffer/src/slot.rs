@@ -1,6 +1,9 @@
 //! All that an open connection costs: 8 bytes.
 
-use common::event_loop::Phase;
+use common::event_loop::{Next, Phase};
+use common::metrics::Closed;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What a connection is doing.
@@ -48,6 +51,26 @@ impl Slot {
     #[inline]
     pub fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Receives what there is.
+    #[inline]
+    pub fn recv(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        rustix::io::retry_on_intr(|| rustix::net::recv(self.socket(), &mut *buffer, RecvFlags::empty()))
+            .map(|(len, _)| len)
+    }
+
+    /// Sends what the socket takes, which may be nothing.
+    #[inline]
+    pub fn send(&self, bytes: &[u8]) -> Result<usize, Next> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        match rustix::io::retry_on_intr(|| rustix::net::send(self.socket(), bytes, SendFlags::NOSIGNAL)) {
+            Err(Errno::AGAIN) => Ok(0),
+            Err(_) => Err(Next::Remove(Closed::Reset)),
+            Ok(sent) => Ok(sent),
+        }
     }
 
     #[inline]

@@ -76,10 +76,8 @@ mod tests {
         table.insert(7, "seven");
         table.insert(3, "three");
         table.insert(7, "another");
-        assert_eq!(
-            (table.get_mut(7), table.get_mut(5), table.get_mut(99)),
-            (Some(&mut "another"), None, None)
-        );
+        let found = [7, 5, 99].map(|fd| table.get_mut(fd).copied());
+        assert_eq!(found, [Some("another"), None, None]);
         assert_eq!((table.remove(7), table.remove(7), table.remove(99)), (Some("another"), None, None));
         assert!(!table.is_empty());
         assert_eq!((table.end(), table.remove(3)), (8, Some("three")));
