@@ -1,6 +1,8 @@
 //! The request that opens a connection: a WebSocket handshake (RFC 6455, section 4.2), or plain HTTP/1.1.
 
 mod head;
+pub mod origin;
+pub mod subprotocol;
 #[cfg(test)]
 mod tests;
 

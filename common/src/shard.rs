@@ -1,5 +1,11 @@
 //! A shard: a thread with its own listener, connections and descriptor table.
 
+pub mod budget;
+pub mod cores;
+pub mod limits;
+pub(crate) mod listen;
+pub mod table;
+
 use crate::budget::Reservation;
 use crate::config::Config;
 use crate::http::{self, Method, Page, Request, Status};

@@ -236,7 +236,7 @@ impl Connection {
     }
 
     /// Frees what the context keeps for it: nothing.
-    pub fn release(self: Box<Self>, _context: &mut Context) {}
+    pub fn release(&self, _context: &mut Context) {}
 
     fn discard(&mut self) -> Next {
         let mut piece = [0; PIECE_LEN];

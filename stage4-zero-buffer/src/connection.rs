@@ -330,7 +330,7 @@ impl Slot {
     }
 
     /// Frees what the context keeps for it.
-    pub fn release(self, context: &mut Context) {
+    pub fn release(&self, context: &mut Context) {
         context.busy.remove(&self.fd());
         context.handshakes.remove(&self.fd());
         context.untaken.remove(&self.fd());

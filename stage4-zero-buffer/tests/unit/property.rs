@@ -16,7 +16,7 @@ fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
     let (mut sent, mut partial) = (Output::default(), Partial::default());
     let (mut rest, mut piece_lens) = (input, piece_lens.iter().cycle());
     while !rest.is_empty() {
-        let (piece, behind) = rest.split_at(rest.len().min(*piece_lens.next().unwrap()));
+        let (piece, behind) = rest.split_at(rest.len().min(*piece_lens.next().expect("a cycle")));
         rest = behind;
         let mut buffer = [&[0xa5; HEADROOM], piece].concat();
         let mut done = Echoed::from(HEADROOM);

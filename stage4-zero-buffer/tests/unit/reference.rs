@@ -59,7 +59,7 @@ pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     let code = loop {
         match websocket.read(&mut wire) {
             Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
-                websocket.write(&mut wire, message).unwrap()
+                websocket.write(&mut wire, message).expect("written to memory")
             }
             Ok(_) => {}
             Err(Error::ConnectionClosed | Error::Io(_)) => break None,
@@ -70,7 +70,7 @@ pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     };
     if let Some(code) = code {
         let frame = CloseFrame { code: code.into(), reason: Default::default() };
-        websocket.close(&mut wire, Some(frame)).unwrap();
+        websocket.close(&mut wire, Some(frame)).expect("written to memory");
     }
     let _ = websocket.flush(&mut wire);
     messages(&wire.sent).0

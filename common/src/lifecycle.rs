@@ -1,0 +1,11 @@
+//! How a server starts, how its connections time out, and how both end.
+
+pub mod heartbeat;
+pub mod quiet;
+pub mod shutdown;
+pub mod untaken;
+
+pub(crate) mod close_policy;
+pub(crate) mod healthcheck;
+pub(crate) mod signals;
+pub(crate) mod stage;
