@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 /// What a connection goes through, in this order in every stage's connection.rs.
 const FUNCTIONS: [&str; 4] = ["fn open(", "fn handshake(", "fn echo(", "fn close("];
 const MAX_LINES: usize = 350;
+const MAX_FUNCTION_LINES: usize = 60;
 
 /// All packages of the workspace.
 fn packages() -> impl Iterator<Item = &'static str> {
@@ -86,6 +88,66 @@ fn the_loops_of_stages_3_and_4_are_one_text() {
     let mut of_fourth = public_functions(&format!("{fourth}/connection.rs"));
     of_fourth.retain(|name| of_third.contains(name));
     assert_eq!(of_third, of_fourth, "stage 3 (left) and stage 4 (right)");
+}
+
+/// Lines that differ between the sources of two stages: added and removed, as `git diff --no-index --numstat` counts.
+fn changed_lines(from: &str, to: &str) -> u32 {
+    let diff = Command::new("git")
+        .args([
+            "diff",
+            "--no-index",
+            "--numstat",
+            "--diff-algorithm=default",
+            &format!("{from}/src"),
+            &format!("{to}/src"),
+        ])
+        .current_dir(root())
+        .output()
+        .expect("git");
+    let text = String::from_utf8(diff.stdout).expect("text");
+    let counts = text.lines().flat_map(|line| line.split('\t').take(2).map(|count| count.parse::<u32>()));
+    counts.map(|count| count.expect("a number")).sum()
+}
+
+/// What people read beside one another gets no longer: lower these when you get lower.
+#[test]
+fn the_difference_of_two_stages_is_the_lesson() {
+    for (pair, most) in STAGES.windows(2).zip([830, 1120, 1345]) {
+        let changed = changed_lines(pair[0], pair[1]);
+        assert!(changed > 0 && changed <= most, "{changed} lines from {} to {}", pair[0], pair[1]);
+    }
+}
+
+#[test]
+fn the_fast_path_knows_nothing_of_the_slow_one() {
+    assert!(!read("stage4-zero-buffer/src/echo.rs").contains("crate::"));
+}
+
+/// The names of functions that are longer than `most` lines, by the indentation that rustfmt gives.
+fn long_functions(text: &str, most: usize) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    let begins = |line: &str| {
+        let words = line.trim_start().split(' ').take_while(|word| *word != "fn");
+        line.contains("fn ")
+            && words
+                .clone()
+                .all(|word| word.starts_with("pub") || ["async", "const", "unsafe"].contains(&word))
+    };
+    let long = |(at, line): (usize, &&'_ str)| {
+        let end = " ".repeat(line.len() - line.trim_start().len()) + "}";
+        begins(line) && lines[at..].iter().position(|line| **line == *end).is_some_and(|len| len + 1 > most)
+    };
+    lines.iter().enumerate().filter(|&(at, line)| long((at, line))).map(|(_, line)| *line).collect()
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let sixty = format!("fn long() {{\n{}}}\n", "    step();\n".repeat(59));
+    assert_eq!((long_functions(&sixty, MAX_FUNCTION_LINES).len(), long_functions(&sixty, 61).len()), (1, 0));
+    for file in packages().flat_map(sources) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(long_functions(&text, MAX_FUNCTION_LINES), [""; 0], "{}", file.display());
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The results as a person reads them.
 
 use super::latency::Latency;
-use super::report::{EchoReport, RunReport, ServerReport};
+use super::report::{ConnectReport, EchoReport, RunReport, ServerReport};
 use super::server::Sample;
 use crate::fleet::{Class, Failures};
 use crate::report::format::{bytes, count, micros, number, seconds};
@@ -11,19 +11,7 @@ use std::fmt::Write;
 pub(super) fn render(report: &RunReport) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(connect) = &report.connect {
-        let rounds = if connect.rounds > 1 { format!("{} times ", connect.rounds) } else { String::new() };
-        let of = if connect.rounds > 1 { connect.opened / connect.rounds } else { connect.connected };
-        rows.push((
-            "connections",
-            format!(
-                "{rounds}{} of {} in {}, {}/s",
-                whole(of),
-                whole(report.connections),
-                seconds(connect.elapsed_s),
-                number(connect.connects_per_s)
-            ),
-        ));
-        rows.push(("handshake", distribution(&connect.handshake)));
+        connect_rows(&mut rows, report, connect);
     }
     if let Some(hold) = &report.hold {
         let (held, lost, pings) = (whole(hold.held), whole(hold.lost), whole(hold.pings));
@@ -74,6 +62,15 @@ pub(super) fn render(report: &RunReport) -> String {
         let _ = writeln!(text, "  {name:<12} {value}");
     }
     text
+}
+
+fn connect_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, connect: &ConnectReport) {
+    let rounds = if connect.rounds > 1 { format!("{} times ", connect.rounds) } else { String::new() };
+    let of = if connect.rounds > 1 { connect.opened / connect.rounds } else { connect.connected };
+    let (of, asked) = (whole(of), whole(report.connections));
+    let (time, rate) = (seconds(connect.elapsed_s), number(connect.connects_per_s));
+    rows.push(("connections", format!("{rounds}{of} of {asked} in {time}, {rate}/s")));
+    rows.push(("handshake", distribution(&connect.handshake)));
 }
 
 fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoReport) {
