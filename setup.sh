@@ -16,7 +16,7 @@ Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER_IP[:PORT]] [-- CLIENT F
   REPLICAS       containers, each with an address of its own; with --local, processes
   SERVER_IP      the server; port 8000 if none is given
                  [default: this machine: the bridge's gateway, as a rule 172.17.0.1; with --local 127.0.0.1]
-  CLIENT FLAGS   what `client run --help` has, for each replica: with 10 of them, --rate 100 is 1,000 messages a second;
+  CLIENT FLAGS   of `client run --help`, for each replica: with 10 of them, --rate 100 is 1,000 messages per second;
                  --json FILE and --hdr FILE are for the one result
   --local        no containers: where there is no Docker
 

@@ -61,7 +61,7 @@ fn broken(line: &str, columns: usize) -> String {
     done
 }
 
-/// A size of up to `most` octets, in octets or in a unit.
+/// A size of up to `most` bytes, in bytes or in a unit.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.

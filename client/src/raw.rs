@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// Connections that wait to be accepted: fewer than the smallest `somaxconn` that a system comes with.
 const BATCH: u64 = 64;
-/// Octets of a message to a server, and of its echo: 32 of payload with a WebSocket header.
+/// Bytes of a message to a server, and of its echo: 32 of payload with a WebSocket header.
 const MESSAGE_LEN: usize = 38;
 const ECHO_LEN: usize = 34;
 /// How often the caller is told of the progress.

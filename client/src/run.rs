@@ -71,7 +71,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Octets of payload in a message, such as 32 or 4KiB
+    /// Bytes of payload in a message, such as 32 or 4KiB
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
@@ -80,8 +80,8 @@ pub struct RunArgs {
     #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
     pub in_flight: u64,
 
-    /// Send so many messages a second over all active connections, in open loop: latency then counts from the time
-    /// a message was due. With --scenario churn: replace so many connections a second (100 if not given)
+    /// Send so many messages per second over all active connections, in open loop: latency then counts from the time
+    /// a message was due. With --scenario churn: replace so many connections per second (100 if not given)
     /// [default: closed loop, --in-flight messages outstanding on each active connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
@@ -161,7 +161,7 @@ pub enum Scenario {
     Storm,
     /// Every connection sends one message at once; again until --duration is over
     Burst,
-    /// Close and reopen --rate connections a second for --duration
+    /// Close and reopen --rate connections per second for --duration
     Churn,
 }
 

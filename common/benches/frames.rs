@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// The definition of section 5.3, octet by octet: what [`mask::apply`] has to beat.
+/// The definition of section 5.3, byte by byte: what [`mask::apply`] has to beat.
 fn unmask_by_octet(payload: &mut [u8], key: [u8; 4]) {
     for i in 0..payload.len() {
         payload[i] ^= key[i % 4];

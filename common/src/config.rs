@@ -21,7 +21,7 @@ pub const MAX_HEAD_LEN: usize = 8 * 1024;
 /// The most shards: more threads than that meet other limits first, such as `vm.max_map_count`, and not well.
 pub const MAX_SHARDS: usize = 4096;
 
-/// How long the server reads and discards after its last octet, so that a reset does not overtake that octet.
+/// How long the server reads and discards after its last byte, so that a reset does not overtake that byte.
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// The flags that every stage has.
@@ -99,7 +99,7 @@ pub struct Config {
     pub log: LevelFilter,
 }
 
-/// Parses a size such as `4KiB` or `65536`, at least 1 octet.
+/// Parses a size such as `4KiB` or `65536`, at least 1 byte.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.

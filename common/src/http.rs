@@ -20,7 +20,7 @@ pub(crate) use head::host_and_port;
 /// What the accept key is hashed with (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The bits of a key's last character that no octet has need not be zero: in the RFC's own example, `AQIDBAUGBwgJCgsMDQ4PEC==`
+/// The bits of a key's last character that no byte has need not be zero: in the RFC's own example, `AQIDBAUGBwgJCgsMDQ4PEC==`
 /// (section 4.1), they are not, and only the decoder of a strict library minds (RFC 4648, section 3.5).
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
@@ -29,11 +29,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_al
 pub enum Request<'b> {
     /// The head has not all arrived.
     Partial,
-    /// A valid handshake, whose head took `head_len` octets; what lies behind them are frames.
+    /// A valid handshake, whose head took `head_len` bytes; what lies behind them are frames.
     Upgrade {
         /// For `Sec-WebSocket-Accept`.
         accept_key: String,
-        /// Octets of the head.
+        /// Bytes of the head.
         head_len: usize,
         /// The `Origin` that a browser sends.
         origin: Option<&'b [u8]>,

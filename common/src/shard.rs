@@ -68,16 +68,16 @@ pub enum Accepted {
     Exhausted,
 }
 
-/// What to do with the octets that a new connection has sent.
+/// What to do with the bytes that a new connection has sent.
 pub enum Answer {
     /// Read on: the request has not all arrived.
     Partial,
     /// Send this; what lies behind `head_len` are frames. The connection now counts as open:
     /// [`Shard::closed`] is owed.
     Upgrade {
-        /// The response's octets.
+        /// The response's bytes.
         response: Vec<u8>,
-        /// Octets of the request.
+        /// Bytes of the request.
         head_len: usize,
     },
     /// Send this and close.
@@ -284,7 +284,7 @@ impl<F> Shard<F> {
         })
     }
 
-    /// What is left of `--buffer-budget`, in octets.
+    /// What is left of `--buffer-budget`, in bytes.
     pub fn budget_left(&self) -> usize {
         let budget = &self.all.budget;
         budget.limit.checked_sub(budget.held()).expect("never more held than the budget allows")

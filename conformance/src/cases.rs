@@ -26,7 +26,7 @@ pub(crate) mod timeouts;
 pub(crate) mod utf8;
 pub(crate) mod violations;
 
-/// Octets without a pattern, the same for the same seed (xorshift64*).
+/// Bytes without a pattern, the same for the same seed (xorshift64*).
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
@@ -38,7 +38,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Text of `len` octets, in characters of one to four of them.
+/// Text of `len` bytes, in characters of one to four of them.
 fn prose(len: usize) -> String {
     let mut text = String::with_capacity(len);
     for character in "Grüße, κόσμε! 世界 🦀🚀 ".chars().cycle() {

@@ -52,7 +52,7 @@ impl Frame {
         Frame { rsv, ..self }
     }
 
-    /// The octets a client sends: with a masking key, another one for every frame (section 5.3).
+    /// The bytes a client sends: with a masking key, another one for every frame (section 5.3).
     pub fn masked(&self) -> Vec<u8> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let key = COUNT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1).to_be_bytes();
@@ -62,12 +62,12 @@ impl Frame {
         octets
     }
 
-    /// The octets a client must never send: without a mask.
+    /// The bytes a client must never send: without a mask.
     pub fn unmasked(&self) -> Vec<u8> {
         [self.header(self.payload.len() as u64, 0), self.payload.clone()].concat()
     }
 
-    /// The header and key of a frame like this one that declares `len` octets, whatever will follow. The key is
+    /// The header and key of a frame like this one that declares `len` bytes, whatever will follow. The key is
     /// all zeros, so that what follows need not be masked.
     pub fn declaring(&self, len: u64) -> Vec<u8> {
         [self.header(len, 0x80), vec![0; 4]].concat()
@@ -82,7 +82,7 @@ impl Frame {
         }
     }
 
-    /// Takes a server's frame from the front of `octets`, if it is all there, and says how many octets it took.
+    /// Takes a server's frame from the front of `octets`, if it is all there, and says how many bytes it took.
     ///
     /// # Errors
     /// What a server must not do: mask, set a reserved bit, use a longer length than needed, or break the rules
@@ -152,7 +152,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Octets for a reader: how many, and the first of them.
+/// Bytes for a reader: how many, and the first of them.
 pub(crate) fn excerpt(octets: &[u8]) -> String {
     const SHOWN: usize = 48;
     let start = octets[..octets.len().min(SHOWN)].escape_ascii();

@@ -52,7 +52,7 @@ impl Request {
         self
     }
 
-    /// The octets to send.
+    /// The bytes to send.
     pub fn octets(&self) -> Vec<u8> {
         self.to_string().into_bytes()
     }
@@ -78,7 +78,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Takes a response's head from the front of `octets`, if it is all there, and says how many octets it took.
+    /// Takes a response's head from the front of `octets`, if it is all there, and says how many bytes it took.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -2,7 +2,7 @@
 //! workspace.
 //!
 //! It knows a server by its binary alone. For every case it starts that on ports of its own choosing, learns them
-//! from the line on stdout, and speaks to it over real sockets: octets that are right (RFC 6455, RFC 9112) or
+//! from the line on stdout, and speaks to it over real sockets: bytes that are right (RFC 6455, RFC 9112) or
 //! wrong in one way, whole or in pieces. It asks `/metrics` what the server believes happened, and the kernel what
 //! did (proc(5), sock_diag(7)). No case rests on a pause being long enough: each waits for what it expects, with
 //! a deadline. What fails says what was sent, what was expected and what came, and shows the server's log.

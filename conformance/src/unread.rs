@@ -36,7 +36,7 @@ fn open() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?)
 }
 
-/// The octets that wait in the receive queue of the socket at `near`, connected to `far`.
+/// The bytes that wait in the receive queue of the socket at `near`, connected to `far`.
 fn unread(diag: &OwnedFd, near: SocketAddr, far: SocketAddr) -> io::Result<u32> {
     rustix::net::send(diag, &request(near, far), SendFlags::empty())?;
     let mut reply = [0; 1024];

@@ -1,4 +1,4 @@
-//! A peer that sends whatever octets it is told to, and is strict about those it gets.
+//! A peer that sends whatever bytes it is told to, and is strict about those it gets.
 //!
 //! What it hears are whole messages, put together from their fragments, and control frames. In how many fragments a server answers
 //! is its own business (RFC 6455, section 5.4), and so is a message that it begins and, for good reason, does not finish.
@@ -158,7 +158,7 @@ impl Peer {
         }
     }
 
-    /// Sends octets.
+    /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, octets: &[u8]) {
         if let Err(error) = self.try_send(octets) {
@@ -166,7 +166,7 @@ impl Peer {
         }
     }
 
-    /// Sends octets to a server that may have hung up.
+    /// Sends bytes to a server that may have hung up.
     ///
     /// # Errors
     /// The kernel's, if it has.
@@ -176,7 +176,7 @@ impl Peer {
         self.push(octets)
     }
 
-    /// Sends octets in pieces, each once the server has read the one before.
+    /// Sends bytes in pieces, each once the server has read the one before.
     #[track_caller]
     pub fn send_in_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
         for piece in pieces {
@@ -185,7 +185,7 @@ impl Peer {
         }
     }
 
-    /// Writes what it can without reading, until nothing more fits for a while; says how many octets went.
+    /// Writes what it can without reading, until nothing more fits for a while; says how many bytes went.
     pub fn send_until_full(&mut self, octets: &[u8]) -> usize {
         match self.try_send_until_full(octets) {
             Ok(sent) => sent,
@@ -214,7 +214,7 @@ impl Peer {
         Ok(sent)
     }
 
-    /// Writes these octets again and again, as fast as they go, and throws away what comes back, until it is stopped
+    /// Writes these bytes again and again, as fast as they go, and throws away what comes back, until it is stopped
     /// (or the test has failed long since).
     pub fn flood(&mut self, octets: &[u8], stop: &AtomicBool) {
         let until = Instant::now() + 2 * PATIENCE;
@@ -227,7 +227,7 @@ impl Peer {
         }
     }
 
-    /// Writes all octets, and reads meanwhile, so that neither end waits for the other for good.
+    /// Writes all bytes, and reads meanwhile, so that neither end waits for the other for good.
     #[track_caller]
     fn push(&mut self, octets: &[u8]) -> io::Result<()> {
         let mut rest = octets;

@@ -1,7 +1,7 @@
 //! Stage 4's whole connection, from accept to close, against tungstenite: `connection.rs` and all below it, with the
 //! fuzzer for a kernel and a peer.
 //!
-//! An input is three octets of choices, a script of so many steps as the third says, and what the peer sends. The
+//! An input is three bytes of choices, a script of so many steps as the third says, and what the peer sends. The
 //! script says in which pieces it arrives, when the peer reads how much, and what befalls the server meanwhile.
 
 #![no_main]
@@ -102,7 +102,7 @@ fuzz_target!(|data: &[u8]| {
 struct Run<'s> {
     server: &'s mut Server,
     fd: RawFd,
-    /// Octets that had been received when the server was told to close.
+    /// Bytes that had been received when the server was told to close.
     told: Option<usize>,
     /// Whether the connection ended before all was sent.
     cut_off: bool,

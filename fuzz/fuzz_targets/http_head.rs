@@ -91,7 +91,7 @@ fn accepted(head: &[u8], accept_key: &str) {
     let [key] = values("sec-websocket-key")[..] else { panic!("not one key") };
     assert!(key.len() == 24 && key.ends_with(b"=="));
     assert_eq!(accept_key, tungstenite::handshake::derive_accept_key(key));
-    // The last of its 22 characters has four bits that no octet has. Tungstenite asks that they be zero; RFC 6455's own
+    // The last of its 22 characters has four bits that no byte has. Tungstenite asks that they be zero; RFC 6455's own
     // example in section 4.1 has them not.
     if b"AQgw".contains(&key[21]) {
         tungstenite_accepts(head, accept_key);

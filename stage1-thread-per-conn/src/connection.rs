@@ -1,4 +1,4 @@
-//! One connection: from its request to its last octet.
+//! One connection: from its request to its last byte.
 
 use crate::server::Server;
 use crate::socket::Socket;
@@ -147,7 +147,7 @@ fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End)
     }
 }
 
-/// The last octet is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
+/// The last byte is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
 /// which may overtake what was sent before it (RFC 9293, section 3.6.1).
 fn linger(server: &Server, socket: &mut Socket) {
     if socket.stream().shutdown(Shutdown::Write).is_err() {

@@ -1,4 +1,4 @@
-//! One connection: from its request to its last octet.
+//! One connection: from its request to its last byte.
 
 use crate::server::Server;
 use crate::socket::Socket;
@@ -262,7 +262,7 @@ async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason,
     }
 }
 
-/// The last octet is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
+/// The last byte is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
 /// which may overtake what was sent before it (RFC 9293, section 3.6.1).
 async fn linger(server: &Server, mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {

@@ -22,7 +22,7 @@ const PIECE_LEN: usize = 4096;
 /// What the loop's table holds for a descriptor.
 pub type Entry = Box<Connection>;
 
-/// The read quantum: how many reads of `--read-buffer` a connection gets before others have their turn.
+/// The read quantum: how many reads of `--read-buffer` a connection gets before other connections are served.
 pub type Quantum = u16;
 /// For an event, handled inline: any message of everyday size.
 pub const INLINE: Quantum = 1;

@@ -21,7 +21,7 @@ use std::time::Instant;
 /// What the loop's table holds for a descriptor.
 pub type Entry = Slot;
 
-/// The read quantum: how many bytes a connection gets to be read before others have their turn.
+/// The read quantum: how many bytes of a connection are read before other connections are served.
 pub type Quantum = usize;
 /// For an event, handled inline: any message of everyday size.
 pub const INLINE: Quantum = 4096;

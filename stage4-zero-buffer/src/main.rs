@@ -7,7 +7,7 @@
 //! pieces, as they come. Only a connection in the middle of something (a handshake, a message, output that its peer does
 //! not read) has state of its own.
 //!
-//! **A connection costs** 8 octets: a descriptor, a phase, and when it was last heard.
+//! **A connection costs** 8 bytes: a descriptor, a phase, and when it was last heard.
 //!
 //! **What still breaks:** the kernel's own socket, some 3.8 KB, which no server can do without.
 

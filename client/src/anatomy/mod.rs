@@ -79,7 +79,7 @@ pub struct Anatomy {
     pub url: String,
     /// Connections that were opened.
     pub connections: u64,
-    /// The parts, in octets for each connection at the server's end.
+    /// The parts, in bytes for each connection at the server's end.
     pub parts: Vec<Part>,
     /// Resident memory of its process, by `smaps_rollup`, for each connection.
     pub user_bytes: f64,

@@ -21,7 +21,7 @@ pub struct Part {
     pub objects: Option<f64>,
     /// The size of one.
     pub object_bytes: Option<u64>,
-    /// Octets for each connection.
+    /// Bytes for each connection.
     pub bytes: f64,
 }
 

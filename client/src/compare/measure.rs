@@ -117,7 +117,7 @@ pub fn closed_loop(phase: &EchoPhase, before: (Reading, Progress), after: (Readi
     let (now, then) = (after.0, before.0);
     let each = |time: Duration| thousandths(time.as_secs_f64() * 1e6 / echoes);
     let cpu = now.cpu.saturating_sub(then.cpu);
-    // The kernel looks a hundred times a second whether it is in user space: fewer than a hundred looks tell nothing.
+    // The kernel looks a hundred times per second whether it is in user space: fewer than a hundred looks tell nothing.
     let looks = now.ticks.0 + now.ticks.1 - then.ticks.0 - then.ticks.1;
     let user_share = (now.ticks.0 - then.ticks.0) as f64 / looks.max(1) as f64;
     ClosedLoop {

@@ -262,7 +262,7 @@ fn close(fleet: &mut Fleet, show: &mut Show) -> Result<()> {
     Ok(())
 }
 
-/// User instructions an echo, or why there are none. They have a loop of their own: counting takes time at every
+/// User instructions per echo, or why there are none. They have a loop of their own: counting takes time at every
 /// switch between threads.
 fn instructions(
     plan: &Plan,

@@ -1,6 +1,6 @@
 //! What a connection costs, measured.
 //!
-//! To measure again: `client compare --levels 10000` (user and kernel memory a connection at 10,000 connections are
+//! To measure again: `client compare --levels 10000` (user and kernel memory per connection at 10,000 connections are
 //! in its `results.json`); maps are lines of `/proc/PID/maps` over connections, entries in conntrack
 //! `/proc/sys/net/netfilter/nf_conntrack_count`, and pages of TCP `mem` in `/proc/net/sockstat`.
 

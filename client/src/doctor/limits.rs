@@ -13,7 +13,7 @@ pub struct Limit {
     pub limit: u64,
     /// How much of it is taken, or to be kept free.
     pub taken: u64,
-    /// Whether it counts octets.
+    /// Whether it counts bytes.
     pub in_bytes: bool,
     /// How much a connection takes, at both ends.
     per_connection: fn(&Cost) -> f64,

@@ -178,7 +178,7 @@ impl Fleet {
         })
     }
 
-    /// For `duration`, `rate_per_s` times a second, closes a connection and opens a new one, which sends a message.
+    /// For `duration`, `rate_per_s` times per second, closes a connection and opens a new one, which sends a message.
     ///
     /// # Errors
     /// If the rate is not above zero, or a shard has died.

@@ -28,7 +28,7 @@ pub(super) struct Handshake {
 pub(super) enum Answer {
     /// Its head is not all there yet.
     Partial,
-    /// The connection is open; the head took so many octets.
+    /// The connection is open; the head took so many bytes.
     Accepted(usize),
     /// It is not to be.
     Refused(Class, String),

@@ -65,7 +65,7 @@ pub struct FleetConfig {
     /// Local addresses to connect from, in turn, of the server's family. None: all of 127.0.0.0/8 to a server there, else the kernel's
     /// choice.
     pub source_ips: Vec<IpAddr>,
-    /// Octets of payload in each message.
+    /// Bytes of payload in each message.
     pub payload_len: usize,
     /// Messages that each active connection has in flight in closed loop: see [`Fleet::closed_loop`].
     pub in_flight: u32,
@@ -81,7 +81,7 @@ pub struct FleetConfig {
 }
 
 impl FleetConfig {
-    /// The usual fleet of up to `connections` to `url`, with a payload of 32 octets and ten seconds' patience.
+    /// The usual fleet of up to `connections` to `url`, with a payload of 32 bytes and ten seconds' patience.
     pub fn new(url: Url, connections: u64) -> FleetConfig {
         static NEVER: AtomicBool = AtomicBool::new(false);
         FleetConfig {
@@ -100,7 +100,7 @@ impl FleetConfig {
     }
 }
 
-/// Called about ten times a second while a phase runs: first with what there was before it, and last when it is over.
+/// Called about ten times per second while a phase runs: first with what there was before it, and last when it is over.
 pub type OnTick<'a> = &'a mut dyn FnMut(&Progress);
 
 /// Many connections to one server. Dropping it cuts off those that are still open.

@@ -1,4 +1,4 @@
-//! The payload of each message, which is computed and never stored: octet *i* of message *n* on connection *c*
+//! The payload of each message, which is computed and never stored: byte *i* of message *n* on connection *c*
 //! follows from *i*, *n* and *c*, so that every echo can be compared with what was sent.
 
 /// Two odd constants with well-mixed bits: the golden ratio, and one of SplitMix64's.
@@ -37,7 +37,7 @@ pub(super) fn fill(payload: &mut [u8], seed: u64, key: [u8; 4]) {
     }
 }
 
-/// Whether `piece` is what the payload of `seed` holds, unmasked, from octet `position` on.
+/// Whether `piece` is what the payload of `seed` holds, unmasked, from byte `position` on.
 #[inline]
 pub(super) fn matches(piece: &[u8], seed: u64, position: usize) -> bool {
     let (into_word, mut due) = (position % 8, word(seed, position / 8));

@@ -67,7 +67,7 @@ impl Shard {
         self.read(index, &begun, now_ns);
     }
 
-    /// Reads on from where the octets before these ended, or from the beginning of a head.
+    /// Reads on from where the bytes before these ended, or from the beginning of a head.
     #[inline]
     fn read(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let mut rest = bytes;
@@ -95,14 +95,14 @@ impl Shard {
         }
     }
 
-    /// Keeps the beginning of a head, or of a control frame: at most 8 KiB of an HTTP response, else at most 131 octets.
+    /// Keeps the beginning of a head, or of a control frame: at most 8 KiB of an HTTP response, else at most 131 bytes.
     #[cold]
     fn keep_for_later(&mut self, index: u32, begun: &[u8]) {
         self.slots[index].flags |= INBOX;
         self.inboxes.insert(index, begun.to_vec());
     }
 
-    /// Reads a frame, or the beginning of one, or whole replies; returns the octets it took. `None`: that was all there
+    /// Reads a frame, or the beginning of one, or whole replies; returns the bytes it took. `None`: that was all there
     /// is, or all that is wanted.
     #[inline]
     fn read_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
@@ -168,8 +168,8 @@ impl Shard {
         self.read_payload(index, &bytes[head_len..], due, now_ns).map(|len| head_len + len)
     }
 
-    /// Compares what has come of a frame's payload with what is due, where so many octets of the message were `verified`
-    /// before and the frame has so many `owed`. Returns the octets it took if that was the last of the frame.
+    /// Compares what has come of a frame's payload with what is due, where so many bytes of the message were `verified`
+    /// before and the frame has so many `owed`. Returns the bytes it took if that was the last of the frame.
     #[inline]
     fn read_payload(
         &mut self,
@@ -194,7 +194,7 @@ impl Shard {
         self.echoed(index, 1, now_ns).then_some(piece.len())
     }
 
-    /// Answers a control frame, and returns the octets it took.
+    /// Answers a control frame, and returns the bytes it took.
     #[cold]
     fn read_control(
         &mut self,

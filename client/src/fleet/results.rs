@@ -105,7 +105,7 @@ pub struct EchoPhase {
     pub sent: u64,
     /// Their echoes, each equal to what was sent.
     pub echoes: u64,
-    /// Octets of payload in these echoes.
+    /// Bytes of payload in these echoes.
     pub bytes: u64,
     /// The time measured: without warm-up, and without the wait for the last echoes of a timed phase.
     pub elapsed: Duration,

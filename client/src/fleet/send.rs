@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-/// Octets of control frames that may wait behind a message: a server that sends pings but reads no pongs is given
+/// Bytes of control frames that may wait behind a message: a server that sends pings but reads no pongs is given
 /// up rather than remembered.
 const MAX_WAITING: usize = 64 * 1024;
 

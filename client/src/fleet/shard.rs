@@ -35,7 +35,7 @@ const WAKE: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 /// Events taken at a time.
 const EVENTS: usize = 256;
-/// Octets read at a time, at least and at most: a few messages, or a piece of one.
+/// Bytes read at a time, at least and at most: a few messages, or a piece of one.
 const READ_LEN: (usize, usize) = (16 * 1024, 64 * 1024);
 /// The longest sleep in a phase, so that what depends on time is seen to.
 const NAP_NS: u64 = 100_000_000;
@@ -334,7 +334,7 @@ pub(super) const READABLE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).
 /// The peer has ended its side, or the connection has failed: read on until the kernel says which.
 const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 
-/// The octets of a frame header.
+/// The bytes of a frame header.
 fn head(header: Header) -> Vec<u8> {
     let mut octets = [0; MAX_HEADER_LEN];
     let len = header.write(&mut octets);

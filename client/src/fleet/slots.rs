@@ -1,4 +1,4 @@
-//! What a shard keeps of each connection: 32 octets in a dense table.
+//! What a shard keeps of each connection: 32 bytes in a dense table.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -39,9 +39,9 @@ pub(super) struct Slot {
     pub sent: u32,
     /// Echoes received of them. They come in order, so this is also the number of the next one to come.
     pub echoed: u32,
-    /// Octets of the next echo's payload that have come, and were right.
+    /// Bytes of the next echo's payload that have come, and were right.
     pub verified: u32,
-    /// Octets of payload that the frame under way still owes.
+    /// Bytes of payload that the frame under way still owes.
     pub owed: u32,
     /// When the connection attempt began, or the last message or the Close frame was sent. In a free slot: the number
     /// of the next free one.

@@ -197,7 +197,7 @@ fn own_table(wake: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The sixteen octets that the key of a handshake stands for (RFC 6455, section 4.1).
+/// The sixteen bytes that the key of a handshake stands for (RFC 6455, section 4.1).
 fn nonce() -> [u8; 16] {
     ((u128::from(random()) << 64) | u128::from(random())).to_ne_bytes()
 }

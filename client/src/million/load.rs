@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// What precedes the open loop, and is not recorded.
 const WARMUP: Duration = Duration::from_secs(1);
-/// How long an echo may take, whatever the number of connections; and how many echoes a second any machine does.
+/// How long an echo may take, whatever the number of connections; and how many echoes per second any machine does.
 const PATIENCE_S: u64 = 10;
 const SLOWEST_PER_S: u64 = 10_000;
 

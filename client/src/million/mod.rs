@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime};
 /// Begins the lines that say what went wrong.
 const PROGRAM: &str = "client million";
 
-/// Octets of payload in a message.
+/// Bytes of payload in a message.
 const PAYLOAD_LEN: u64 = 32;
 
 /// Holds a million connections in one server process, sends over all of them, and counts at both ends

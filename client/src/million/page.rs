@@ -172,7 +172,7 @@ fn table(record: &Record) -> String {
         hold_s => format!(" held idle for {}, then", time(hold_s)),
     };
     let caption = format!(
-        "{} connections asked for;{idle} an echo on each, then {} messages a second over all of them \
+        "{} connections asked for;{idle} an echo on each, then {} messages per second over all of them \
          for {}, then an echo on each at once{}.",
         whole(settings.connections),
         count(settings.rate_per_s),
@@ -247,7 +247,7 @@ mod tests {
             "Stage 4 held <b>1,000,000</b> WebSocket connections in one process, in <b>12.9 MB</b>",
             "stopped by: vm.max_map_count",
             "Example CPU &lt;&amp;&gt;",
-            "20,000 messages a second",
+            "20,000 messages per second",
             "<svg",
         ] {
             assert!(page.contains(text), "{text} is missing");

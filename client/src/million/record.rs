@@ -43,7 +43,7 @@ pub struct Settings {
     pub rate_per_s: f64,
     /// Length of the open loop.
     pub duration_s: f64,
-    /// Octets of payload in a message.
+    /// Bytes of payload in a message.
     pub payload_bytes: u64,
     /// Whether the raw floor was measured before each stage.
     pub raw: bool,

@@ -55,7 +55,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Octets of payload in a message, such as 32 or 4KiB
+    /// Bytes of payload in a message, such as 32 or 4KiB
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
@@ -63,7 +63,7 @@ pub struct RaceArgs {
     #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
     pub in_flight: u64,
 
-    /// Send each so many messages a second in open loop [default: closed loop, --in-flight messages outstanding on
+    /// Send each so many messages per second in open loop [default: closed loop, --in-flight messages outstanding on
     /// each active connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,

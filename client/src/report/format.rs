@@ -38,7 +38,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Octets with a decimal prefix: `32 B`, `4.61 KB`, `1.2 GB`.
+/// Bytes with a decimal prefix: `32 B`, `4.61 KB`, `1.2 GB`.
 pub fn bytes(value: f64) -> String {
     let rounded = three_digits(value);
     let (divisor, unit) = match rounded.abs() {

@@ -46,7 +46,7 @@ pub static STAGES: [Stage; 4] = [
         removes: "No task for each connection: one call finds all that are ready",
         shows: &[
             ("user_bytes_per_connection_idle", "user memory", LESS),
-            ("cpu_us_per_echo", "CPU time an echo", LESS),
+            ("cpu_us_per_echo", "CPU time per echo", LESS),
         ],
     },
     Stage {
@@ -55,7 +55,7 @@ pub static STAGES: [Stage; 4] = [
         removes: "No buffer for an idle connection",
         shows: &[
             ("user_bytes_per_connection_idle", "user memory", LESS),
-            ("cpu_us_per_echo", "CPU time an echo", LESS),
+            ("cpu_us_per_echo", "CPU time per echo", LESS),
         ],
     },
 ];

@@ -69,14 +69,14 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "connects_per_s",
-        label: "Connects a second",
+        label: "Connects per second",
         better: Better::Higher,
         format: format::number,
         value: |visit, common| at_common(visit, common, |level| level.connects_per_s),
     },
     Metric {
         key: "user_bytes_per_connection_idle",
-        label: "User memory a connection, idle",
+        label: "User memory per connection, idle",
         better: Better::Lower,
         format: format::bytes,
         value: |visit, common| at_common(visit, common, |level| Some(level.per_connection(level.idle_bytes))),
@@ -99,7 +99,7 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "kernel_bytes_per_connection",
-        label: "Kernel memory a connection",
+        label: "Kernel memory per connection",
         better: Better::Lower,
         format: format::bytes,
         value: |visit, common| {
@@ -115,7 +115,7 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "echoes_per_s",
-        label: "Echoes a second, closed loop",
+        label: "Echoes per second, closed loop",
         better: Better::Higher,
         format: format::number,
         value: |visit, _| Some(visit.closed_loop.as_ref()?.echoes_per_s),
@@ -143,7 +143,7 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "cpu_us_per_echo",
-        label: "CPU time an echo",
+        label: "CPU time per echo",
         better: Better::Lower,
         format: format::micros,
         value: |visit, _| visit.closed_loop.as_ref()?.cpu_us_per_echo,
@@ -157,14 +157,14 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "user_instructions_per_echo",
-        label: "User instructions an echo",
+        label: "User instructions per echo",
         better: Better::Lower,
         format: format::number,
         value: |visit, _| visit.closed_loop.as_ref()?.user_instructions_per_echo,
     },
     Metric {
         key: "open_loop_echoes_per_s",
-        label: "Echoes a second, open loop",
+        label: "Echoes per second, open loop",
         better: Better::Higher,
         format: format::number,
         value: |visit, _| Some(visit.open_loop.as_ref()?.echoes_per_s),

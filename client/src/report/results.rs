@@ -64,13 +64,13 @@ pub struct Settings {
     pub load_connections: u64,
     /// How many of them send.
     pub active: u64,
-    /// Octets in a message.
+    /// Bytes in a message.
     pub payload_bytes: u64,
     /// Length of the closed loop.
     pub closed_loop_s: f64,
     /// Length of the open loop.
     pub open_loop_s: f64,
-    /// Messages a second in the open loop, the same for all; `None` before it is known.
+    /// Messages per second in the open loop, the same for all; `None` before it is known.
     pub open_rate: Option<f64>,
     /// Closed loops beside that, of the same length.
     #[serde(default)]
@@ -154,7 +154,7 @@ pub struct Level {
     pub asked: u64,
     /// Connections open.
     pub open: u64,
-    /// Connections a second on the way here from the level before; `None` where that took too short to tell.
+    /// Connections per second on the way here from the level before; `None` where that took too short to tell.
     pub connects_per_s: Option<f64>,
     /// Resident memory above the warm, empty process, before any of the new connections has sent a message.
     pub idle_bytes: i64,
@@ -192,9 +192,9 @@ pub struct ClosedLoop {
 /// Latency under a load that does not wait for the server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OpenLoop {
-    /// Messages a second that were due.
+    /// Messages per second that were due.
     pub rate: f64,
-    /// Echoes a second that came.
+    /// Echoes per second that came.
     pub echoes_per_s: f64,
     /// Messages that left later than they were due; their latency counts from when they were.
     pub late: u64,
@@ -230,7 +230,7 @@ impl Level {
         self.open >= self.asked
     }
 
-    /// Octets for each open connection.
+    /// Bytes for each open connection.
     pub fn per_connection(&self, bytes: i64) -> f64 {
         bytes as f64 / self.open.max(1) as f64
     }

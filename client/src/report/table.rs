@@ -58,7 +58,7 @@ pub fn render(results: &Results) -> String {
         rounds => format!("median of {rounds} interleaved rounds"),
     };
     let level = results.common_level().map_or(String::new(), |level| {
-        format!("; memory, threads and connects a second at {} connections", format::count(level as f64))
+        format!("; memory, threads and connects per second at {} connections", format::count(level as f64))
     });
     let _ = writeln!(table, "{}{level}", capitalised(&rounds));
     if let Some(share) = results.disturbance() {
@@ -92,9 +92,13 @@ mod tests {
         let figures = table.lines().take_while(|line| !line.contains("stopped at"));
         assert!(figures.clone().count() > 10, "{table}");
         assert!(figures.into_iter().all(|line| line.chars().count() <= 80), "{table}");
-        for text in
-            ["Stage 1", "Stage 4", "User memory a connection, idle", "1MiB: echoes per second", "stopped at"]
-        {
+        for text in [
+            "Stage 1",
+            "Stage 4",
+            "User memory per connection, idle",
+            "1MiB: echoes per second",
+            "stopped at",
+        ] {
             assert!(table.contains(text), "{text} is missing in\n{table}");
         }
     }

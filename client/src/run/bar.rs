@@ -117,7 +117,7 @@ impl Bar {
         self.first = self.first.or(self.sample);
         self.peak_rss_bytes = self.peak_rss_bytes.max(self.sample.map_or(0, |sample| sample.rss_bytes));
         let elapsed = self.sampled.duration_since(then);
-        // In less time, a clock that ticks a hundred times a second says little.
+        // In less time, a clock that ticks a hundred times per second says little.
         if elapsed >= LOOK / 2 {
             let cores = |(now, before): (Sample, Sample)| (now.cpu_s - before.cpu_s) / elapsed.as_secs_f64();
             self.cores = self.sample.zip(before).map(cores);

@@ -35,7 +35,7 @@ pub struct RunReport {
     pub connections: u64,
     /// Threads.
     pub shards: u64,
-    /// Octets of payload in a message.
+    /// Bytes of payload in a message.
     pub payload_bytes: u64,
     /// Messages in flight on a connection in closed loop.
     #[serde(default = "one")]
@@ -107,7 +107,7 @@ pub struct EchoReport {
     pub sent: u64,
     /// Their echoes, each equal to what was sent.
     pub echoes: u64,
-    /// Octets of payload in the echoes.
+    /// Bytes of payload in the echoes.
     pub bytes: u64,
     /// The time measured.
     pub elapsed_s: f64,

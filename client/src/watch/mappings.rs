@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// Resident octets of each kind of mapping of a process, from /proc/PID/smaps.
+/// Resident bytes of each kind of mapping of a process, from /proc/PID/smaps.
 ///
 /// # Errors
 /// Where the file cannot be read.

@@ -6,7 +6,7 @@
 use super::Status;
 use crate::config::MAX_HEAD_LEN;
 
-/// A parsed head, whose parts live as long as the octets.
+/// A parsed head, whose parts live as long as the bytes.
 pub(super) type Head<'h, 'b> = httparse::Request<'h, 'b>;
 
 /// Whether a line ends in LF alone. It may be taken for an end of line, and need not be (RFC 9112, section 2.2).

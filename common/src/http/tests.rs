@@ -85,7 +85,7 @@ fn each_fault_has_its_status() {
     }
 }
 
-/// Lines that some would read otherwise (RFC 9112, sections 2.2, 5.1 and 5.2), and octets that belong nowhere.
+/// Lines that some would read otherwise (RFC 9112, sections 2.2, 5.1 and 5.2), and bytes that belong nowhere.
 #[test]
 fn a_head_has_one_reading() {
     for (from, to) in [

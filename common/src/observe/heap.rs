@@ -4,7 +4,7 @@
 //! - Large buffers, in a heap: they are mapped one by one instead, and go back one by one.
 //! - Up to seven buffers of every size up to 1 KiB, in a cache that each thread has. Each keeps the page that it happens to
 //!   lie on, a different one after each peak. The cache is off; echoes are as fast without it.
-//! - What is smaller than 128 octets and was freed last, apart from the rest: at the top of a heap it keeps all that is free
+//! - What is smaller than 128 bytes and was freed last, apart from the rest: at the top of a heap it keeps all that is free
 //!   below it, and malloc_trim(3) joins the two but does not give the top back. Such buffers join the rest at once.
 //! - Up to 128 KiB at the top of every heap, of which there are eight a core where there are many threads. There are no more
 //!   than threads that do not come and go.
@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::Duration;
 use std::{env, io};
 
-/// A large buffer, in octets. Below 256 KiB a long message of everyday size would have its pages anew each time, and stage 4 would
+/// A large buffer, in bytes. Below 256 KiB a long message of everyday size would have its pages anew each time, and stage 4 would
 /// echo those of 64 KiB at two fifths of the pace. Unless it is told a number (mallopt(3), `M_MMAP_THRESHOLD`), the C
 /// library takes the largest that it has freed: then what one message leaves in a heap is not wholly of use to the next.
 #[cfg(target_env = "gnu")]

@@ -18,7 +18,7 @@ use std::path::Path;
 /// [`both_ends_bytes`](Self::both_ends_bytes), of which half is the server's. Threads and memory mappings grow with
 /// connections at the server alone: [`server_bytes`](Self::server_bytes).
 ///
-/// Not counted: page tables, which /proc/PID/status gives for the process itself, arrays of descriptors (8 octets for
+/// Not counted: page tables, which /proc/PID/status gives for the process itself, arrays of descriptors (8 bytes for
 /// each), and memory that the sockets' queues hold outside the slab caches (none, when idle).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelMemory {
@@ -73,7 +73,7 @@ impl KernelMemory {
     }
 }
 
-/// Octets in the objects of the caches that are of this kind.
+/// Bytes in the objects of the caches that are of this kind.
 fn bytes_of(slabs: &[Slab], owner: Owner) -> u64 {
     slabs.iter().filter(|slab| slab.owner() == owner).map(Slab::object_bytes_in_use).sum()
 }

@@ -20,7 +20,7 @@ const PER_DOUBLING: usize = 8;
 const DOUBLINGS: std::ops::Range<u32> = 8..34;
 const BUCKETS: usize = PER_DOUBLING * (DOUBLINGS.end - DOUBLINGS.start) as usize;
 
-/// One for the process, which is written to some thousand times a second at most; on cache lines of its own.
+/// One for the process, which is written to some thousand times per second at most; on cache lines of its own.
 static TIMES: Times = Times { one_in: AtomicU32::new(0), counts: [const { AtomicU32::new(0) }; BUCKETS] };
 
 #[repr(align(128))]
@@ -49,7 +49,7 @@ impl Echoing {
         Echoing((messages > 0 && before.is_multiple_of(u64::from(one_in))).then(Instant::now))
     }
 
-    /// Its last octet is with the kernel.
+    /// Its last byte is with the kernel.
     #[inline]
     pub fn written(self) {
         if let Some(since) = self.0 {

@@ -4,7 +4,7 @@ use crate::cgroup;
 use procfs::{Current, Meminfo};
 use std::path::Path;
 
-/// The memory of this machine, or of this process's control group where that has less, in octets.
+/// The memory of this machine, or of this process's control group where that has less, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// All of it.

@@ -115,7 +115,7 @@ impl ShardMetrics {
         self.rejected[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Data messages arrived whole, with so many octets of payload in all; returns how many had before.
+    /// Data messages arrived whole, with so many bytes of payload in all; returns how many had before.
     #[inline]
     pub fn received(&self, messages: u64, bytes: usize) -> u64 {
         self.received_bytes.fetch_add(bytes as u64, Relaxed);

@@ -4,7 +4,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
-/// Octets of output that the kernel takes for a connection beyond those on their way (tcp(7), `TCP_NOTSENT_LOWAT`).
+/// Bytes of output that the kernel takes for a connection beyond those on their way (tcp(7), `TCP_NOTSENT_LOWAT`).
 ///
 /// Without it a peer that reads nothing makes the kernel hold what `net.ipv4.tcp_wmem` allows, 4 MiB as Linux comes,
 /// and a few hundred of them all that `net.ipv4.tcp_mem` does, for every socket of the machine.

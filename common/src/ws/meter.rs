@@ -12,13 +12,13 @@ use std::io::{Error, ErrorKind};
 #[derive(Debug)]
 pub struct Meter {
     reservation: Reservation,
-    /// The octets of a header that has not all arrived.
+    /// The bytes of a header that has not all arrived.
     header: [u8; MAX_HEADER_LEN],
     header_len: u8,
     frame: Option<Frame>,
-    /// Octets of the payload of a message that is not whole.
+    /// Bytes of the payload of a message that is not whole.
     arrived: usize,
-    /// Octets of the buffers that the largest message has left.
+    /// Bytes of the buffers that the largest message has left.
     kept: usize,
 }
 
@@ -27,12 +27,12 @@ pub struct Meter {
 struct Frame {
     of_message: bool,
     fin: bool,
-    /// Octets of its payload that have not arrived. Of a header that makes no sense: all that will ever come.
+    /// Bytes of its payload that have not arrived. Of a header that makes no sense: all that will ever come.
     left: u64,
 }
 
 impl Meter {
-    /// Begins where a handshake ends, behind which these octets came already. What the connection holds is charged to
+    /// Begins where a handshake ends, behind which these bytes came already. What the connection holds is charged to
     /// `reservation`.
     pub fn new(reservation: Reservation, octets: &[u8]) -> Meter {
         let mut meter = Meter {
@@ -48,7 +48,7 @@ impl Meter {
         meter
     }
 
-    /// These octets were read.
+    /// These bytes were read.
     ///
     /// # Errors
     /// [`ErrorKind::QuotaExceeded`] where the budget has not so much left: then tungstenite is to get the error instead.

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
-/// A connection's limits: messages of `--max-message-size`, read in pieces of `read_buffer` octets.
+/// A connection's limits: messages of `--max-message-size`, read in pieces of `read_buffer` bytes.
 /// However small that is, control frames of any length that they may have are taken.
 /// What is written goes out at once; tungstenite's default is to keep up to 128 KiB until it is flushed.
 pub fn config(config: &Config, read_buffer: usize) -> WebSocketConfig {

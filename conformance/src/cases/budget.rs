@@ -6,10 +6,10 @@ use crate::server::{Binary, Server};
 use crate::wait;
 use crate::wire::Peer;
 
-/// What of a connection is not charged, in octets.
+/// What of a connection is not charged, in bytes.
 pub(crate) const FREE_LEN: usize = 4096;
 
-/// Waits until so many octets are charged, and so many connections were closed for want of more.
+/// Waits until so many bytes are charged, and so many connections were closed for want of more.
 #[track_caller]
 fn agrees(server: &Server, charged: usize, closed: usize) {
     wait::until(&format!("{charged} octets charged, {closed} connections closed as overload"), || {

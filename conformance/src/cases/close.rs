@@ -54,7 +54,7 @@ pub(crate) fn invalid_codes(binary: &Binary) {
     }
 }
 
-/// Section 5.5.1: the first two octets are the code.
+/// Section 5.5.1: the first two bytes are the code.
 pub(crate) fn body_of_one_octet(binary: &Binary) {
     rejected(&binary.serve(&[]), &Frame::new(CLOSE, [3]), &[1002]);
 }

@@ -20,7 +20,7 @@ pub(crate) fn frames_octet_by_octet(binary: &Binary) {
     peer.expect_close(1000);
 }
 
-/// Each cut through the longest header (14 octets), and through the key.
+/// Each cut through the longest header (14 bytes), and through the key.
 pub(crate) fn header_in_two_pieces(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(&server);

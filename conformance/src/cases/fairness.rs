@@ -38,7 +38,7 @@ fn message(number: usize, len: usize) -> Frame {
     Frame::new(BINARY, noise(len, number as u64 * 2 + 1))
 }
 
-/// A peer sends messages of `len` octets and reads none of the echoes until the server stops reading. Meanwhile
+/// A peer sends messages of `len` bytes and reads none of the echoes until the server stops reading. Meanwhile
 /// memory stays bounded and others are served. Then it reads: every echo is there, right and in order.
 fn reader_that_stops_reading(binary: &Binary, len: usize) {
     let server = one_shard(binary);

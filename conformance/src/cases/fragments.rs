@@ -5,7 +5,7 @@ use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// The fragments of a message, of `len` octets each.
+/// The fragments of a message, of `len` bytes each.
 fn cut(message: &Frame, len: usize) -> Vec<Frame> {
     let count = message.payload.chunks(len).count();
     let fragment = |(i, piece)| {

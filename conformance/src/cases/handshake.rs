@@ -148,7 +148,7 @@ pub(crate) fn takes_everything_with_the_request(binary: &Binary) {
     peer.expect_close(1000);
 }
 
-/// A request an octet at a time.
+/// A request a byte at a time.
 pub(crate) fn takes_a_request_octet_by_octet(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::open(server.addr);

@@ -80,7 +80,7 @@ pub(crate) fn no_key(binary: &Binary) {
     refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Key").octets(), &[400]);
 }
 
-/// Section 4.2.1, item 5: base64 of 16 octets.
+/// Section 4.2.1, item 5: base64 of 16 bytes.
 pub(crate) fn bad_key(binary: &Binary) {
     for key in ["", "short", "AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA=", "!!!!!!!!!!!!!!!!!!!!!!=="] {
         refused(binary, Request::handshake("/echo").with("Sec-WebSocket-Key", key).octets(), &[400]);

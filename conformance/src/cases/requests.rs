@@ -97,7 +97,7 @@ pub(crate) fn fields_that_contradict(binary: &Binary) {
 }
 
 /// Obsolete folding (RFC 9112, section 5.2), white space before a colon (5.1) or a field (2.2), line ends that some take
-/// for line ends (2.2), and octets that belong nowhere (RFC 9110, section 5.5).
+/// for line ends (2.2), and bytes that belong nowhere (RFC 9110, section 5.5).
 pub(crate) fn lines_with_two_readings(binary: &Binary) {
     let changes = [
         ("Upgrade: websocket", "Upgrade:\r\n websocket"),

@@ -92,7 +92,7 @@ pub(crate) fn talking_peers_stay(binary: &Binary) {
     peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("and here")));
 }
 
-/// A message, and octets that its reader takes at a time, ten times a second: it takes twice as long as the limit.
+/// A message, and bytes that its reader takes at a time, ten times per second: it takes twice as long as the limit.
 const SLOW_READER: (usize, usize) = (2_000_000, 30_000);
 
 /// Whoever takes what it is sent is alive, however long a message takes it, and whether it sends anything meanwhile.

@@ -4,13 +4,13 @@ use crate::frame::{BINARY, CONTINUATION, Frame, TEXT};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// Octets that are no UTF-8 (RFC 3629, sections 3 and 4).
+/// Bytes that are no UTF-8 (RFC 3629, sections 3 and 4).
 const BAD: [&[u8]; 12] = [
-    b"\xff",                     // never an octet of UTF-8
-    b"\x80",                     // a continuation octet with nothing to continue
-    b"fine until \xfe",          // never an octet of UTF-8
-    b"\xc3(",                    // the second octet is none
-    b"\xc0\xaf",                 // "/" in two octets
+    b"\xff",                     // never a byte of UTF-8
+    b"\x80",                     // a continuation byte with nothing to continue
+    b"fine until \xfe",          // never a byte of UTF-8
+    b"\xc3(",                    // the second byte is none
+    b"\xc0\xaf",                 // "/" in two bytes
     b"\xe0\x80\xaf",             // "/" in three
     b"\xf0\x80\x80\xaf",         // "/" in four
     b"\xed\xa0\x80",             // half of a surrogate pair
@@ -92,7 +92,7 @@ pub(crate) fn character_cut_across_segments(binary: &Binary) {
     peer.close();
 }
 
-/// Edges of what is UTF-8, and octets that are none in a message that need not be.
+/// Edges of what is UTF-8, and bytes that are none in a message that need not be.
 pub(crate) fn what_is_allowed(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(&server);

@@ -93,7 +93,7 @@ pub(crate) fn fragmented_control_frames(binary: &Binary) {
     violates(&server, &Frame::close(1000, "").more().masked());
 }
 
-/// Section 5.5: at most 125 octets.
+/// Section 5.5: at most 125 bytes.
 pub(crate) fn long_control_frames(binary: &Binary) {
     let server = binary.serve(&[]);
     for opcode in [CLOSE, PING, PONG] {

@@ -138,7 +138,7 @@ impl Crowd {
         self
     }
 
-    /// Sends the same octets on all. A connection that has ended takes none; the end will tell.
+    /// Sends the same bytes on all. A connection that has ended takes none; the end will tell.
     pub fn send(&mut self, octets: &[u8]) {
         let mut sent = vec![0; self.members.len()];
         self.each("takes octets", |number, member| {
@@ -189,7 +189,7 @@ impl Crowd {
         self.heard = heard;
     }
 
-    /// Sends the same octets again and again on all, and reads nothing, until no socket takes any more.
+    /// Sends the same bytes again and again on all, and reads nothing, until no socket takes any more.
     pub fn send_until_full(&mut self, octets: &[u8]) {
         let mut sent = vec![(0, Instant::now()); self.members.len()];
         self.each("is full at last", |number, member| {
@@ -250,7 +250,7 @@ impl Crowd {
         ends
     }
 
-    /// Of the octets that are sent one by one to each member in turn, sends those whose turn has come.
+    /// Of the bytes that are sent one by one to each member in turn, sends those whose turn has come.
     fn drip(&mut self, octets: &[u8], due: Range<usize>, open: &[bool]) {
         for turn in due {
             let (number, octet) = (turn % open.len(), turn / open.len());

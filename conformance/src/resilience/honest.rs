@@ -33,7 +33,7 @@ struct Log {
 }
 
 impl Honest {
-    /// Connects `count` of them, who together send `rate` messages a second.
+    /// Connects `count` of them, who together send `rate` messages per second.
     pub fn start(addr: SocketAddr, count: usize, rate: u32) -> Honest {
         let log = Arc::new(Mutex::new(Log { echoes: vec![], settled: Instant::now() }));
         let shared = Arc::clone(&log);

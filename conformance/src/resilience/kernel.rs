@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 
-/// Octets of output that each socket at `addr` has in the kernel, those included that no process has any more.
+/// Bytes of output that each socket at `addr` has in the kernel, those included that no process has any more.
 pub(super) fn unsent_bytes(addr: SocketAddr) -> Vec<u64> {
     let near = sockets().into_iter().filter(|socket| socket.near_port == u64::from(addr.port()));
     near.map(|socket| socket.unsent_bytes).collect()

@@ -27,7 +27,7 @@ const BURST_LEN: usize = 10;
 /// What a visitor comes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Visit {
-    /// To reset the connection before any octet,
+    /// To reset the connection before any byte,
     Silent,
     /// in the middle of the request,
     HalfRequest,
@@ -274,7 +274,7 @@ pub(crate) fn bursts(binary: &Binary) {
     );
 }
 
-/// Connects, sends on all, and hears all; returns the time from the first octet sent to the last one heard.
+/// Connects, sends on all, and hears all; returns the time from the first byte sent to the last one heard.
 fn burst(addr: SocketAddr, count: usize) -> Duration {
     let message = |number: usize, turn: usize| Frame::text(&format!("{turn} of connection {number}"));
     let mut crowd = Crowd::connect(addr, count).upgraded();

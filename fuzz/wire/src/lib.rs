@@ -1,7 +1,7 @@
 //! Stands in for `rustix` under stage 4, with one socket, whose other end is the fuzzer.
 //!
 //! It does what the kernel does with a non-blocking TCP socket that is registered edge-triggered (epoll(7)): an event
-//! comes when octets arrive, when the peer ends, and when there is room again after a send that found too little.
+//! comes when bytes arrive, when the peer ends, and when there is room again after a send that found too little.
 
 use rustix::io::Errno;
 use std::cell::RefCell;
@@ -40,15 +40,15 @@ pub mod net {
 pub struct Wire {
     /// All that the peer will ever send.
     pub input: Vec<u8>,
-    /// Octets of it that have arrived.
+    /// Bytes of it that have arrived.
     pub arrived: usize,
-    /// Octets of it that were received.
+    /// Bytes of it that were received.
     pub received: usize,
     /// What was sent.
     pub sent: Vec<u8>,
-    /// Octets that may still be sent until the peer reads more.
+    /// Bytes that may still be sent until the peer reads more.
     pub room: usize,
-    /// The peer has sent its last octet.
+    /// The peer has sent its last byte.
     pub eof: bool,
     /// The peer has reset the connection.
     pub reset: bool,
@@ -108,14 +108,14 @@ impl Wire {
         if self.reset { Err(reset) } else { Ok(()) }
     }
 
-    /// So many more octets arrive, if there are so many.
+    /// So many more bytes arrive, if there are so many.
     pub fn arrive(&mut self, octets: usize) {
         let arrived = self.input.len().min(self.arrived.saturating_add(octets));
         self.event |= arrived > self.arrived;
         self.arrived = arrived;
     }
 
-    /// The peer reads: there is room for so many octets more.
+    /// The peer reads: there is room for so many bytes more.
     pub fn read(&mut self, octets: usize) {
         self.room = self.room.saturating_add(octets);
         self.event |= std::mem::take(&mut self.blocked);
@@ -133,7 +133,7 @@ impl Wire {
         self.end();
     }
 
-    /// What epoll_wait(2) gives, once: whether the peer has sent its last octet.
+    /// What epoll_wait(2) gives, once: whether the peer has sent its last byte.
     pub fn event(&mut self) -> Option<bool> {
         std::mem::take(&mut self.event).then_some(self.eof)
     }

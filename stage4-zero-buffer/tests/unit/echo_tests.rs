@@ -39,7 +39,7 @@ fn an_echo_allocates_nothing() {
 
 #[test]
 fn what_it_does_not_answer_stays_as_it_came() {
-    // FIN, text | MASK, 1 | key | an octet that no text has
+    // FIN, text | MASK, 1 | key | a byte that no text has
     let bad = [0x81, 0x81, 1, 2, 3, 4, 0xfe];
     for behind in [&bad[..], &[0x81], &[0x01, 0x80, 0, 0, 0, 0], &[0x88, 0x80, 0, 0, 0, 0]] {
         let mut buffer = [&[0x89, 0x80, 0, 0, 0, 0], behind].concat();

@@ -92,7 +92,7 @@ fn message() -> impl Strategy<Value = Vec<Sent>> {
     )
 }
 
-/// A frame with any first octet and mostly a key; or a Close frame.
+/// A frame with any first byte and mostly a key; or a Close frame.
 fn anything() -> impl Strategy<Value = Vec<Sent>> {
     let frame = (any::<u8>(), prop::option::weighted(0.9, any::<[u8; 4]>()), payload());
     let close = (any::<[u8; 4]>(), prop::option::of((900..5100u16, payload())));

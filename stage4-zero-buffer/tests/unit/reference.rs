@@ -2,7 +2,7 @@
 //!
 //! Stage 4 says the same but in three cases, all of them of a peer that broke the protocol:
 //!
-//! - It refuses a frame as soon as the octets show what is wrong. Tungstenite waits for the whole frame.
+//! - It refuses a frame as soon as the bytes show what is wrong. Tungstenite waits for the whole frame.
 //! - A header with two faults, one of them a length over the limit: 1002 for the other one. Tungstenite, which looks
 //!   at the length first, says 1009.
 //! - A control frame with its length in 16 or 64 bits: 1002, since no length that a control frame may have needs them
@@ -132,7 +132,7 @@ enum Refused {
     WhenWhole(usize),
 }
 
-/// Reads frames in the plainest way. Octets that a header lacks count as 0.
+/// Reads frames in the plainest way. Bytes that a header lacks count as 0.
 fn refused(input: &[u8], max_message_len: usize) -> Refused {
     let max_frame_len = max_frame_len(max_message_len) as u64;
     let (mut at, mut in_message) = (0, false);

@@ -68,7 +68,7 @@ fn an_echo_in_another_shard_renews_patience() {
 /// What becomes of a connection: echoes found right, pings answered, and how it ended, if it did.
 type Verdict = (u64, u64, Option<Class>);
 
-/// What a shard makes of octets that arrive in pieces of these lengths, the last of which is repeated.
+/// What a shard makes of bytes that arrive in pieces of these lengths, the last of which is repeated.
 fn judged(
     payload_len: usize,
     messages: u32,

@@ -56,7 +56,7 @@ pub fn echo_first(count: usize, mut socket: WebSocket<TcpStream>) -> Option<WebS
     Some(socket)
 }
 
-/// Answers each message with what `answer` makes of its payload: octets as they are, no frame.
+/// Answers each message with what `answer` makes of its payload: bytes as they are, no frame.
 pub fn answer_raw(mut socket: WebSocket<TcpStream>, answer: impl Fn(Vec<u8>) -> Vec<u8>) {
     while let Ok(message) = socket.read() {
         if let Message::Binary(payload) = message

@@ -54,7 +54,7 @@ fn counted(results: &Results) -> Vec<(&'static str, String)> {
     counted.extend((!settings.workloads.is_empty()).then(|| ("Other workloads", workloads(settings))));
     counted.extend([
         (
-            "CPU time an echo",
+            "CPU time per echo",
             "Processor time of the server process during the closed loop, over the echoes; the share in user space is from \
              /proc/PID/stat, which samples it. On loopback, much of the kernel's work for a message is done, and counted, \
              on the sending side."
@@ -70,7 +70,7 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
     let settings = &results.settings;
     let rate = settings.open_rate.map_or_else(
         || "a fixed rate".into(),
-        |rate| format!("{} messages a second, the same for all", format::number(rate)),
+        |rate| format!("{} messages per second, the same for all", format::number(rate)),
     );
     vec![
         (
@@ -83,7 +83,7 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
         ),
         ("Kernel memory", kernel(results)),
         (
-            "Connects a second",
+            "Connects per second",
             "Connections opened from one level to the next, each with its WebSocket handshake verified. Client and \
              server share the cores."
                 .into(),

@@ -139,9 +139,9 @@ fn card(results: &Results, server: &Shown) -> String {
         None => "all that were asked for".into(),
     };
     let rows: String = [
-        ("echoes a second", median("echoes_per_s")),
+        ("echoes per second", median("echoes_per_s")),
         ("p99 in open loop", median("open_loop_us_p99")),
-        ("CPU time an echo", median("cpu_us_per_echo")),
+        ("CPU time per echo", median("cpu_us_per_echo")),
     ]
     .iter()
     .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"))
@@ -220,7 +220,7 @@ fn caption(results: &Results) -> String {
     let rounds = rounds(results);
     match results.common_level() {
         Some(level) => format!(
-            "{rounds} Memory, threads and connects a second at {} connections, the most that all held.",
+            "{rounds} Memory, threads and connects per second at {} connections, the most that all held.",
             format::count(level as f64)
         ),
         None => rounds,

@@ -135,7 +135,7 @@ fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
     let rate = results
         .settings
         .open_rate
-        .map_or(String::new(), |rate| format!(" at {} messages a second", format::number(rate)));
+        .map_or(String::new(), |rate| format!(" at {} messages per second", format::number(rate)));
     let description = format!(
         "Distribution of latency in open loop{rate}, median of the rounds. {}.",
         list(series.iter().map(|one| format!("{}: {}", one.name, one.note)))
@@ -195,7 +195,7 @@ const BARS: [Bars; 4] = [
     Bars {
         name: "throughput",
         title: "Throughput",
-        axis: "echoes a second, closed loop",
+        axis: "echoes per second, closed loop",
         total: "echoes_per_s",
         pale: None,
         full: None,
@@ -212,8 +212,8 @@ const BARS: [Bars; 4] = [
     },
     Bars {
         name: "cpu",
-        title: "CPU time an echo",
-        axis: "µs an echo: user space (full), kernel (pale)",
+        title: "CPU time per echo",
+        axis: "µs per echo: user space (full), kernel (pale)",
         total: "cpu_us_per_echo",
         pale: None,
         full: Some("user_cpu_us_per_echo"),

@@ -37,7 +37,7 @@ pub struct KernelShare {
 /// What a server has of the kernel's memory at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Octets.
+    /// Bytes.
     pub bytes: u64,
     /// Where they were read.
     pub source: ShareSource,

@@ -95,7 +95,7 @@ impl Slab {
         names
     }
 
-    /// Octets in objects that are in use.
+    /// Bytes in objects that are in use.
     pub fn object_bytes_in_use(&self) -> u64 {
         self.objects * self.object_bytes
     }

@@ -92,7 +92,7 @@ function figures(now) {
     at('setup-note').classList.toggle('bad', refused);
     show('messages', number(now.sent));
     const each = now.connections ? now.sent / now.connections : 0;
-    show('messages-note', each ? `${number(each)}/s a connection` : 'none');
+    show('messages-note', each ? `${number(each)}/s per connection` : 'none');
   }
   const latency = now.latency ? micros(now.p99) : ['–', ''];
   unit('latency', latency);

@@ -52,7 +52,7 @@ impl<'r> Round<'r> {
         None
     }
 
-    /// Octets that end the connection with a Close.
+    /// Bytes that end the connection with a Close.
     fn violates(&self, octets: &[u8], code: u16) -> Option<Peer> {
         let mut peer = self.connect();
         peer.send(octets);

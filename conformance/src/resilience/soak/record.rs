@@ -108,7 +108,7 @@ impl Record {
         self.quiet().iter().map(Sample::held).fold([usize::MAX; 2], least)
     }
 
-    /// The growth of memory in octets an hour, from round to round of the second half: an allocator takes what it needs in
+    /// The growth of memory in bytes an hour, from round to round of the second half: an allocator takes what it needs in
     /// the first.
     fn growth(&self) -> Option<Slope> {
         let samples = self.quiet();

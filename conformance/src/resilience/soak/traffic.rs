@@ -14,7 +14,7 @@ const LENS: [usize; 8] = [0, 1, 32, 125, 126, 500, 2_000, 4_096];
 /// The longest, now and then.
 const LARGE_LEN: usize = 1 << 20;
 
-/// A round of traffic. All of it together is some 900 messages and 50 connections a second.
+/// A round of traffic. All of it together is some 900 messages and 50 connections per second.
 #[derive(Clone, Copy)]
 pub(super) struct Round<'a> {
     pub server: &'a Server,
@@ -43,7 +43,7 @@ impl Round<'_> {
         });
     }
 
-    /// Does something so many times a second until the round is over. What is late is not made up for.
+    /// Does something so many times per second until the round is over. What is late is not made up for.
     pub fn paced(&self, per_s: f64, mut work: impl FnMut(usize)) {
         let period = Duration::from_secs_f64(1.0 / per_s);
         let mut due = Instant::now();
