@@ -27,10 +27,7 @@ fn of_stage(name: &'static str, connections: u64) -> Option<Anatomy> {
     let parts = anatomy.parts.iter().filter(|part| part.share == Share::User).map(|part| part.bytes);
     // Pages may come between one file and the next.
     let off = (parts.sum::<f64>() - anatomy.user_bytes).abs() * connections as f64;
-    assert!(
-        off <= 64.0 * 4_096.0,
-        "mappings add up to {off} octets more or less than the whole: {anatomy:?}"
-    );
+    assert!(off <= 64.0 * 4_096.0, "mappings add up to {off} bytes more or less than the whole: {anatomy:?}");
     Some(anatomy)
 }
 

@@ -21,21 +21,21 @@ pub const MAX_HEAD_LEN: usize = 8 * 1024;
 /// The most shards: more threads than that meet other limits first, such as `vm.max_map_count`, and not well.
 pub const MAX_SHARDS: usize = 4096;
 
-/// How long the server reads and discards after its last byte, so that a reset does not overtake that byte.
+/// How long a lingering close reads and discards, so that a reset does not overtake output.
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// The flags that every stage has.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Where WebSocket clients connect; port 0 takes a free one
+    /// Listen here for WebSocket clients; port 0 takes a free port
     #[arg(long, env = "WS_ADDR", default_value = "0.0.0.0:8000", value_name = "IP:PORT")]
     pub addr: SocketAddr,
 
-    /// Where /health and /metrics answer whatever the load, from a thread of their own
+    /// Serve /health and /metrics here, whatever the load, from a thread of their own
     #[arg(long, env = "WS_ADMIN_ADDR", default_value = "127.0.0.1:8001", value_name = "IP:PORT")]
     pub admin_addr: SocketAddr,
 
-    /// WebSocket connections at most, up to a billion; more get 503 [default: what the shards' descriptor tables hold]
+    /// Limit WebSocket connections; further ones get 503. Up to a billion [default: what the shards' descriptor tables hold]
     #[arg(long, env = "WS_MAX_CONNECTIONS", value_name = "N", value_parser = connections)]
     pub max_connections: Option<NonZeroUsize>,
 
@@ -72,7 +72,7 @@ pub struct Config {
           value_parser = message_size)]
     pub max_message_size: usize,
 
-    /// What unfinished messages and unsent output of all connections may take; who needs more gets Close 1013
+    /// Memory for unfinished messages and unsent output of all connections; a connection that needs more gets Close 1013
     /// [default: an eighth of memory]
     #[arg(long, env = "WS_BUFFER_BUDGET", value_name = "SIZE", value_parser = size)]
     pub buffer_budget: Option<usize>,
@@ -90,7 +90,7 @@ pub struct Config {
     #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = drain_timeout)]
     pub drain_timeout: Duration,
 
-    /// Serve nothing: ask the server at --admin-addr whether it is well, and exit with 0 if so, with 1 if not
+    /// Check the health of the server at --admin-addr, and exit with 0 if it is healthy, else with 1
     #[arg(long)]
     pub healthcheck: bool,
 
@@ -105,7 +105,7 @@ pub struct Config {
 /// What is wrong with it, for clap to show.
 pub fn size(text: &str) -> Result<usize, String> {
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(0)) => Err("must be at least 1 octet".into()),
+        Ok(ByteSize(0)) => Err("must be at least 1 byte".into()),
         Ok(ByteSize(octets)) if octets <= isize::MAX as u64 => Ok(octets as usize),
         _ => Err("not a size such as 4KiB, 16MiB or 65536".into()),
     }
@@ -144,7 +144,7 @@ fn number(text: &str, most: usize) -> Result<NonZeroUsize, String> {
     }
 }
 
-/// The shortest time that a connection is held to: event loops look at their connections no more often.
+/// The shortest timeout: event loops check their connections no more often.
 const SHORTEST_TIME: Duration = Duration::from_millis(10);
 
 /// The longest time that a connection may be quiet: stage 4 counts it in 28 bits, of ticks of 10 ms or more.

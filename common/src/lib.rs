@@ -12,10 +12,10 @@ mod shard;
 mod ws;
 
 pub use http::{origin, subprotocol};
-pub use lifecycle::{heartbeat, quiet, shutdown, untaken};
+pub use lifecycle::{heartbeat, quiet, shutdown, timer, untaken};
 pub use observe::{cgroup, families, kernel, latency, memory, metrics, output};
 pub use shard::{budget, cores, limits, table};
-pub use ws::{frame, mask};
+pub use ws::{frame, mask, text};
 #[cfg(feature = "tungstenite")]
 pub use ws::{meter, websocket};
 

@@ -3,6 +3,7 @@
 pub mod heartbeat;
 pub mod quiet;
 pub mod shutdown;
+pub mod timer;
 pub mod untaken;
 
 pub(crate) mod close_policy;

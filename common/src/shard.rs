@@ -21,13 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-/// How long a shard leaves accept(2) alone after it failed for want of descriptors or memory.
+/// How long a shard does not call accept(2) after it failed for want of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections taken from the backlog before those already open get their turn again.
+/// Connections accepted before those that are open are served again.
 pub const ACCEPT_BATCH: usize = 64;
 
-/// Whether shards do well to yield their cores ([`Shard::yield_core`]). With many on each core they do not: with 54 on two, 150,000
+/// Whether yielding the core pays ([`Shard::yield_core`]). With many shards per core it does not: with 54 on two cores, 150,000
 /// connections were set up in 4.6 s instead of 4.2 s.
 pub(crate) fn is_crowded(shards: usize, cores: usize) -> bool {
     (cores + 1..=4 * cores).contains(&shards)
@@ -38,7 +38,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// What Prometheus expects of its text format.
 pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a stage serves: everything that a shard has for itself, and the little that it shares.
+/// What a stage's `serve` gets: what the shard has for itself, and the little that shards share.
 pub struct Shard<F> {
     /// Non-blocking; what it accepts has `TCP_NODELAY`.
     pub listener: TcpListener,
@@ -62,7 +62,7 @@ pub struct Shard<F> {
 pub enum Accepted {
     /// A connection, non-blocking.
     Connection(TcpStream),
-    /// Nobody waits.
+    /// No connection waits.
     Nobody,
     /// No descriptors or memory left: to be tried again after [`ACCEPT_PAUSE`].
     Exhausted,
@@ -72,8 +72,8 @@ pub enum Accepted {
 pub enum Answer {
     /// Read on: the request has not all arrived.
     Partial,
-    /// Send this; what lies behind `head_len` are frames. The connection now counts as open:
-    /// [`Shard::closed`] is owed.
+    /// Send this; behind `head_len` bytes of the request come frames. The connection now counts as open until
+    /// [`Shard::closed`] is called.
     Upgrade {
         /// The response's bytes.
         response: Vec<u8>,
@@ -122,7 +122,7 @@ impl<F> Shard<F> {
                 Err(_) => {}
             }
         }
-        // An error that comes every time does not speak of one connection only, whatever the manual says.
+        // An error that comes every time is not one connection's, whatever the manual says.
         Accepted::Exhausted
     }
 
@@ -134,9 +134,8 @@ impl<F> Shard<F> {
         }
     }
 
-    /// Counts an error of accept(2). True if the next call would fail in the same way, so that accept(2) is to be
-    /// left alone for [`ACCEPT_PAUSE`]; false if it speaks of one connection only, as those errors do that were
-    /// pending on the new socket (accept(2), "Error handling").
+    /// Counts an error of accept(2). True: the next call would fail in the same way, so wait for [`ACCEPT_PAUSE`]. False: it
+    /// was an error of one connection, pending on the new socket (accept(2), "Error handling").
     pub fn accept_must_pause(&self, error: Errno) -> bool {
         match error {
             Errno::INTR => return false,
@@ -162,15 +161,15 @@ impl<F> Shard<F> {
         true
     }
 
-    /// Counts a connection that was accepted and cannot be watched (epoll_ctl(2), `ENOMEM` and `ENOSPC`): it is to be
-    /// closed, and accept(2) to be left alone for [`ACCEPT_PAUSE`].
+    /// Counts a connection that was accepted and cannot be registered (epoll_ctl(2), `ENOMEM` and `ENOSPC`): close it, and do
+    /// not call accept(2) for [`ACCEPT_PAUSE`].
     pub fn cannot_watch(&self, error: &io::Error) {
         self.metrics().rejected(Rejected::Memory);
         warn_once_a_second(|| tracing::warn!("cannot watch a connection: {error}"));
     }
 
-    /// Answers the request at the start of `bytes`, on a connection accepted at `since`.
-    pub fn answer(&self, bytes: &[u8], since: Instant) -> Answer {
+    /// Answers the request at the start of `bytes`, on a connection accepted at `accepted_at`.
+    pub fn answer(&self, bytes: &[u8], accepted_at: Instant) -> Answer {
         match http::parse(bytes) {
             Request::Partial => Answer::Partial,
             Request::Upgrade { origin, .. } if !origin::is_allowed(origin, &self.config.allow_origin) => {
@@ -179,7 +178,7 @@ impl<F> Shard<F> {
             }
             Request::Upgrade { accept_key, head_len, subprotocols, .. } => match self.admit() {
                 Ok(()) => {
-                    self.metrics().opened(since.elapsed());
+                    self.metrics().opened(accepted_at.elapsed());
                     let selected = subprotocol::select(subprotocols.into_iter(), &self.config.subprotocol);
                     Answer::Upgrade { response: http::switching_protocols(&accept_key, selected), head_len }
                 }
@@ -198,7 +197,7 @@ impl<F> Shard<F> {
         }
     }
 
-    /// As [`Shard::answer`] for a connection that cannot be let in, whatever it asks: all but the pages is refused.
+    /// As [`Shard::answer`] for a connection that cannot be served: 503 for all but the pages.
     pub fn reject(&self, bytes: &[u8], reason: Rejected) -> Vec<u8> {
         match http::parse(bytes) {
             Request::Page(page, method) => self.page(page, method),
@@ -216,7 +215,7 @@ impl<F> Shard<F> {
         }
     }
 
-    /// Counts a connection that is not let in, and gives the 503 that tells it so.
+    /// Counts a rejected connection, and returns its 503.
     fn refuse(&self, reason: Rejected) -> Vec<u8> {
         self.metrics().rejected(reason);
         warn_once_a_second(|| {
@@ -225,7 +224,7 @@ impl<F> Shard<F> {
         http::response(Status::Unavailable, TEXT, b"full\n", Method::Get)
     }
 
-    /// The gate. `None`: the server drains.
+    /// Admission. `Err(None)`: the server drains.
     fn admit(&self) -> Result<(), Option<Rejected>> {
         if self.shutdown.begun() {
             return Err(None);
@@ -240,12 +239,12 @@ impl<F> Shard<F> {
         Ok(())
     }
 
-    /// What a connection holds for its peer, of `--buffer-budget`.
+    /// A connection's part of `--buffer-budget`.
     pub fn reservation(&self) -> Reservation {
         self.all.budget.reservation()
     }
 
-    /// A connection that [`Answer::Upgrade`] opened is gone.
+    /// Counts the end of a connection that [`Answer::Upgrade`] opened.
     pub fn closed(&self, reason: Closed) {
         self.metrics().closed(reason);
         self.all.admitted.fetch_sub(1, Relaxed);
@@ -290,23 +289,23 @@ impl<F> Shard<F> {
         budget.limit.checked_sub(budget.held()).expect("never more held than the budget allows")
     }
 
-    /// Connections that were closed for want of it.
+    /// Connections that were closed because it was spent.
     pub fn overloads(&self) -> u64 {
         self.metrics().closed[Closed::Overload as usize].load(Relaxed)
     }
 }
 
-/// The answer that says no more than its status.
+/// A response whose body is its status.
 fn refusal(status: Status, method: Method) -> Vec<u8> {
     http::response(status, TEXT, format!("{}\n", status.line()).as_bytes(), method)
 }
 
-/// What `/health` says.
+/// The response of `/health`.
 pub(crate) fn health(shutdown: &Shutdown) -> (Status, &'static [u8]) {
     if shutdown.begun() { (Status::Unavailable, b"draining\n") } else { (Status::Ok, b"ok\n") }
 }
 
-/// Logs what happens on every connection of a storm once a second, for the whole process.
+/// Logs at most once per second, for the whole process, what may happen on every connection.
 pub(crate) fn warn_once_a_second(log: impl FnOnce()) {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     static NEXT_MS: AtomicU64 = AtomicU64::new(0);

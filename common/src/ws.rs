@@ -4,5 +4,6 @@ pub mod frame;
 pub mod mask;
 #[cfg(feature = "tungstenite")]
 pub mod meter;
+pub mod text;
 #[cfg(feature = "tungstenite")]
 pub mod websocket;

@@ -23,8 +23,6 @@ mod reference;
 mod server;
 #[path = "../../stage4-zero-buffer/src/slot.rs"]
 mod slot;
-#[path = "../../stage4-zero-buffer/src/text.rs"]
-mod text;
 
 use common::Shard;
 use common::budget::FREE_LEN;

@@ -1,4 +1,4 @@
-//! One connection: from its request to its last byte.
+//! One connection: from its request to its end.
 
 use crate::server::Server;
 use crate::socket::Socket;
@@ -17,10 +17,10 @@ use std::time::Instant;
 use tungstenite::protocol::Role;
 use tungstenite::{Error, Message, WebSocket};
 
-/// What is read at once before a connection is open, and what is discarded at once after.
+/// Bytes read at once in a handshake, and discarded at once in a lingering close.
 const PIECE_LEN: usize = 1024;
 
-/// Why a connection ends, and what its peer is told of it.
+/// Why a connection ends, and the code of the Close frame to send, if any.
 type End = (Closed, Option<CloseCode>);
 
 /// A connection was accepted: this is its thread.
@@ -37,8 +37,8 @@ pub fn open(server: &Server, stream: Arc<TcpStream>) {
 /// Answers a request; returns the frames that came behind it, if a connection was opened.
 #[inline(never)]
 fn handshake(server: &Server, socket: &mut Socket) -> Option<Vec<u8>> {
-    let since = Instant::now();
-    socket.read_by = Some(since + server.shard.config.handshake_timeout);
+    let accepted_at = Instant::now();
+    socket.read_by = Some(accepted_at + server.shard.config.handshake_timeout);
     let mut head = Vec::new();
     let mut piece = [0; PIECE_LEN];
     loop {
@@ -52,7 +52,7 @@ fn handshake(server: &Server, socket: &mut Socket) -> Option<Vec<u8>> {
                 return None;
             }
         }
-        match server.shard.answer(&head, since) {
+        match server.shard.answer(&head, accepted_at) {
             Answer::Partial => {}
             Answer::Close(response) => {
                 if socket.write_all(&response).is_ok() {
@@ -93,7 +93,7 @@ fn echo(server: &Server, websocket: &mut WebSocket<Socket>) -> End {
 
 /// The next message. While there is none, pings are sent as they fall due.
 fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, End> {
-    // The clock is asked only where somebody set a time.
+    // Without timeouts the clock is not read.
     let socket = websocket.get_ref().stream().as_raw_fd();
     let mut quiet = server.heartbeat.is_on().then(|| Quiet::begin(socket));
     loop {
@@ -115,7 +115,7 @@ fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, E
     }
 }
 
-/// What an error of tungstenite's, or of [`Socket`], says of the connection.
+/// How an error of tungstenite's, or of [`Socket`], ends the connection.
 fn end_by(error: &Error) -> End {
     if is(error, ErrorKind::WouldBlock) {
         (Closed::Shutdown, Some(CloseCode::GoingAway))
@@ -128,38 +128,38 @@ fn is(error: &Error, kind: ErrorKind) -> bool {
     matches!(error, Error::Io(error) if error.kind() == kind)
 }
 
-/// Tells the peer, and closes TCP.
+/// Sends a Close frame, and closes TCP.
 #[inline(never)]
 fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End) {
     let socket = websocket.get_mut();
     socket.write_timeout = Some(LINGER);
     socket.heeds_drain = false;
-    let told = match code {
+    let notified = match code {
         Some(code) => !matches!(websocket.close(Some(websocket::close_frame(code))), Err(Error::Io(_))),
         None => reason == Closed::Normal,
     };
     server.shard.closed(reason);
-    // What tungstenite holds goes first.
+    // tungstenite's buffers are freed before the wait.
     let mut socket = websocket.into_inner();
     set_close_policy(socket.stream(), reason);
-    if told {
+    if notified {
         linger(server, &mut socket);
     }
 }
 
-/// The last byte is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
-/// which may overtake what was sent before it (RFC 9293, section 3.6.1).
+/// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread sends
+/// a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
 fn linger(server: &Server, socket: &mut Socket) {
     if socket.stream().shutdown(Shutdown::Write).is_err() {
         return;
     }
     let draining = server.shard.shutdown.begun();
-    let patience = if draining { server.shard.config.drain_timeout } else { LINGER };
-    let until = Instant::now() + patience;
+    let limit = if draining { server.shard.config.drain_timeout } else { LINGER };
+    let until = Instant::now() + limit;
     socket.read_by = Some(until);
     socket.heeds_drain = false;
     socket.meter = None;
     let mut piece = [0; PIECE_LEN];
-    // A peer that always has more is never waited for.
+    // The deadline also ends a peer that never stops sending.
     while Instant::now() < until && socket.read(&mut piece).is_ok_and(|len| len > 0) {}
 }

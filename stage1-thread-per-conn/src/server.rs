@@ -15,8 +15,8 @@ use std::thread;
 use std::time::Duration;
 use tungstenite::protocol::WebSocketConfig;
 
-/// How long the accepting thread itself waits for the request of a connection that gets no thread.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(100);
+/// How long the accepting thread itself waits for the request of a connection that it rejects.
+const REJECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Threads over the bound on open connections: for those that still shake hands, or ask for a page.
 const HANDSHAKES: usize = 64;
@@ -43,7 +43,7 @@ pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
 
 impl Server {
     fn run(self: Arc<Self>) -> io::Result<()> {
-        // Every thread has a sender and sends nothing: when all are gone, the receiver ends.
+        // Every thread keeps a sender and sends nothing: the receiver ends with the last of them.
         let (alive, ended) = mpsc::channel::<()>();
         loop {
             let mut fds = [&self.shard.listener as &dyn std::os::fd::AsFd, &self.shard.shutdown]
@@ -68,7 +68,7 @@ impl Server {
 
     /// Starts a connection's thread; it shares this shard's descriptor table.
     fn start(self: &Arc<Self>, stream: TcpStream, alive: mpsc::Sender<()>) {
-        // Shared, so that the connection is still here to be answered where no thread can be had.
+        // Shared, so that it can still be answered here if no thread can be started.
         let stream = Arc::new(stream);
         let (server, its_stream) = (self.clone(), stream.clone());
         let metrics = self.shard.metrics();
@@ -85,14 +85,14 @@ impl Server {
             }
             metrics.tasks.fetch_sub(1, Relaxed);
         }
-        // This fails where the peer is gone or slow, who then gets no more than the end of the connection.
+        // Where the peer has disconnected or is slow this fails, and the connection is just closed.
         let _ = self.reject(&stream);
     }
 
     /// Answers a connection without a thread: 503, but for `/health` and `/metrics`.
     fn reject(&self, mut stream: &TcpStream) -> io::Result<()> {
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(REFUSAL_PATIENCE))?;
+        stream.set_read_timeout(Some(REJECT_TIMEOUT))?;
         let mut head = [0; common::config::MAX_HEAD_LEN];
         let len = loop {
             match stream.read(&mut head) {
@@ -104,10 +104,10 @@ impl Server {
         stream.write_all(&self.shard.reject(&head[..len], Rejected::Threads))
     }
 
-    /// Stops accepting, and waits until all threads have told their peers and ended.
+    /// Stops accepting, and waits until all threads have sent Close 1001 and ended.
     fn drain(&self, ended: &mpsc::Receiver<()>) {
         self.shard.stop_listening();
-        // Over the time, those that are left end with the process.
+        // After the timeout, the rest end with the process.
         let _ = ended.recv_timeout(self.shard.config.drain_timeout);
     }
 }

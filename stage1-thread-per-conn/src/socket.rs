@@ -1,7 +1,7 @@
 //! A blocking socket that can be interrupted.
 //!
-//! A thread in read(2) hears nothing else: not that the server drains, nor that a time is over. So it waits in
-//! poll(2), for its socket and for the order to drain, and then reads what it knows is there.
+//! A thread in read(2) notices nothing else: no drain, no timeout. So it waits in poll(2), for its socket and for the
+//! drain's eventfd, and then reads input that it knows is there.
 
 use common::meter::Meter;
 use common::shutdown::Shutdown;
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Reads that may still find something once the drain has begun.
+/// Reads that may still find input once the drain has begun.
 const READS_IN_DRAIN: u8 = 16;
 
 /// A socket that blocks, as far as its thread can tell.
@@ -24,9 +24,9 @@ pub struct Socket {
     reads_in_drain: u8,
     /// Set once the connection is open: what is read is charged to `--buffer-budget`.
     pub meter: Option<Meter>,
-    /// When to stop waiting for something to read. `None`: never.
+    /// When to stop waiting for input. `None`: never.
     pub read_by: Option<Instant>,
-    /// How long to wait for a peer that takes nothing. `None`: for ever.
+    /// How long to wait for a peer that acknowledges nothing. `None`: for ever.
     pub write_timeout: Option<Duration>,
     /// Whether the drain interrupts a read.
     pub heeds_drain: bool,
@@ -49,7 +49,7 @@ impl Socket {
         &self.stream
     }
 
-    /// Waits until something can be read.
+    /// Waits until the socket is readable.
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`] when the time is over, [`ErrorKind::WouldBlock`] when the server drains and nothing
@@ -69,10 +69,10 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits until something can be written.
+    /// Waits until the socket is writable.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] where the peer takes nothing within [`Socket::write_timeout`].
+    /// [`ErrorKind::TimedOut`] where the peer acknowledges nothing within [`Socket::write_timeout`].
     fn wait_writable(&self) -> io::Result<()> {
         let mut stall = self.write_timeout.map(Stall::begin);
         let mut fds = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::OUT)];

@@ -1,38 +1,34 @@
-//! One connection: from its request to its last byte.
+//! One connection: from its request to its end.
 
 use crate::server::Server;
 use crate::socket::Socket;
 use crate::split;
 use common::config::LINGER;
 use common::frame::CloseCode;
-use common::heartbeat::{Beat, Heartbeat};
+use common::heartbeat::Beat;
 use common::latency::Echoing;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
-use common::quiet::Quiet;
+use common::timer::{Silence, in_time};
 use common::{Answer, set_close_policy, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::RawFd;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::task::{Poll, ready};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{self, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
 
-/// A timer later than this tells that the runtime was held up.
-const HELD_UP: Duration = Duration::from_millis(250);
-
-/// Why a connection ends, and what its peer is told of it.
+/// Why a connection ends, and the code of the Close frame to send, if any.
 pub type End = (Closed, Option<CloseCode>);
 
 /// A connection was accepted: this is its task.
 pub async fn open(server: &Server, stream: TcpStream) {
-    // What is boxed here is freed before the long wait; unboxed, the task would have room for it all its life.
+    // A boxed future is freed before the long wait; unboxed, the task would reserve room for it all its life.
     let Some(mut websocket) = Box::pin(handshake(server, stream)).await else { return };
     let end = if server.shard.flags.tasks_per_conn == 1 {
         echo(server, &mut websocket).await
@@ -68,38 +64,25 @@ async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream
     None
 }
 
-/// Waits for a future, for so long.
-async fn in_time<T>(limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut end = time::Instant::now() + limit;
-    loop {
-        match timeout_at(end, future.as_mut()).await {
-            Ok(output) => return Some(output),
-            // A runtime that stood still is not a peer that is late: what came meanwhile is still to be read.
-            Err(_) if end.elapsed() > HELD_UP => end = time::Instant::now() + HELD_UP,
-            Err(_) => return None,
-        }
-    }
-}
-
 /// Reads a request and sends its answer. Returns frames if a connection was opened.
 async fn request(
     server: &Server,
     mut stream: TcpStream,
-    since: Instant,
+    accepted_at: Instant,
 ) -> io::Result<(TcpStream, Option<Vec<u8>>)> {
     let mut head = Vec::new();
     loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        match server.shard.answer(&head, since) {
+        match server.shard.answer(&head, accepted_at) {
             Answer::Partial => {}
             Answer::Close(response) => {
                 stream.write_all(&response).await?;
                 return Ok((stream, None));
             }
             Answer::Upgrade { response, head_len } => {
-                // A new socket's send buffer takes it whole, so that this neither waits nor is cut short.
+                // A new socket's send buffer takes it whole, so this does not wait.
                 return match stream.write_all(&response).await {
                     Ok(()) => Ok((stream, Some(head.split_off(head_len)))),
                     Err(error) => {
@@ -125,7 +108,7 @@ async fn converse(server: &Server, websocket: &mut WebSocketStream<Socket>) -> E
             Event::Message(message, echoing) => {
                 send(websocket, message).await.inspect(|()| echoing.written())
             }
-            // tungstenite answers Ping and Close by itself, but reads on while the answers pile up.
+            // tungstenite answers Ping and Close by itself, but goes on reading while the answers pile up.
             Event::Control => websocket.flush().await,
             Event::PingDue => send(websocket, ping()).await,
             Event::End(end) => return end,
@@ -142,60 +125,13 @@ pub enum Event {
     Message(Message, Echoing),
     /// A control frame came.
     Control,
-    /// Nothing came for `--ping-interval`.
+    /// No bytes were received for `--ping-interval`.
     PingDue,
-    /// Nothing more is to be read.
+    /// The connection ends.
     End(End),
 }
 
-/// How long nothing has come, and when to look at that again.
-pub struct Silence {
-    socket: RawFd,
-    quiet: Option<Quiet>,
-    /// One for the connection's life: a new one for each wait would wander through the heap.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Silence {
-    pub fn new(socket: RawFd) -> Silence {
-        Silence { socket, quiet: None, timer: None }
-    }
-
-    /// What is due, when it is due.
-    fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
-        loop {
-            let (Some(quiet), Some(timer)) = (&mut self.quiet, &mut self.timer) else {
-                self.quiet = Some(Quiet::begin(self.socket));
-                self.wait(heartbeat);
-                continue;
-            };
-            ready!(timer.as_mut().poll(cx));
-            let held_up = timer.deadline().elapsed();
-            let beat = if held_up > HELD_UP {
-                // As in `in_time`.
-                quiet.forgive(held_up + HELD_UP);
-                None
-            } else {
-                quiet.look(heartbeat)
-            };
-            self.wait(heartbeat);
-            if let Some(beat) = beat {
-                return Poll::Ready(beat);
-            }
-        }
-    }
-
-    /// Has the timer wait for the next look.
-    fn wait(&mut self, heartbeat: Heartbeat) {
-        let Some(next) = self.quiet.as_ref().and_then(|quiet| quiet.next_look(heartbeat)) else { return };
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(next.into()),
-            None => self.timer = Some(Box::pin(sleep_until(next.into()))),
-        }
-    }
-}
-
-/// What happens next.
+/// Waits for the next event.
 #[inline]
 pub async fn next<S>(server: &Server, stream: &mut S, silence: &mut Silence) -> Event
 where
@@ -203,7 +139,7 @@ where
 {
     let message = poll_fn(|cx| match stream.poll_next_unpin(cx) {
         Poll::Ready(message) => {
-            silence.quiet = None;
+            silence.end();
             Poll::Ready(Ok(message))
         }
         Poll::Pending if server.heartbeat.is_on() => silence.poll(server.heartbeat, cx).map(Err),
@@ -230,7 +166,7 @@ pub fn ping() -> Message {
     Message::Ping(Default::default())
 }
 
-/// Sends. The stream is ready again when all is with the kernel, so that there is nothing left to be flushed.
+/// Sends a message. The stream is ready again when the kernel has all of it, so nothing is left to be flushed.
 #[inline]
 fn send(
     websocket: &mut WebSocketStream<Socket>,
@@ -247,30 +183,30 @@ fn send(
     })
 }
 
-/// Tells the peer, and closes TCP.
+/// Sends a Close frame, and closes TCP.
 async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
     websocket.get_mut().write_timeout = Some(LINGER);
-    let told = match code {
+    let notified = match code {
         Some(code) => websocket.close(Some(websocket::close_frame(code))).await.is_ok(),
         None => reason == Closed::Normal,
     };
     server.shard.closed(reason);
     let stream = websocket.into_inner().into_stream();
     set_close_policy(&stream, reason);
-    if told {
+    if notified {
         linger(server, stream).await;
     }
 }
 
-/// The last byte is sent. TCP is closed only when the peer has read it: a close(2) with input unread sends a reset,
-/// which may overtake what was sent before it (RFC 9293, section 3.6.1).
+/// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread sends
+/// a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
 async fn linger(server: &Server, mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }
     let mut piece = [0; 1024];
     let discard = async { while stream.read(&mut piece).await.is_ok_and(|len| len > 0) {} };
-    let patience = if server.shard.shutdown.begun() { server.shard.config.drain_timeout } else { LINGER };
-    // Whether the peer has closed or its time is over: the connection ends here.
-    let _ = timeout(patience, discard).await;
+    let limit = if server.shard.shutdown.begun() { server.shard.config.drain_timeout } else { LINGER };
+    // Whether the peer has closed or timed out, the connection ends here.
+    let _ = timeout(limit, discard).await;
 }

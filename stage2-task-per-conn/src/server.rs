@@ -40,7 +40,7 @@ pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
     runtime.block_on(Arc::new(server).run())
 }
 
-/// A descriptor to be awaited.
+/// A descriptor that can be awaited.
 fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     // SAFETY: the borrow keeps the descriptor open, under the same number, for as long as it is registered.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
@@ -48,10 +48,10 @@ fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
 
 /// How a batch of accepts ended.
 enum Batch {
-    /// It was full; more may wait.
-    Over,
-    /// Nobody waits.
-    Drained,
+    /// It was full; more connections may wait.
+    Full,
+    /// None wait.
+    Empty,
     /// No descriptors or memory left.
     Exhausted,
 }
@@ -60,7 +60,7 @@ impl Server {
     async fn run(self: Arc<Self>) -> io::Result<()> {
         let listener = readable(self.shard.listener.as_fd())?;
         let shutdown = readable(self.shard.shutdown.as_fd())?;
-        // Every task has a sender and sends nothing: when all are gone, the receiver ends.
+        // Every task keeps a sender and sends nothing: the receiver ends with the last of them.
         let (alive, mut ended) = mpsc::channel::<()>(1);
         loop {
             let mut backlog = tokio::select! {
@@ -68,8 +68,8 @@ impl Server {
                 _ = shutdown.readable() => break,
             };
             match self.accept(&alive) {
-                Batch::Over => tokio::task::yield_now().await,
-                Batch::Drained => backlog.clear_ready(),
+                Batch::Full => tokio::task::yield_now().await,
+                Batch::Empty => backlog.clear_ready(),
                 Batch::Exhausted => sleep(ACCEPT_PAUSE).await,
             }
         }
@@ -78,12 +78,12 @@ impl Server {
         Ok(())
     }
 
-    /// Accepts a batch of those who wait.
+    /// Accepts a batch of connections.
     fn accept(self: &Arc<Self>, alive: &mpsc::Sender<()>) -> Batch {
         for _ in 0..ACCEPT_BATCH {
             let stream = match self.shard.accept() {
                 Accepted::Connection(stream) => stream,
-                Accepted::Nobody => return Batch::Drained,
+                Accepted::Nobody => return Batch::Empty,
                 Accepted::Exhausted => return Batch::Exhausted,
             };
             let stream = match TcpStream::from_std(stream) {
@@ -101,35 +101,35 @@ impl Server {
                 drop(alive);
             });
         }
-        Batch::Over
+        Batch::Full
     }
 
-    /// What `serving` comes to, or `None` if the drain begins first.
+    /// The output of `serving`, or `None` if the drain begins first.
     ///
-    /// It is pinned by the caller, as a future handed over by value is kept twice: as an argument, and pinned.
+    /// The caller pins it: a future that is passed by value takes its room twice, as an argument and pinned.
     pub async fn unless_drained<T>(&self, mut serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         let mut stop = pin!(self.stop.notified());
-        let mut waits = false;
+        let mut registered = false;
         poll_fn(|cx| {
             if let Poll::Ready(value) = serving.as_mut().poll(cx) {
                 return Poll::Ready(Some(value));
             }
             // Once the notification has this task's waker, there is no need to look again before the drain.
             let begun = self.shard.shutdown.begun();
-            if waits && !begun {
+            if registered && !begun {
                 return Poll::Pending;
             }
-            waits = true;
+            registered = true;
             if begun { Poll::Ready(None) } else { stop.as_mut().poll(cx).map(|()| None) }
         })
         .await
     }
 
-    /// Stops accepting, tells every peer, and waits until all have gone.
+    /// Stops accepting, has every task send Close 1001, and waits until all have ended.
     async fn drain(&self, ended: &mut mpsc::Receiver<()>) {
         self.shard.stop_listening();
         self.stop.notify_waiters();
-        // Over the time, those that are left end with the process.
+        // After the timeout, the rest end with the process.
         let _ = timeout(self.shard.config.drain_timeout, ended.recv()).await;
     }
 }

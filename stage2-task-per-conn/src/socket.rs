@@ -1,4 +1,4 @@
-//! A socket that is metered, and does not wait for ever.
+//! A socket that is metered, and times out when its peer acknowledges nothing.
 
 use common::meter::Meter;
 use common::untaken::Stall;
@@ -15,9 +15,9 @@ use tokio::time::{Sleep, sleep_until};
 pub struct Socket {
     stream: TcpStream,
     meter: Meter,
-    /// How long to wait for a peer that takes nothing. `None`: for ever.
+    /// How long to wait for a peer that acknowledges nothing. `None`: for ever.
     pub write_timeout: Option<Duration>,
-    /// While it waits for that.
+    /// Set while output waits for that.
     stalled: Option<Box<Stalled>>,
 }
 
@@ -31,7 +31,6 @@ impl Socket {
         Socket { stream, meter, write_timeout, stalled: None }
     }
 
-    /// Its descriptor.
     pub fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
@@ -42,7 +41,7 @@ impl Socket {
 }
 
 impl Socket {
-    /// Waits for a peer that does not take what it is sent.
+    /// Ready when the peer has acknowledged nothing for too long.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(limit) = self.write_timeout else { return Poll::Pending };
         let Stalled { stall, timer } = &mut **self.stalled.get_or_insert_with(|| {

@@ -1,12 +1,13 @@
 //! `--tasks-per-conn 2`: a reader and a writer, as servers have them whose connections send what others have to say.
 
-use crate::connection::{End, Event, Silence, next, ping};
+use crate::connection::{End, Event, next, ping};
 use crate::server::Server;
 use crate::socket::Socket;
 use common::config::LINGER;
 use common::frame::CloseCode;
 use common::latency::Echoing;
 use common::metrics::Closed;
+use common::timer::Silence;
 use common::untaken::Stall;
 use common::websocket;
 use futures_util::{SinkExt, StreamExt};
@@ -23,7 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 /// only when the writer has taken what came before.
 const CHANNEL_LEN: usize = 1;
 
-/// Echoes as [`crate::connection`] does, by two tasks. Returns the connection, unless its writer is stuck.
+/// Echoes as [`crate::connection`] does, by two tasks. Returns the connection, unless its writer has stalled.
 pub async fn echo(
     server: &Server,
     websocket: WebSocketStream<Socket>,

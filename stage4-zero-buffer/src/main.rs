@@ -18,7 +18,6 @@ mod partial;
 mod pieces;
 mod server;
 mod slot;
-mod text;
 
 use std::process::ExitCode;
 

@@ -4,9 +4,9 @@
 //! as a fragment (RFC 6455, section 5.4), and what is kept is where the peer stands.
 
 use crate::echo::Echoed;
-use crate::text::Cut;
 use common::frame::{Header, MAX_CONTROL_LEN, MAX_HEADER_LEN, Opcode, Violation, is_sendable};
 use common::mask;
+use common::text::Cut;
 use std::str;
 
 /// Room before what is read: a control frame that began in an earlier read is answered in this one's buffer.

@@ -58,7 +58,7 @@ impl Handshake {
             Ok(httparse::Status::Complete(head_len)) => head_len,
             Ok(httparse::Status::Partial) if answer.len() < MAX_HEAD_LEN => return Answer::Partial,
             Ok(httparse::Status::Partial) => {
-                return bad(format!("the answer's head is longer than {MAX_HEAD_LEN} octets"));
+                return bad(format!("the answer's head is longer than {MAX_HEAD_LEN} bytes"));
             }
             Err(error) => return bad(format!("the answer is not HTTP: {error}")),
         };

@@ -77,7 +77,7 @@ mod tests {
             }
             for at in 0..len {
                 payload[at] ^= 1;
-                assert!(!matches(&payload, seed, 0), "octet {at} of {len} differs");
+                assert!(!matches(&payload, seed, 0), "byte {at} of {len} differs");
                 assert!(!matches(&payload[at..], seed, at));
                 payload[at] ^= 1;
             }

@@ -1,10 +1,10 @@
-//! When a quiet connection is pinged, and when it is given up.
+//! When a quiet connection is sent a Ping, and when it times out.
 
 use crate::config::Config;
 use crate::untaken::LOOKS;
 use std::time::Duration;
 
-/// What is due on a connection from which nothing has come for a while.
+/// What is due on a connection that has been quiet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beat {
     /// Send a Ping.
@@ -13,8 +13,8 @@ pub enum Beat {
     Dead,
 }
 
-/// `--ping-interval` and `--idle-timeout`. It holds nothing of a connection: a Ping is due whenever its quiet time
-/// passes a multiple of the interval.
+/// `--ping-interval` and `--idle-timeout`. It keeps no state per connection: a Ping is due whenever a connection's quiet
+/// time passes a multiple of the interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
     ping: Duration,
@@ -33,7 +33,7 @@ impl Heartbeat {
         !self.ping.is_zero() || !self.idle.is_zero()
     }
 
-    /// How much longer to wait until something is due, or to be looked at, on a connection quiet for `quiet`. `None`: for ever.
+    /// How much longer to wait until something is due, or is to be checked, on a connection quiet for `quiet`. `None`: for ever.
     pub fn wait(&self, quiet: Duration) -> Option<Duration> {
         let left = |period: Duration| {
             // What is left of at most 30 days fits.
@@ -50,7 +50,8 @@ impl Heartbeat {
         self.idle / LOOKS
     }
 
-    /// Whether to look if the peer takes what it is sent ([`crate::untaken::Untaken`]), when the quiet time of a connection went from `before` to `now`.
+    /// Whether to check that the peer still acknowledges output ([`crate::untaken::Untaken`]), when the quiet time of a connection
+    /// went from `before` to `now`.
     pub fn must_look(&self, before: Duration, now: Duration) -> bool {
         !self.idle.is_zero() && periods(now, self.look_every()) > periods(before, self.look_every())
     }
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn pings_at_each_multiple_and_gives_up_at_the_end() {
+    fn pings_at_each_multiple_and_times_out_at_the_end() {
         let beat = Heartbeat { ping: seconds(30), idle: seconds(100) };
         assert_eq!(beat.wait(seconds(0)), Some(seconds(25)));
         assert_eq!(beat.wait(seconds(26)), Some(seconds(4)));
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_four_times_before_it_gives_up() {
+    fn checks_four_times_before_the_timeout() {
         let beat = Heartbeat { ping: Duration::ZERO, idle: seconds(100) };
         let looks = (0..=100).filter(|&s| beat.must_look(seconds(s), seconds(s + 1))).collect::<Vec<_>>();
         assert_eq!(looks, [24, 49, 74, 99]);

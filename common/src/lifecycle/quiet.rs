@@ -1,4 +1,4 @@
-//! How long a connection has been quiet, for those who wait for one connection at a time (stages 1 and 2).
+//! How long a connection has been quiet, where a thread or a task waits for one connection (stages 1 and 2).
 
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::untaken::{Untaken, received_ago};
@@ -6,11 +6,11 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// The quiet of a connection, since something whole last came.
+/// The quiet time of a connection, since it last received something whole.
 #[derive(Debug)]
 pub struct Quiet {
     since: Instant,
-    /// For how long, when that was last looked at.
+    /// The quiet time at the last check.
     before: Duration,
     untaken: Untaken,
     socket: RawFd,
@@ -22,12 +22,12 @@ impl Quiet {
         Quiet { since: Instant::now(), before: Duration::ZERO, untaken: Untaken::default(), socket }
     }
 
-    /// When to look at it again. `None`: never.
+    /// When to check again. `None`: never.
     pub fn next_look(&self, heartbeat: Heartbeat) -> Option<Instant> {
         heartbeat.wait(self.before).map(|wait| self.since + self.before + wait)
     }
 
-    /// Looks at it; returns what is due. A part of a message that came, and a part of the output that was taken, end it.
+    /// Checks, and returns what is due. Received bytes, even of a part of a message, and acknowledged output end the quiet time.
     pub fn look(&mut self, heartbeat: Heartbeat) -> Option<Beat> {
         let now = Instant::now();
         let mut quiet = now.saturating_duration_since(self.since);
@@ -40,8 +40,8 @@ impl Quiet {
         heartbeat.due(mem::replace(&mut self.before, quiet), quiet)
     }
 
-    /// Those who watch were held up for so long, which is not the peer's fault.
-    pub fn forgive(&mut self, held_up: Duration) {
-        self.since += held_up;
+    /// The server stalled for so long, which does not count.
+    pub fn forgive(&mut self, stalled: Duration) {
+        self.since += stalled;
     }
 }

@@ -1,4 +1,4 @@
-//! The order to drain, given once, to all shards.
+//! The signal to drain, sent once, to all shards.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Turns readable, and stays so, when the drain begins. Every shard has it in its own poll set.
+/// Becomes readable, and stays so, when the drain begins. Every shard has it in its own poll set.
 ///
 /// It is an eventfd(2), open before any descriptor table is split, so that its number means the same in all of
-/// them. Nobody reads it: that would take the news from the other shards.
+/// them. Nobody reads it: a read would reset it for the other shards.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     event: Arc<OwnedFd>,

@@ -31,7 +31,7 @@ pub(crate) fn block() -> Blocked {
 
 impl Blocked {
     /// Begins the drain on the first signal; ends the process on the second. A terminal that closes may send SIGHUP twice,
-    /// by the kernel and by its shell: the second one is no haste.
+    /// by the kernel and by its shell: the second SIGHUP does not count.
     pub(crate) fn on_first(self, shutdown: Shutdown) -> io::Result<()> {
         thread::Builder::new().name("signals".into()).spawn(move || {
             self.wait();

@@ -1,42 +1,42 @@
-//! Whether a peer is alive that says nothing: what the kernel knows of it.
+//! Whether a silent peer is alive, by what the kernel knows.
 //!
-//! A slow reader of a long message sends nothing for a long time. What a server has written is no sign of it: the kernel keeps
-//! some, up to megabytes. A slow sender of a long message has said nothing whole. But the kernel knows what the peer's has
-//! acknowledged, and when something last arrived.
+//! A slow reader of a long message sends nothing for a long time. A successful write does not show that it reads, since the
+//! kernel buffers up to megabytes. A slow sender of a long message completes none. But the kernel knows what the peer has
+//! acknowledged, and when data last arrived.
 
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// Looks at a peer within the time that it is given: one that takes nothing is removed when that is over, or a quarter later.
+/// Checks per timeout: a peer that acknowledges nothing is removed when the timeout is over, or a quarter later.
 pub(crate) const LOOKS: u32 = 4;
 
-/// Output that is not taken and does not count: Pings on their way to a peer that takes them, and says nothing.
+/// Unacknowledged bytes that do not count: Pings on their way to a peer that acknowledges them, and sends nothing.
 const PINGS_LEN: u32 = 128;
 
-/// What a peer had not taken at the last look.
+/// What a peer had not acknowledged at the last check.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Untaken {
     bytes: u32,
 }
 
 impl Untaken {
-    /// Looks again; returns whether the peer has taken some of its output since the last look. The first time it is also
-    /// true where output is on its way, since when is not known.
+    /// Checks again; returns whether the peer has acknowledged output since the last check. The first time this is also true
+    /// where output is on its way, for it is not known since when.
     pub fn progressed(&mut self, socket: RawFd) -> bool {
         let now = unacknowledged_bytes(socket);
         let before = mem::replace(&mut self.bytes, now);
         now != before && now.max(before) > PINGS_LEN
     }
 
-    /// Whether output was on its way at the last look.
+    /// Whether output was on its way at the last check.
     pub fn is_some(&self) -> bool {
         self.bytes > PINGS_LEN
     }
 }
 
-/// A wait for a peer to take output, for those who wait for one peer at a time (stages 1 and 2).
+/// A wait for a peer to acknowledge output, where a thread or a task waits for one peer (stages 1 and 2).
 #[derive(Debug)]
 pub struct Stall {
     limit: Duration,
@@ -45,20 +45,20 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// The peer does not take what it is sent, from now on.
+    /// The socket has just refused output.
     pub fn begin(limit: Duration) -> Stall {
         Stall { limit, since: Instant::now(), untaken: Untaken::default() }
     }
 
-    /// When to look at it.
+    /// When to check next.
     pub fn next_look(&self) -> Instant {
         Instant::now() + self.limit / LOOKS
     }
 
-    /// Looks at it.
+    /// Checks the peer.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] where it has taken nothing within the limit.
+    /// [`io::ErrorKind::TimedOut`] where it has acknowledged nothing within the limit.
     pub fn look(&mut self, socket: RawFd) -> io::Result<()> {
         let now = Instant::now();
         if self.untaken.progressed(socket) {

@@ -1,7 +1,7 @@
-//! The log, on standard error. Nothing waits for it: not a shard, not the signal thread, not the end of the program.
+//! The log, on standard error. No thread blocks on it, and neither does the end of the program.
 //!
-//! A thread writes what the others log. Where it is stuck, because nobody reads, a queue fills, and then lines are lost; where
-//! it cannot write, because the reader has gone or the device is full, each line is lost. Both are counted.
+//! A thread writes what the others log. Where it blocks, because nobody reads, a queue fills, and further lines are lost.
+//! Where it cannot write, because the reader is closed or the device is full, each line is lost. Both are counted.
 
 use crate::output;
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Lines that wait to be written: a burst's worth, some 100 KB.
 const QUEUE_LEN: usize = 1024;
 
-/// How long the end of the program waits for what was logged before.
+/// How long the end of the program waits for lines that were logged before.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Lines begun, and of those dealt with by the thread, whether written or not.
+/// Lines begun, and of those the lines that the thread has handled, written or not.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static DONE: Mutex<u64> = Mutex::new(0);
 static DONE_CHANGED: Condvar = Condvar::new();

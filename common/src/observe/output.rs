@@ -1,7 +1,7 @@
-//! Words for people, on standard output and standard error. No word is worth a program's life.
+//! Text for people, on standard output and standard error. A line that cannot be written never ends the program.
 //!
-//! `println!` and `eprintln!` panic where the reader has gone (`EPIPE`), where the device is full (`ENOSPC`) and where
-//! the write would block (`EAGAIN`); and where the reader is alive and does not read, they wait for it.
+//! `println!` and `eprintln!` panic where the reader is closed (`EPIPE`), the device is full (`ENOSPC`) or the write would
+//! block (`EAGAIN`). Where the reader does not read, they block.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -17,16 +17,16 @@ const PIECE_LEN: usize = 4096;
 /// How long a line waits for its reader, a shell's pipe as a rule, to make room.
 const LINE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Prints to standard output what a person has asked for. It waits for a reader as slow as a pager; where it cannot be
-/// written, it is lost.
+/// Prints text that a person has asked for to standard output. It waits for a reader as slow as a pager. Text that cannot
+/// be written is lost.
 pub fn print(text: impl Display) {
     let _ = print_data(text);
 }
 
-/// Prints to standard output what a program will read.
+/// Prints text that a program will read to standard output.
 ///
 /// # Errors
-/// The kernel's, but for `EPIPE`: a reader that has gone, as `head` does, has had what it wanted.
+/// The kernel's, but for `EPIPE`: a reader that closes early, as `head` does, has what it wants.
 pub fn print_data(text: impl Display) -> io::Result<()> {
     match write_all(io::stdout(), text.to_string().as_bytes(), None) {
         Err(Errno::PIPE) => Ok(()),
@@ -39,12 +39,12 @@ pub fn line(text: impl Display) {
     let _ = write_line(io::stdout(), text, LINE_PATIENCE);
 }
 
-/// Prints a line to standard error, of what went wrong. It is lost where it cannot be written within a second.
+/// Prints a line about an error to standard error. It is lost where it cannot be written within a second.
 pub fn complain(text: impl Display) {
     let _ = write_line(io::stderr(), text, LINE_PATIENCE);
 }
 
-/// Prints a line to standard error, of how far something is. It is lost where it cannot be written at once.
+/// Prints a line about progress to standard error. It is lost where it cannot be written at once.
 pub fn progress(text: impl Display) {
     let _ = write_line(io::stderr(), text, Duration::ZERO);
 }

@@ -10,8 +10,6 @@ mod output;
 mod partial;
 #[path = "../../src/slot.rs"]
 mod slot;
-#[path = "../../src/text.rs"]
-mod text;
 
 mod echo_tests;
 mod output_tests;
@@ -19,4 +17,3 @@ mod partial_tests;
 mod property;
 mod reference;
 mod slot_tests;
-mod text_tests;

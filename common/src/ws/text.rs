@@ -1,6 +1,6 @@
 //! Text that arrives in pieces (RFC 6455, section 8.1).
 
-use common::frame::Violation;
+use crate::frame::Violation;
 
 /// The first bytes of a character whose last are still to come: at most three.
 #[derive(Debug, Default)]
@@ -11,6 +11,9 @@ pub struct Cut {
 
 impl Cut {
     /// Checks a piece of a text at once (section 8.1), but for a character cut short at its end, unless that is the `last`.
+    ///
+    /// # Errors
+    /// [`Violation::BadUtf8`].
     pub fn check(&mut self, mut piece: &[u8], last: bool) -> Result<(), Violation> {
         if self.len > 0 {
             // How many bytes a character has, its first one says (RFC 3629, section 3).
@@ -39,5 +42,36 @@ impl Cut {
         self.bytes[..cut.len()].copy_from_slice(cut);
         self.len = cut.len() as u8;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::str;
+
+    proptest! {
+        /// Against the standard library's check of all that came so far.
+        #[test]
+        fn text_in_pieces_is_text(
+            bytes in prop_oneof!["[a\u{e9}\u{20ac}\u{1f600}]{0,12}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..12)],
+            lens in prop::collection::vec(0..6usize, 0..8).prop_map(|lens| [lens, vec![1]].concat()),
+        ) {
+            let (mut cut, mut at, mut lens) = (Cut::default(), 0, lens.iter().cycle());
+            loop {
+                let end = bytes.len().min(at + lens.next().unwrap());
+                let last = end == bytes.len();
+                let expected = match str::from_utf8(&bytes[..end]) {
+                    Ok(_) => true,
+                    Err(error) => error.error_len().is_none() && !last,
+                };
+                prop_assert_eq!(cut.check(&bytes[at..end], last).is_ok(), expected, "{:?} to {}", bytes, end);
+                if last || !expected {
+                    break;
+                }
+                at = end;
+            }
+        }
     }
 }

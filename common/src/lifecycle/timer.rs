@@ -1,0 +1,77 @@
+//! Timeouts of a task that do not blame a peer for a runtime that stalled (stage 2).
+
+use crate::heartbeat::{Beat, Heartbeat};
+use crate::quiet::Quiet;
+use std::os::fd::RawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{self, Sleep, sleep_until, timeout_at};
+
+/// A timer that fires later than this shows that the runtime stalled: input that came meanwhile is still to be read.
+const STALLED: Duration = Duration::from_millis(250);
+
+/// Waits for a future at most `limit`, not counting stalls of the runtime. `None`: it timed out.
+pub async fn in_time<T>(limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut end = time::Instant::now() + limit;
+    loop {
+        match timeout_at(end, future.as_mut()).await {
+            Ok(output) => return Some(output),
+            Err(_) if end.elapsed() > STALLED => end = time::Instant::now() + STALLED,
+            Err(_) => return None,
+        }
+    }
+}
+
+/// How long no bytes have been received, and when to look at that again.
+pub struct Silence {
+    socket: RawFd,
+    quiet: Option<Quiet>,
+    /// One for the connection's life: a new one for each wait would wander through the heap.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    /// Of the connection of this socket.
+    pub fn new(socket: RawFd) -> Silence {
+        Silence { socket, quiet: None, timer: None }
+    }
+
+    /// Something was received.
+    #[inline]
+    pub fn end(&mut self) {
+        self.quiet = None;
+    }
+
+    /// Ready with a Ping or the end of the connection, when it is due.
+    pub fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
+        loop {
+            let (Some(quiet), Some(timer)) = (&mut self.quiet, &mut self.timer) else {
+                self.quiet = Some(Quiet::begin(self.socket));
+                self.wait(heartbeat);
+                continue;
+            };
+            ready!(timer.as_mut().poll(cx));
+            let late = timer.deadline().elapsed();
+            let beat = if late > STALLED {
+                quiet.forgive(late + STALLED);
+                None
+            } else {
+                quiet.look(heartbeat)
+            };
+            self.wait(heartbeat);
+            if let Some(beat) = beat {
+                return Poll::Ready(beat);
+            }
+        }
+    }
+
+    /// Sets the timer to the next look.
+    fn wait(&mut self, heartbeat: Heartbeat) {
+        let Some(next) = self.quiet.as_ref().and_then(|quiet| quiet.next_look(heartbeat)) else { return };
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(next.into()),
+            None => self.timer = Some(Box::pin(sleep_until(next.into()))),
+        }
+    }
+}
