@@ -105,6 +105,12 @@ impl Peer {
         (0..count).map(|_| Peer::connect(server)).collect()
     }
 
+    /// Has its kernel take no more than some 64 KiB that it has not read, and so say steadily what it has read. Left to itself
+    /// the buffer grows with what comes, up to megabytes, and once it is full says nothing until half of it is read.
+    pub fn keep_receive_buffer_small(&self) {
+        sockopt::set_socket_recv_buffer_size(&self.stream, 32 * 1024).expect("SO_RCVBUF");
+    }
+
     /// Says that nothing more will be sent (FIN), and goes on hearing.
     pub fn finish(&mut self) {
         self.tell("sends nothing more".into());

@@ -3,6 +3,9 @@
 //! A slow reader of a long message sends nothing for a long time. A successful write does not show that it reads, since the
 //! kernel buffers up to megabytes. A slow sender of a long message completes none. But the kernel knows what the peer has
 //! acknowledged, and when data last arrived.
+//!
+//! The limit of this: a receive buffer that is full acknowledges nothing until half of it is read (RFC 9293, section 3.8.6.2.2). A
+//! peer that takes longer than the timeout for half of its buffer looks like one that reads nothing.
 
 use std::io;
 use std::mem;

@@ -103,6 +103,7 @@ pub(crate) fn slow_readers_stay(binary: &Binary) {
         for (mut peer, pings) in peers.into_iter().zip([true, false]) {
             scope.spawn(move || {
                 let message = Frame::new(crate::frame::BINARY, super::noise(SLOW_READER.0, 21));
+                peer.keep_receive_buffer_small();
                 peer.send(&message.masked());
                 let start = Instant::now();
                 while !peer.has_news() && start.elapsed() < 5 * LONG_LIMIT {
