@@ -1,4 +1,4 @@
-//! A peer that sends whatever bytes it is told to, and is strict about those it gets.
+//! A peer that sends whatever bytes it is given, and is strict about those it gets.
 //!
 //! What it hears are whole messages, put together from their fragments, and control frames. In how many fragments a server answers
 //! is its own business (RFC 6455, section 5.4), and so is a message that it begins and, for good reason, does not finish.

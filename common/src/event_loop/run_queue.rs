@@ -83,7 +83,7 @@ mod tests {
     fn events_are_looked_at_again_when_the_budget_is_spent() {
         let slice = Duration::from_micros(50);
         assert_eq!(run(1000, slice, Duration::ZERO), [0, 1, 2, 3, 4]);
-        // A queue that never empties: they take turns.
+        // A queue that never empties is served round-robin.
         assert_eq!(run(2, slice, Duration::ZERO), [0, 1, 0, 1, 0]);
         // One slice at least, however long.
         assert_eq!(run(3, Duration::from_secs(1), Duration::ZERO), [0]);
