@@ -14,8 +14,8 @@ mod ws;
 pub use http::{origin, subprotocol};
 pub use lifecycle::{heartbeat, quiet, shutdown, timer, untaken};
 pub use observe::{cgroup, families, kernel, latency, memory, metrics, output};
-pub use shard::{budget, cores, limits, table};
-pub use ws::{frame, mask, text};
+pub use shard::{budget, cores, limits, table, threads};
+pub use ws::{echoed, frame, mask, partial, send_queue, text};
 #[cfg(feature = "tungstenite")]
 pub use ws::{meter, websocket};
 
@@ -24,7 +24,8 @@ use observe::{admin, heap, live, log, process};
 use shard::listen;
 
 pub use lifecycle::close_policy::set_close_policy;
-pub use lifecycle::stage::{Bound, Stage};
+pub use lifecycle::stage::Stage;
 pub use observe::heap::return_freed_memory;
 pub use shard::listen::explain as explain_listen;
+pub use shard::threads::Bound;
 pub use shard::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Answer, Shard};

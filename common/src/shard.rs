@@ -5,9 +5,10 @@ pub mod cores;
 pub mod limits;
 pub(crate) mod listen;
 pub mod table;
+pub mod threads;
 
 use crate::budget::Reservation;
-use crate::config::Config;
+use crate::config::{Config, MAX_HEAD_LEN};
 use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
 use crate::origin;
@@ -15,7 +16,7 @@ use crate::shutdown::Shutdown;
 use crate::subprotocol;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
@@ -23,6 +24,9 @@ use std::time::{Duration, Instant};
 
 /// How long a shard does not call accept(2) after it failed for want of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long [`Shard::reject`] waits for a request.
+pub const REJECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Connections accepted before those that are open are served again.
 pub const ACCEPT_BATCH: usize = 64;
@@ -197,12 +201,26 @@ impl<F> Shard<F> {
         }
     }
 
-    /// As [`Shard::answer`] for a connection that cannot be served: 503 for all but the pages.
-    pub fn reject(&self, bytes: &[u8], reason: Rejected) -> Vec<u8> {
-        match http::parse(bytes) {
+    /// Answers a connection that cannot be served, on the accepting thread: `/health` and `/metrics` as ever, and else 503.
+    ///
+    /// # Errors
+    /// Where the peer has disconnected, or its request does not arrive within [`REJECT_TIMEOUT`].
+    pub fn reject(&self, mut stream: &TcpStream, reason: Rejected) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(REJECT_TIMEOUT))?;
+        let mut head = [0; MAX_HEAD_LEN];
+        let len = loop {
+            match stream.read(&mut head) {
+                // With a timeout set it is not restarted (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        let response = match http::parse(&head[..len]) {
             Request::Page(page, method) => self.page(page, method),
             _ => self.refuse(reason),
-        }
+        };
+        stream.write_all(&response)
     }
 
     fn page(&self, page: Page, method: Method) -> Vec<u8> {

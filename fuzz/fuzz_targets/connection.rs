@@ -10,10 +10,6 @@
 mod connection;
 #[path = "../../stage4-zero-buffer/src/echo.rs"]
 mod echo;
-#[path = "../../stage4-zero-buffer/src/output.rs"]
-mod output;
-#[path = "../../stage4-zero-buffer/src/partial.rs"]
-mod partial;
 #[path = "../../stage4-zero-buffer/src/pieces.rs"]
 mod pieces;
 #[path = "../../stage4-zero-buffer/tests/unit/reference.rs"]
@@ -31,8 +27,8 @@ use common::frame::{CloseCode, Opcode};
 use common::heartbeat::Beat;
 use common::http::switching_protocols;
 use common::metrics::Closed;
+use common::partial::HEADROOM;
 use libfuzzer_sys::fuzz_target;
-use partial::HEADROOM;
 use reference::{Frame, answer, answers, has_closed, messages};
 use rustix::Wire;
 use server::Server;

@@ -1,20 +1,20 @@
 //! One connection: from its request to its end.
 
-use crate::server::Server;
+use crate::Flags;
 use crate::socket::Socket;
 use common::config::LINGER;
 use common::frame::CloseCode;
-use common::heartbeat::Beat;
+use common::heartbeat::{Beat, Heartbeat};
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
 use common::quiet::Quiet;
-use common::{Answer, set_close_policy, websocket};
+use common::{Answer, Shard, set_close_policy, websocket};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
-use tungstenite::protocol::Role;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 /// Bytes read at once in a handshake, and discarded at once in a lingering close.
@@ -23,22 +23,39 @@ const PIECE_LEN: usize = 1024;
 /// Why a connection ends, and the code of the Close frame to send, if any.
 type End = (Closed, Option<CloseCode>);
 
+/// What the connections of a shard share.
+pub struct Context {
+    pub shard: Shard<Flags>,
+    websocket: WebSocketConfig,
+    heartbeat: Heartbeat,
+}
+
+impl Context {
+    pub fn new(shard: Shard<Flags>) -> Context {
+        Context {
+            websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+            heartbeat: Heartbeat::new(&shard.config),
+            shard,
+        }
+    }
+}
+
 /// A connection was accepted: this is its thread.
-pub fn open(server: &Server, stream: Arc<TcpStream>) {
-    let mut socket = Socket::new(stream, server.shard.shutdown.clone());
-    let Some(frames) = handshake(server, &mut socket) else { return };
-    socket.meter = Some(Meter::new(server.shard.reservation(), &frames));
-    let config = Some(server.websocket);
+pub fn open(context: &Context, stream: Arc<TcpStream>) {
+    let mut socket = Socket::new(stream, context.shard.shutdown.clone());
+    let Some(frames) = handshake(context, &mut socket) else { return };
+    socket.meter = Some(Meter::new(context.shard.reservation(), &frames));
+    let config = Some(context.websocket);
     let mut websocket = WebSocket::from_partially_read(socket, frames, Role::Server, config);
-    let end = echo(server, &mut websocket);
-    close(server, websocket, end);
+    let end = echo(context, &mut websocket);
+    close(context, websocket, end);
 }
 
 /// Answers a request; returns the frames that came behind it, if a connection was opened.
 #[inline(never)]
-fn handshake(server: &Server, socket: &mut Socket) -> Option<Vec<u8>> {
+fn handshake(context: &Context, socket: &mut Socket) -> Option<Vec<u8>> {
     let accepted_at = Instant::now();
-    socket.read_by = Some(accepted_at + server.shard.config.handshake_timeout);
+    socket.read_by = Some(accepted_at + context.shard.config.handshake_timeout);
     let mut head = Vec::new();
     let mut piece = [0; PIECE_LEN];
     loop {
@@ -47,22 +64,22 @@ fn handshake(server: &Server, socket: &mut Socket) -> Option<Vec<u8>> {
             Ok(len) => head.extend_from_slice(&piece[..len]),
             Err(error) => {
                 if error.kind() == ErrorKind::TimedOut {
-                    server.shard.metrics().rejected(Rejected::HandshakeTimeout);
+                    context.shard.metrics().rejected(Rejected::HandshakeTimeout);
                 }
                 return None;
             }
         }
-        match server.shard.answer(&head, accepted_at) {
+        match context.shard.answer(&head, accepted_at) {
             Answer::Partial => {}
             Answer::Close(response) => {
                 if socket.write_all(&response).is_ok() {
-                    linger(server, socket);
+                    linger(context, socket);
                 }
                 return None;
             }
             Answer::Upgrade { response, head_len } => {
                 if socket.write_all(&response).is_err() {
-                    server.shard.closed(Closed::Reset);
+                    context.shard.closed(Closed::Reset);
                     return None;
                 }
                 return Some(head.split_off(head_len));
@@ -72,17 +89,17 @@ fn handshake(server: &Server, socket: &mut Socket) -> Option<Vec<u8>> {
 }
 
 /// The hot path: echoes until the connection ends, or the server drains.
-fn echo(server: &Server, websocket: &mut WebSocket<Socket>) -> End {
-    let idle_timeout = server.shard.config.idle_timeout;
+fn echo(context: &Context, websocket: &mut WebSocket<Socket>) -> End {
+    let idle_timeout = context.shard.config.idle_timeout;
     websocket.get_mut().write_timeout = (!idle_timeout.is_zero()).then_some(idle_timeout);
     loop {
-        let message = match next(server, websocket) {
+        let message = match next(context, websocket) {
             Ok(message) => message,
             Err(end) => return end,
         };
         // tungstenite answers Ping and Close by itself.
         if matches!(message, Message::Text(_) | Message::Binary(_)) {
-            let echoing = server.shard.metrics().echoed(1, message.len());
+            let echoing = context.shard.metrics().echoed(1, message.len());
             if let Err(error) = websocket.send(message) {
                 return end_by(&error);
             }
@@ -92,12 +109,12 @@ fn echo(server: &Server, websocket: &mut WebSocket<Socket>) -> End {
 }
 
 /// The next message. While there is none, pings are sent as they fall due.
-fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, End> {
+fn next(context: &Context, websocket: &mut WebSocket<Socket>) -> Result<Message, End> {
     // Without timeouts the clock is not read.
     let socket = websocket.get_ref().stream().as_raw_fd();
-    let mut quiet = server.heartbeat.is_on().then(|| Quiet::begin(socket));
+    let mut quiet = context.heartbeat.is_on().then(|| Quiet::begin(socket));
     loop {
-        websocket.get_mut().read_by = quiet.as_ref().and_then(|quiet| quiet.next_look(server.heartbeat));
+        websocket.get_mut().read_by = quiet.as_ref().and_then(|quiet| quiet.next_look(context.heartbeat));
         let error = match websocket.read() {
             Ok(message) => return Ok(message),
             Err(error) => error,
@@ -105,7 +122,7 @@ fn next(server: &Server, websocket: &mut WebSocket<Socket>) -> Result<Message, E
         let Some(quiet) = quiet.as_mut().filter(|_| is(&error, ErrorKind::TimedOut)) else {
             return Err(end_by(&error));
         };
-        match quiet.look(server.heartbeat) {
+        match quiet.look(context.heartbeat) {
             Some(Beat::Ping) => {
                 websocket.send(Message::Ping(Default::default())).map_err(|error| end_by(&error))?;
             }
@@ -130,7 +147,7 @@ fn is(error: &Error, kind: ErrorKind) -> bool {
 
 /// Sends a Close frame, and closes TCP.
 #[inline(never)]
-fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End) {
+fn close(context: &Context, mut websocket: WebSocket<Socket>, (reason, code): End) {
     let socket = websocket.get_mut();
     socket.write_timeout = Some(LINGER);
     socket.heeds_drain = false;
@@ -138,23 +155,23 @@ fn close(server: &Server, mut websocket: WebSocket<Socket>, (reason, code): End)
         Some(code) => !matches!(websocket.close(Some(websocket::close_frame(code))), Err(Error::Io(_))),
         None => reason == Closed::Normal,
     };
-    server.shard.closed(reason);
+    context.shard.closed(reason);
     // tungstenite's buffers are freed before the wait.
     let mut socket = websocket.into_inner();
     set_close_policy(socket.stream(), reason);
     if notified {
-        linger(server, &mut socket);
+        linger(context, &mut socket);
     }
 }
 
 /// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread sends
 /// a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
-fn linger(server: &Server, socket: &mut Socket) {
+fn linger(context: &Context, socket: &mut Socket) {
     if socket.stream().shutdown(Shutdown::Write).is_err() {
         return;
     }
-    let draining = server.shard.shutdown.begun();
-    let limit = if draining { server.shard.config.drain_timeout } else { LINGER };
+    let draining = context.shard.shutdown.begun();
+    let limit = if draining { context.shard.config.drain_timeout } else { LINGER };
     let until = Instant::now() + limit;
     socket.read_by = Some(until);
     socket.heeds_drain = false;

@@ -17,9 +17,8 @@
 mod connection;
 mod server;
 mod socket;
-mod threads;
 
-use common::config;
+use common::{config, threads};
 use std::process::ExitCode;
 
 #[derive(clap::Args)]

@@ -1,16 +1,16 @@
 //! One connection: from its request to its end.
 
-use crate::server::Server;
+use crate::Flags;
 use crate::socket::Socket;
 use crate::split;
 use common::config::LINGER;
 use common::frame::CloseCode;
-use common::heartbeat::Beat;
+use common::heartbeat::{Beat, Heartbeat};
 use common::latency::Echoing;
 use common::meter::Meter;
 use common::metrics::{Closed, Rejected};
-use common::timer::{Silence, in_time};
-use common::{Answer, set_close_policy, websocket};
+use common::timer::{Interrupt, Silence, in_time};
+use common::{Answer, Shard, set_close_policy, websocket};
 use futures_util::{SinkExt, Stream, StreamExt};
 use std::future::poll_fn;
 use std::io;
@@ -21,52 +21,72 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Why a connection ends, and the code of the Close frame to send, if any.
 pub type End = (Closed, Option<CloseCode>);
 
+/// What the connections of a shard share.
+pub struct Context {
+    pub shard: Shard<Flags>,
+    pub interrupt: Interrupt,
+    websocket: WebSocketConfig,
+    heartbeat: Heartbeat,
+}
+
+impl Context {
+    pub fn new(shard: Shard<Flags>) -> Context {
+        Context {
+            websocket: websocket::config(&shard.config, shard.flags.read_buffer),
+            heartbeat: Heartbeat::new(&shard.config),
+            interrupt: Interrupt::new(shard.shutdown.clone()),
+            shard,
+        }
+    }
+}
+
 /// A connection was accepted: this is its task.
-pub async fn open(server: &Server, stream: TcpStream) {
+pub async fn open(context: &Context, stream: TcpStream) {
     // A boxed future is freed before the long wait; unboxed, the task would reserve room for it all its life.
-    let Some(mut websocket) = Box::pin(handshake(server, stream)).await else { return };
-    let end = if server.shard.flags.tasks_per_conn == 1 {
-        echo(server, &mut websocket).await
+    let Some(mut websocket) = Box::pin(handshake(context, stream)).await else { return };
+    let end = if context.shard.flags.tasks_per_conn == 1 {
+        echo(context, &mut websocket).await
     } else {
-        let (end, whole) = Box::pin(split::echo(server, websocket)).await;
+        let (end, whole) = Box::pin(split::echo(context, websocket)).await;
         match whole {
             Some(whole) => websocket = whole,
-            None => return server.shard.closed(end.0),
+            None => return context.shard.closed(end.0),
         }
         end
     };
-    Box::pin(close(server, websocket, end)).await;
+    Box::pin(close(context, websocket, end)).await;
 }
 
 /// Answers a request; returns the connection, if one was opened.
-async fn handshake(server: &Server, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
-    let request = pin!(request(server, stream, Instant::now()));
-    let request = in_time(server.shard.config.handshake_timeout, request);
-    let answered = server.unless_drained(pin!(request)).await?;
+async fn handshake(context: &Context, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
+    let request = pin!(request(context, stream, Instant::now()));
+    let request = in_time(context.shard.config.handshake_timeout, request);
+    let answered = context.interrupt.unless_drained(pin!(request)).await?;
     match answered {
         Some(Ok((stream, Some(frames)))) => {
             // What came behind the request are frames.
-            let idle_timeout = server.shard.config.idle_timeout;
+            let idle_timeout = context.shard.config.idle_timeout;
             let write_timeout = (!idle_timeout.is_zero()).then_some(idle_timeout);
-            let socket = Socket::new(stream, Meter::new(server.shard.reservation(), &frames), write_timeout);
-            let config = Some(server.websocket);
+            let socket = Socket::new(stream, Meter::new(context.shard.reservation(), &frames), write_timeout);
+            let config = Some(context.websocket);
             return Some(WebSocketStream::from_partially_read(socket, frames, Role::Server, config).await);
         }
-        Some(Ok((stream, None))) => linger(server, stream).await,
+        Some(Ok((stream, None))) => linger(context, stream).await,
         Some(Err(_)) => {}
-        None => server.shard.metrics().rejected(Rejected::HandshakeTimeout),
+        None => context.shard.metrics().rejected(Rejected::HandshakeTimeout),
     }
     None
 }
 
 /// Reads a request and sends its answer. Returns frames if a connection was opened.
 async fn request(
-    server: &Server,
+    context: &Context,
     mut stream: TcpStream,
     accepted_at: Instant,
 ) -> io::Result<(TcpStream, Option<Vec<u8>>)> {
@@ -75,7 +95,7 @@ async fn request(
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        match server.shard.answer(&head, accepted_at) {
+        match context.shard.answer(&head, accepted_at) {
             Answer::Partial => {}
             Answer::Close(response) => {
                 stream.write_all(&response).await?;
@@ -86,7 +106,7 @@ async fn request(
                 return match stream.write_all(&response).await {
                     Ok(()) => Ok((stream, Some(head.split_off(head_len)))),
                     Err(error) => {
-                        server.shard.closed(Closed::Reset);
+                        context.shard.closed(Closed::Reset);
                         Err(error)
                     }
                 };
@@ -96,15 +116,15 @@ async fn request(
 }
 
 /// The hot path: echoes until the connection ends, or the server drains.
-async fn echo(server: &Server, websocket: &mut WebSocketStream<Socket>) -> End {
+async fn echo(context: &Context, websocket: &mut WebSocketStream<Socket>) -> End {
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    server.unless_drained(pin!(converse(server, websocket))).await.unwrap_or(drained)
+    context.interrupt.unless_drained(pin!(converse(context, websocket))).await.unwrap_or(drained)
 }
 
-async fn converse(server: &Server, websocket: &mut WebSocketStream<Socket>) -> End {
+async fn converse(context: &Context, websocket: &mut WebSocketStream<Socket>) -> End {
     let mut silence = Silence::new(websocket.get_ref().fd());
     loop {
-        let sent = match next(server, websocket, &mut silence).await {
+        let sent = match next(context, websocket, &mut silence).await {
             Event::Message(message, echoing) => {
                 send(websocket, message).await.inspect(|()| echoing.written())
             }
@@ -133,7 +153,7 @@ pub enum Event {
 
 /// Waits for the next event.
 #[inline]
-pub async fn next<S>(server: &Server, stream: &mut S, silence: &mut Silence) -> Event
+pub async fn next<S>(context: &Context, stream: &mut S, silence: &mut Silence) -> Event
 where
     S: Stream<Item = Result<Message, Error>> + Unpin,
 {
@@ -142,7 +162,7 @@ where
             silence.end();
             Poll::Ready(Ok(message))
         }
-        Poll::Pending if server.heartbeat.is_on() => silence.poll(server.heartbeat, cx).map(Err),
+        Poll::Pending if context.heartbeat.is_on() => silence.poll(context.heartbeat, cx).map(Err),
         Poll::Pending => Poll::Pending,
     });
     let message = match message.await {
@@ -152,7 +172,7 @@ where
     };
     match message {
         Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
-            let echoing = server.shard.metrics().echoed(1, message.len());
+            let echoing = context.shard.metrics().echoed(1, message.len());
             Event::Message(message, echoing)
         }
         Some(Ok(_)) => Event::Control,
@@ -184,29 +204,29 @@ fn send(
 }
 
 /// Sends a Close frame, and closes TCP.
-async fn close(server: &Server, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
+async fn close(context: &Context, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
     websocket.get_mut().write_timeout = Some(LINGER);
     let notified = match code {
         Some(code) => websocket.close(Some(websocket::close_frame(code))).await.is_ok(),
         None => reason == Closed::Normal,
     };
-    server.shard.closed(reason);
+    context.shard.closed(reason);
     let stream = websocket.into_inner().into_stream();
     set_close_policy(&stream, reason);
     if notified {
-        linger(server, stream).await;
+        linger(context, stream).await;
     }
 }
 
 /// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread sends
 /// a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
-async fn linger(server: &Server, mut stream: TcpStream) {
+async fn linger(context: &Context, mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }
     let mut piece = [0; 1024];
     let discard = async { while stream.read(&mut piece).await.is_ok_and(|len| len > 0) {} };
-    let limit = if server.shard.shutdown.begun() { server.shard.config.drain_timeout } else { LINGER };
+    let limit = if context.shard.shutdown.begun() { context.shard.config.drain_timeout } else { LINGER };
     // Whether the peer has closed or timed out, the connection ends here.
     let _ = timeout(limit, discard).await;
 }

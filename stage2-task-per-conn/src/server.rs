@@ -1,28 +1,21 @@
 //! A shard's runtime: it accepts, spawns a task per connection, and drains.
 
-use crate::{Flags, connection};
-use common::heartbeat::Heartbeat;
-use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard, websocket};
-use std::future::poll_fn;
+use crate::Flags;
+use crate::connection::{self, Context};
+use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// What the tasks of a shard share.
-pub struct Server {
-    pub shard: Shard<Flags>,
-    pub websocket: WebSocketConfig,
-    pub heartbeat: Heartbeat,
-    stop: Notify,
+/// A shard's runtime.
+struct Server {
+    context: Arc<Context>,
 }
 
 /// Serves a shard until its drain is over.
@@ -31,13 +24,7 @@ pub struct Server {
 /// nobody outside ever uses it.
 pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let server = Server {
-        websocket: websocket::config(&shard.config, shard.flags.read_buffer),
-        heartbeat: Heartbeat::new(&shard.config),
-        shard,
-        stop: Notify::new(),
-    };
-    runtime.block_on(Arc::new(server).run())
+    runtime.block_on(Server::new(shard).run())
 }
 
 /// A descriptor that can be awaited.
@@ -57,9 +44,13 @@ enum Batch {
 }
 
 impl Server {
-    async fn run(self: Arc<Self>) -> io::Result<()> {
-        let listener = readable(self.shard.listener.as_fd())?;
-        let shutdown = readable(self.shard.shutdown.as_fd())?;
+    fn new(shard: Shard<Flags>) -> Server {
+        Server { context: Arc::new(Context::new(shard)) }
+    }
+
+    async fn run(&self) -> io::Result<()> {
+        let listener = readable(self.context.shard.listener.as_fd())?;
+        let shutdown = readable(self.context.shard.shutdown.as_fd())?;
         // Every task keeps a sender and sends nothing: the receiver ends with the last of them.
         let (alive, mut ended) = mpsc::channel::<()>(1);
         loop {
@@ -79,9 +70,9 @@ impl Server {
     }
 
     /// Accepts a batch of connections.
-    fn accept(self: &Arc<Self>, alive: &mpsc::Sender<()>) -> Batch {
+    fn accept(&self, alive: &mpsc::Sender<()>) -> Batch {
         for _ in 0..ACCEPT_BATCH {
-            let stream = match self.shard.accept() {
+            let stream = match self.context.shard.accept() {
                 Accepted::Connection(stream) => stream,
                 Accepted::Nobody => return Batch::Empty,
                 Accepted::Exhausted => return Batch::Exhausted,
@@ -89,47 +80,26 @@ impl Server {
             let stream = match TcpStream::from_std(stream) {
                 Ok(stream) => stream,
                 Err(error) => {
-                    self.shard.cannot_watch(&error);
+                    self.context.shard.cannot_watch(&error);
                     return Batch::Exhausted;
                 }
             };
-            let (server, alive) = (self.clone(), alive.clone());
+            let (context, alive) = (self.context.clone(), alive.clone());
             tokio::spawn(async move {
-                server.shard.metrics().tasks.fetch_add(1, Relaxed);
-                connection::open(&server, stream).await;
-                server.shard.metrics().tasks.fetch_sub(1, Relaxed);
+                context.shard.metrics().tasks.fetch_add(1, Relaxed);
+                connection::open(&context, stream).await;
+                context.shard.metrics().tasks.fetch_sub(1, Relaxed);
                 drop(alive);
             });
         }
         Batch::Full
     }
 
-    /// The output of `serving`, or `None` if the drain begins first.
-    ///
-    /// The caller pins it: a future that is passed by value takes its room twice, as an argument and pinned.
-    pub async fn unless_drained<T>(&self, mut serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        let mut stop = pin!(self.stop.notified());
-        let mut registered = false;
-        poll_fn(|cx| {
-            if let Poll::Ready(value) = serving.as_mut().poll(cx) {
-                return Poll::Ready(Some(value));
-            }
-            // Once the notification has this task's waker, there is no need to look again before the drain.
-            let begun = self.shard.shutdown.begun();
-            if registered && !begun {
-                return Poll::Pending;
-            }
-            registered = true;
-            if begun { Poll::Ready(None) } else { stop.as_mut().poll(cx).map(|()| None) }
-        })
-        .await
-    }
-
     /// Stops accepting, has every task send Close 1001, and waits until all have ended.
     async fn drain(&self, ended: &mut mpsc::Receiver<()>) {
-        self.shard.stop_listening();
-        self.stop.notify_waiters();
+        self.context.shard.stop_listening();
+        self.context.interrupt.wake();
         // After the timeout, the rest end with the process.
-        let _ = timeout(self.shard.config.drain_timeout, ended.recv()).await;
+        let _ = timeout(self.context.shard.config.drain_timeout, ended.recv()).await;
     }
 }

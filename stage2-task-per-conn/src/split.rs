@@ -1,7 +1,6 @@
 //! `--tasks-per-conn 2`: a reader and a writer, as servers have them whose connections send what others have to say.
 
-use crate::connection::{End, Event, next, ping};
-use crate::server::Server;
+use crate::connection::{Context, End, Event, next, ping};
 use crate::socket::Socket;
 use common::config::LINGER;
 use common::frame::CloseCode;
@@ -26,14 +25,14 @@ const CHANNEL_LEN: usize = 1;
 
 /// Echoes as [`crate::connection`] does, by two tasks. Returns the connection, unless its writer has stalled.
 pub async fn echo(
-    server: &Server,
+    context: &Context,
     websocket: WebSocketStream<Socket>,
 ) -> (End, Option<WebSocketStream<Socket>>) {
     let socket = websocket.get_ref().fd();
     let (mut sink, mut stream) = websocket.split();
     // `None`: tungstenite has answered a Ping, which is to be flushed before it reads on.
     let (messages, mut queue) = mpsc::channel::<Option<Message>>(CHANNEL_LEN);
-    server.shard.metrics().tasks.fetch_add(1, Relaxed);
+    context.shard.metrics().tasks.fetch_add(1, Relaxed);
     let mut writer = tokio::spawn(async move {
         while let Some(message) = queue.recv().await {
             let sent = match message {
@@ -49,7 +48,7 @@ pub async fn echo(
     let reader = async {
         let mut silence = Silence::new(socket);
         loop {
-            let (message, echoing) = match next(server, &mut stream, &mut silence).await {
+            let (message, echoing) = match next(context, &mut stream, &mut silence).await {
                 Event::Message(message, echoing) => (Some(message), echoing),
                 Event::Control => (None, Echoing::default()),
                 Event::PingDue => (Some(ping()), Echoing::default()),
@@ -64,11 +63,11 @@ pub async fn echo(
         }
     };
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    let end = server.unless_drained(pin!(reader)).await.unwrap_or(Some(drained));
+    let end = context.interrupt.unless_drained(pin!(reader)).await.unwrap_or(Some(drained));
     drop(messages);
     let written = finish(&mut writer, socket).await;
     writer.abort();
-    server.shard.metrics().tasks.fetch_sub(1, Relaxed);
+    context.shard.metrics().tasks.fetch_sub(1, Relaxed);
     let (sink, failed) = written.map_or((None, None), |(sink, failed)| (Some(sink), failed));
     let end = end.or(failed).unwrap_or((Closed::Reset, None));
     (end, sink.and_then(|sink| stream.reunite(sink).ok()))

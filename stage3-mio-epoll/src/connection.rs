@@ -6,12 +6,11 @@ use common::event_loop::{Next, Phase, Ticks};
 use common::frame::CloseCode;
 use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
-use common::untaken::Untaken;
 use common::{Answer, Shard, websocket};
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -54,7 +53,6 @@ pub struct Connection {
     socket: Socket,
     /// When something last came, or was taken; in a handshake, when it was accepted.
     last_seen_tick: u32,
-    untaken: Untaken,
     queued: bool,
     /// Whether it has yet to get a time slice as an open connection.
     is_new: bool,
@@ -79,7 +77,6 @@ pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
     Box::new(Connection {
         socket: Socket::new(socket.into()),
         last_seen_tick: context.ticks.now(),
-        untaken: Untaken::default(),
         queued: false,
         is_new: true,
         state: State::Handshake { accepted_at: Instant::now(), head: Vec::new() },
@@ -111,6 +108,11 @@ impl Connection {
     /// Whether its next message is likely to be short: all that it sent so far has come whole, and is answered.
     pub fn can_read_inline(&self) -> bool {
         self.phase() == Phase::Open && !self.is_new && self.socket.is_at_boundary()
+    }
+
+    /// Something came, or was taken, at tick `now`.
+    pub fn seen(&mut self, now: u32) {
+        self.last_seen_tick = now;
     }
 
     /// Ticks from the last time something came or was taken (in a handshake: from accept) to `now`.
@@ -178,7 +180,7 @@ impl Connection {
         }
         let Err(error) = converse(websocket, &mut self.socket, context.shard.metrics());
         if self.socket.progressed() {
-            self.last_seen_tick = context.ticks.now();
+            self.seen(context.ticks.now());
         }
         if matches!(&error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock) {
             return Next::Wait;
@@ -209,15 +211,6 @@ impl Connection {
         }
     }
 
-    /// Whether the peer has taken some of its output since the last look: then it is not quiet.
-    pub fn has_progressed(&mut self, context: &mut Context) -> bool {
-        let progressed = self.untaken.progressed(self.socket.stream().as_raw_fd());
-        if progressed {
-            self.last_seen_tick = context.ticks.now();
-        }
-        progressed
-    }
-
     /// The reason to count when an open connection ends: that of our Close frame, where one was written.
     pub fn close_reason(&self, _context: &Context, reason: Closed) -> Option<Closed> {
         match self.state {
@@ -230,7 +223,7 @@ impl Connection {
     pub fn linger(&mut self, context: &mut Context) {
         self.state = State::Lingering;
         self.socket.meter = None;
-        self.last_seen_tick = context.ticks.now();
+        self.seen(context.ticks.now());
         // It fails where the peer has reset the connection, which the next read tells.
         let _ = self.socket.stream().shutdown(Shutdown::Write);
     }

@@ -1,15 +1,15 @@
 //! One connection: from its request to its end. An event comes in, [`Next`] goes out.
 
 use crate::Flags;
-use crate::echo::Echoed;
-use crate::output::Output;
-use crate::partial::{HEADROOM, Partial};
+use crate::echo::echo;
 use crate::slot::{Slot, State};
 use common::budget::Reservation;
+use common::echoed::Echoed;
 use common::event_loop::{Next, Ticks};
 use common::frame::{CloseCode, MAX_HEADER_LEN, Opcode};
 use common::metrics::Closed;
-use common::untaken::Untaken;
+use common::partial::{HEADROOM, Partial};
+use common::send_queue::SendQueue;
 use common::{Answer, Shard};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -37,8 +37,6 @@ pub struct Context {
     pub max_message_len: usize,
     pub handshakes: HashMap<RawFd, Handshake>,
     pub busy: HashMap<RawFd, Box<Busy>>,
-    /// Output that slow readers had left when it was looked at last.
-    untaken: HashMap<RawFd, Untaken>,
 }
 
 impl Context {
@@ -49,7 +47,6 @@ impl Context {
             max_message_len: shard.config.max_message_size,
             handshakes: HashMap::new(),
             busy: HashMap::new(),
-            untaken: HashMap::new(),
             shard,
         }
     }
@@ -61,9 +58,6 @@ impl Context {
         }
         if self.handshakes.is_empty() {
             self.handshakes.shrink_to_fit();
-        }
-        if self.untaken.is_empty() {
-            self.untaken.shrink_to_fit();
         }
     }
 
@@ -83,7 +77,7 @@ pub struct Busy {
     /// What it keeps, of `--buffer-budget`.
     pub reservation: Reservation,
     pub partial: Partial,
-    pub output: Output,
+    pub output: SendQueue,
     /// What was read of a frame that is likely to be whole at the next time slice, which reads the rest behind it.
     pub unread: Vec<u8>,
     /// Set with the end of the output: nothing more is read, and the connection ends when that is sent.
@@ -93,7 +87,7 @@ pub struct Busy {
 impl Busy {
     /// In a box, since a table keeps room for twice as many.
     pub fn new(reservation: Reservation) -> Box<Busy> {
-        let (partial, output) = (Partial::default(), Output::default());
+        let (partial, output) = (Partial::default(), SendQueue::default());
         Box::new(Busy { reservation, partial, output, unread: Vec::new(), last: None })
     }
 }
@@ -206,7 +200,7 @@ impl Slot {
     #[inline]
     fn echo(&mut self, context: &mut Context, end: usize, is_inline: bool) -> Result<bool, Next> {
         let mut done = Echoed::from(HEADROOM);
-        done.echo(&mut context.buffer[..end], context.max_message_len);
+        echo(&mut done, &mut context.buffer[..end], context.max_message_len);
         if done.consumed < end {
             return self.rest(context, done, end, is_inline);
         }
@@ -278,7 +272,7 @@ impl Slot {
         if !matches!(self.state(), State::Idle | State::Busy) {
             return Next::Wait;
         }
-        let mut frame = Output::default();
+        let mut frame = SendQueue::default();
         frame.push_close(code);
         self.end(context, frame.unsent(), Last::Close(reason)).err().unwrap_or(Next::Wait)
     }
@@ -288,22 +282,9 @@ impl Slot {
         if context.busy.get(&self.fd()).is_some_and(|busy| !busy.output.is_empty()) {
             return Next::Wait;
         }
-        let mut frame = Output::default();
+        let mut frame = SendQueue::default();
         frame.push_frame(Opcode::Ping, &[]);
         self.send_unsolicited(context, frame.unsent()).err().unwrap_or(Next::Wait)
-    }
-
-    /// Whether the peer has taken some of its output since the last look: then it is not quiet.
-    pub fn has_progressed(&mut self, context: &mut Context) -> bool {
-        let untaken = context.untaken.entry(self.fd()).or_default();
-        let progressed = untaken.progressed(self.fd());
-        if !untaken.is_some() {
-            context.untaken.remove(&self.fd());
-        }
-        if progressed {
-            self.seen(context.ticks.now());
-        }
-        progressed
     }
 
     /// The reason to count when an open connection ends: that of our Close frame, where one was written.
@@ -333,6 +314,5 @@ impl Slot {
     pub fn release(&self, context: &mut Context) {
         context.busy.remove(&self.fd());
         context.handshakes.remove(&self.fd());
-        context.untaken.remove(&self.fd());
     }
 }

@@ -8,131 +8,92 @@
 //! An answer has no key, so it is at least four bytes shorter than its frame: writing never overtakes reading. The
 //! first payload, mostly the only one, stays where it is; those behind it move up.
 
+use common::echoed::Echoed;
 use common::frame::{Header, Opcode};
 use common::mask;
-use std::ops::Range;
 
-/// Data messages, and the bytes of their payloads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub messages: u64,
-    pub bytes: usize,
+/// Answers the frames from `consumed` on, up to the first that is not a whole message of at most
+/// `max_message_len` bytes, a whole Ping or a whole Pong.
+///
+/// What is wrong with that one, if anything, is not decided here; it stays as it came.
+#[inline]
+pub fn echo(done: &mut Echoed, buffer: &mut [u8], max_message_len: usize) {
+    while done.consumed < buffer.len() {
+        let answered = echo_short(done, buffer, max_message_len) || echo_any(done, buffer, max_message_len);
+        if !answered {
+            return;
+        }
+    }
 }
 
-/// How far a buffer is answered.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Echoed {
-    /// Where in the buffer the answers are.
-    pub answers: Range<usize>,
-    /// What lies before this was read.
-    pub consumed: usize,
-    /// Messages that have ended.
-    pub count: Count,
+/// Answers the next frame, whatever its length. Returns whether it could.
+// Out of the way of the loop for short ones, which has few enough variables for the processor's registers without it.
+#[inline(never)]
+fn echo_any(done: &mut Echoed, buffer: &mut [u8], max_message_len: usize) -> bool {
+    let Ok(Some((header, header_len))) = Header::parse(&buffer[done.consumed..]) else { return false };
+    let start = done.consumed + header_len;
+    let Some(payload) = usize::try_from(header.len).ok().and_then(|len| buffer[start..].get_mut(..len))
+    else {
+        return false;
+    };
+    let (Some(key), true) = (header.mask, header.fin) else { return false };
+    let payload = start..start + payload.len();
+    match header.opcode {
+        Opcode::Text | Opcode::Binary if payload.len() <= max_message_len => {
+            if !unmask(&mut buffer[payload.clone()], key, header.opcode == Opcode::Text) {
+                return false;
+            }
+            done.count.messages += 1;
+            done.count.bytes += payload.len();
+            done.append(buffer, Header::server(header.opcode, payload.len()), payload);
+        }
+        Opcode::Ping => {
+            mask::apply(&mut buffer[payload.clone()], key, 0);
+            done.append(buffer, Header::server(Opcode::Pong, payload.len()), payload);
+        }
+        Opcode::Pong => done.consumed = payload.end,
+        _ => return false,
+    }
+    true
 }
 
-impl Echoed {
-    /// Nothing yet of a buffer whose input begins at `start`.
-    pub fn from(start: usize) -> Echoed {
-        Echoed { answers: start..start, consumed: start, count: Count::default() }
+/// Answers the next frame if it is a message of up to 125 bytes, in a third of the instructions. Returns whether it was.
+#[inline(always)]
+fn echo_short(done: &mut Echoed, buffer: &mut [u8], max_message_len: usize) -> bool {
+    const TEXT: u8 = 0x80 | Opcode::Text as u8;
+    const BINARY: u8 = 0x80 | Opcode::Binary as u8;
+    let start = done.consumed + 6;
+    let Some((&[first @ (TEXT | BINARY), second @ 0x80..=0xfd], rest)) =
+        buffer[done.consumed..].split_first_chunk()
+    else {
+        return false;
+    };
+    let Some((&key, behind)) = rest.split_first_chunk() else { return false };
+    let len = usize::from(second & 0x7f);
+    if len > behind.len().min(max_message_len) {
+        return false;
     }
-
-    /// Answers the frames from `consumed` on, up to the first that is not a whole message of at most
-    /// `max_message_len` bytes, a whole Ping or a whole Pong.
-    ///
-    /// What is wrong with that one, if anything, is not decided here; it stays as it came.
-    #[inline]
-    pub fn echo(&mut self, buffer: &mut [u8], max_message_len: usize) {
-        while self.consumed < buffer.len() {
-            let answered = self.echo_short(buffer, max_message_len) || self.echo_any(buffer, max_message_len);
-            if !answered {
-                return;
-            }
-        }
+    // Moved before it is unmasked: a copy of what was just written would wait for the processor's store buffer.
+    let mut to = start;
+    if done.answers.is_empty() {
+        done.answers = start - 2..start - 2;
+    } else {
+        to = done.answers.end + 2;
+        buffer.copy_within(start..start + len, to);
     }
-
-    /// Answers the next frame, whatever its length. Returns whether it could.
-    // Out of the way of the loop for short ones, which has few enough variables for the processor's registers without it.
-    #[inline(never)]
-    fn echo_any(&mut self, buffer: &mut [u8], max_message_len: usize) -> bool {
-        let Ok(Some((header, header_len))) = Header::parse(&buffer[self.consumed..]) else { return false };
-        let start = self.consumed + header_len;
-        let Some(payload) = usize::try_from(header.len).ok().and_then(|len| buffer[start..].get_mut(..len))
-        else {
-            return false;
-        };
-        let (Some(key), true) = (header.mask, header.fin) else { return false };
-        let payload = start..start + payload.len();
-        match header.opcode {
-            Opcode::Text | Opcode::Binary if payload.len() <= max_message_len => {
-                if !unmask(&mut buffer[payload.clone()], key, header.opcode == Opcode::Text) {
-                    return false;
-                }
-                self.count.messages += 1;
-                self.count.bytes += payload.len();
-                self.append(buffer, Header::server(header.opcode, payload.len()), payload);
-            }
-            Opcode::Ping => {
-                mask::apply(&mut buffer[payload.clone()], key, 0);
-                self.append(buffer, Header::server(Opcode::Pong, payload.len()), payload);
-            }
-            Opcode::Pong => self.consumed = payload.end,
-            _ => return false,
-        }
-        true
+    if !unmask(&mut buffer[to..to + len], key, first == TEXT) {
+        buffer.copy_within(to..to + len, start);
+        buffer[start - 4..start].copy_from_slice(&key);
+        buffer[start - 6..start - 4].copy_from_slice(&[first, second]);
+        return false;
     }
-
-    /// Answers the next frame if it is a message of up to 125 bytes, in a third of the instructions. Returns whether it was.
-    #[inline(always)]
-    fn echo_short(&mut self, buffer: &mut [u8], max_message_len: usize) -> bool {
-        const TEXT: u8 = 0x80 | Opcode::Text as u8;
-        const BINARY: u8 = 0x80 | Opcode::Binary as u8;
-        let start = self.consumed + 6;
-        let Some((&[first @ (TEXT | BINARY), second @ 0x80..=0xfd], rest)) =
-            buffer[self.consumed..].split_first_chunk()
-        else {
-            return false;
-        };
-        let Some((&key, behind)) = rest.split_first_chunk() else { return false };
-        let len = usize::from(second & 0x7f);
-        if len > behind.len().min(max_message_len) {
-            return false;
-        }
-        // Moved before it is unmasked: a copy of what was just written would wait for the processor's store buffer.
-        let mut to = start;
-        if self.answers.is_empty() {
-            self.answers = start - 2..start - 2;
-        } else {
-            to = self.answers.end + 2;
-            buffer.copy_within(start..start + len, to);
-        }
-        if !unmask(&mut buffer[to..to + len], key, first == TEXT) {
-            buffer.copy_within(to..to + len, start);
-            buffer[start - 4..start].copy_from_slice(&key);
-            buffer[start - 6..start - 4].copy_from_slice(&[first, second]);
-            return false;
-        }
-        buffer[to - 2] = first;
-        buffer[to - 1] = len as u8;
-        self.answers.end = to + len;
-        self.consumed = start + len;
-        self.count.messages += 1;
-        self.count.bytes += len;
-        true
-    }
-
-    /// Makes the payload, which ends what was read, the last of the answers.
-    #[inline]
-    pub fn append(&mut self, buffer: &mut [u8], header: Header, payload: Range<usize>) {
-        self.consumed = payload.end;
-        let header_len = header.encoded_len();
-        if self.answers.is_empty() {
-            self.answers = payload.start - header_len..payload.start - header_len;
-        } else {
-            buffer.copy_within(payload.clone(), self.answers.end + header_len);
-        }
-        header.write(&mut buffer[self.answers.end..]);
-        self.answers.end += header_len + payload.len();
-    }
+    buffer[to - 2] = first;
+    buffer[to - 1] = len as u8;
+    done.answers.end = to + len;
+    done.consumed = start + len;
+    done.count.messages += 1;
+    done.count.bytes += len;
+    true
 }
 
 /// Unmasks a payload. False: it was to be text, and is not; then it stays as it came.

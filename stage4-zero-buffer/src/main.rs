@@ -13,8 +13,6 @@
 
 mod connection;
 mod echo;
-mod output;
-mod partial;
 mod pieces;
 mod server;
 mod slot;

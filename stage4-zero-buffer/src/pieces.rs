@@ -1,12 +1,13 @@
 //! Messages that arrive in pieces, and what the connection keeps meanwhile.
 
 use crate::connection::{Busy, Context, Last};
-use crate::echo::Echoed;
-use crate::partial::{End, HEADROOM};
+use crate::echo::echo;
 use crate::slot::{Slot, State};
+use common::echoed::Echoed;
 use common::event_loop::Next;
 use common::frame::{CloseCode, Header, Opcode};
 use common::metrics::Closed;
+use common::partial::{End, HEADROOM};
 use std::mem;
 use std::ops::Range;
 
@@ -29,7 +30,7 @@ impl Slot {
             // What is wrong, if anything, the next read or send says.
             let Ok(len @ 1..) = self.recv(&mut context.buffer[end..]) else { break };
             end += len;
-            done.echo(&mut context.buffer[..end], context.max_message_len);
+            echo(&mut done, &mut context.buffer[..end], context.max_message_len);
         }
         self.feed(context, done, end)?;
         Ok(end == context.buffer.len())
@@ -62,7 +63,7 @@ impl Slot {
         if busy.last.is_some() {
             return Ok(());
         }
-        let result = busy.partial.feed(&mut buffer[..end], &mut done, *max_message_len);
+        let result = busy.partial.feed(&mut buffer[..end], &mut done, *max_message_len, echo);
         let echoing = shard.metrics().echoed(done.count.messages, done.count.bytes);
         if busy.output.is_empty() {
             self.reply(context, done.answers)?;

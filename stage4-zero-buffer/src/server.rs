@@ -16,6 +16,7 @@ use common::event_loop::{Backlog, FdTable, Next, Phase, RunQueue};
 use common::frame::CloseCode;
 use common::heartbeat::{Beat, Heartbeat};
 use common::metrics::{Closed, Rejected};
+use common::untaken::SlowReaders;
 use common::{ACCEPT_BATCH, Accepted, Shard, set_close_policy};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -39,6 +40,7 @@ pub struct Server {
     pub run_queue: RunQueue,
     poll: Poll,
     heartbeat: Heartbeat,
+    slow_readers: SlowReaders,
     backlog: Backlog,
     /// Set once the drain has begun.
     drain_deadline: Option<Instant>,
@@ -63,6 +65,7 @@ impl Server {
             run_queue: RunQueue::default(),
             poll,
             heartbeat,
+            slow_readers: SlowReaders::default(),
             backlog: Backlog::default(),
             drain_deadline: None,
         })
@@ -210,6 +213,7 @@ impl Server {
         if let Some(connection) = self.connections.remove(fd) {
             connection.release(&mut self.context);
         }
+        self.slow_readers.remove(fd);
     }
 
     /// Counts the end of a WebSocket connection.
@@ -238,9 +242,8 @@ impl Server {
                 }
                 Phase::Open => {
                     let quiet_before = self.context.ticks.duration(quiet_ticks.saturating_sub(elapsed));
-                    if self.heartbeat.must_look(quiet_before, quiet)
-                        && connection.has_progressed(&mut self.context)
-                    {
+                    if self.heartbeat.must_look(quiet_before, quiet) && self.slow_readers.progressed(fd) {
+                        connection.seen(self.context.ticks.now());
                         continue;
                     }
                     if let Some(beat) = self.heartbeat.due(quiet_before, quiet) {
@@ -256,6 +259,7 @@ impl Server {
         // What a peak needed is not kept.
         self.connections.trim();
         self.run_queue.trim();
+        self.slow_readers.trim();
         self.context.trim();
     }
 

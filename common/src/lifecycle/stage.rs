@@ -8,6 +8,7 @@ use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
+use crate::threads::Bound;
 use crate::{admin, cores, healthcheck, limits, listen, log, output, signals, table};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -31,15 +32,6 @@ pub struct Stage<F> {
     pub bound: fn(&F) -> Option<Bound>,
     /// Serves a shard, on the shard's own thread, until its drain is over.
     pub serve: fn(Shard<F>) -> io::Result<()>,
-}
-
-/// A limit of the machine on the connections that a stage can hold.
-#[derive(Clone, Debug)]
-pub struct Bound {
-    /// Connections.
-    pub connections: usize,
-    /// The limit's name, its value, and what a connection takes of it.
-    pub because: String,
 }
 
 impl<F: Args + Send + Sync + 'static> Stage<F> {

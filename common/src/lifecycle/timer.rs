@@ -1,11 +1,14 @@
-//! Timeouts of a task that do not blame a peer for a runtime that stalled (stage 2).
+//! What ends the wait of a task (stage 2): the drain, and timeouts that do not blame a peer for a runtime that stalled.
 
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::quiet::Quiet;
+use crate::shutdown::Shutdown;
+use std::future::poll_fn;
 use std::os::fd::RawFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{self, Sleep, sleep_until, timeout_at};
 
 /// A timer that fires later than this shows that the runtime stalled: input that came meanwhile is still to be read.
@@ -20,6 +23,45 @@ pub async fn in_time<T>(limit: Duration, mut future: Pin<&mut impl Future<Output
             Err(_) if end.elapsed() > STALLED => end = time::Instant::now() + STALLED,
             Err(_) => return None,
         }
+    }
+}
+
+/// Interrupts the tasks of a shard when its drain begins.
+pub struct Interrupt {
+    shutdown: Shutdown,
+    tasks: Notify,
+}
+
+impl Interrupt {
+    /// For the drain that `shutdown` begins.
+    pub fn new(shutdown: Shutdown) -> Interrupt {
+        Interrupt { shutdown, tasks: Notify::new() }
+    }
+
+    /// Wakes all tasks that wait for a future with [`Interrupt::unless_drained`]. The drain has begun.
+    pub fn wake(&self) {
+        self.tasks.notify_waiters();
+    }
+
+    /// The output of `serving`, or `None` if the drain begins first.
+    ///
+    /// The caller pins it: a future that is passed by value takes its room twice, as an argument and pinned.
+    pub async fn unless_drained<T>(&self, mut serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut woken = pin!(self.tasks.notified());
+        let mut registered = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(value) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Some(value));
+            }
+            // Once the notification has this task's waker, there is no need to look again before the drain.
+            let begun = self.shutdown.begun();
+            if registered && !begun {
+                return Poll::Pending;
+            }
+            registered = true;
+            if begun { Poll::Ready(None) } else { woken.as_mut().poll(cx).map(|()| None) }
+        })
+        .await
     }
 }
 

@@ -7,6 +7,7 @@
 //! The limit of this: a receive buffer that is full acknowledges nothing until half of it is read (RFC 9293, section 3.8.6.2.2). A
 //! peer that takes longer than the timeout for half of its buffer looks like one that reads nothing.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
@@ -36,6 +37,36 @@ impl Untaken {
     /// Whether output was on its way at the last check.
     pub fn is_some(&self) -> bool {
         self.bytes > PINGS_LEN
+    }
+}
+
+/// The untaken output of an event loop's slow readers. A connection without any costs nothing.
+#[derive(Debug, Default)]
+pub struct SlowReaders {
+    by_socket: HashMap<RawFd, Untaken>,
+}
+
+impl SlowReaders {
+    /// Checks a socket: [`Untaken::progressed`].
+    pub fn progressed(&mut self, socket: RawFd) -> bool {
+        let untaken = self.by_socket.entry(socket).or_default();
+        let progressed = untaken.progressed(socket);
+        if !untaken.is_some() {
+            self.by_socket.remove(&socket);
+        }
+        progressed
+    }
+
+    /// Removes a socket, before its descriptor is another's.
+    pub fn remove(&mut self, socket: RawFd) {
+        self.by_socket.remove(&socket);
+    }
+
+    /// Frees the table's memory once it is empty.
+    pub fn trim(&mut self) {
+        if self.by_socket.is_empty() {
+            self.by_socket.shrink_to_fit();
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-use crate::echo::{Count, Echoed};
+use crate::echo::echo;
+use common::echoed::{Count, Echoed};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -31,7 +32,7 @@ fn an_echo_allocates_nothing() {
     let mut buffer = hello.repeat(40);
     let before = ALLOCATIONS.get();
     let mut done = Echoed::from(0);
-    done.echo(&mut buffer, 1 << 20);
+    echo(&mut done, &mut buffer, 1 << 20);
     assert_eq!(ALLOCATIONS.get(), before);
     assert_eq!((done.consumed, done.count), (40 * 11, Count { messages: 40, bytes: 200 }));
     assert_eq!(buffer[done.answers], b"\x81\x05Hello".repeat(40), "in one piece, to leave in one write");
@@ -44,7 +45,7 @@ fn what_it_does_not_answer_stays_as_it_came() {
     for behind in [&bad[..], &[0x81], &[0x01, 0x80, 0, 0, 0, 0], &[0x88, 0x80, 0, 0, 0, 0]] {
         let mut buffer = [&[0x89, 0x80, 0, 0, 0, 0], behind].concat();
         let mut done = Echoed::from(0);
-        done.echo(&mut buffer, 1 << 20);
+        echo(&mut done, &mut buffer, 1 << 20);
         assert_eq!(buffer[done.answers], [0x8a, 0], "the Ping before it");
         assert_eq!(&buffer[done.consumed..], behind);
     }

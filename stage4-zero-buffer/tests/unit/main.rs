@@ -4,16 +4,10 @@
 
 #[path = "../../src/echo.rs"]
 mod echo;
-#[path = "../../src/output.rs"]
-mod output;
-#[path = "../../src/partial.rs"]
-mod partial;
 #[path = "../../src/slot.rs"]
 mod slot;
 
 mod echo_tests;
-mod output_tests;
-mod partial_tests;
 mod property;
 mod reference;
 mod slot_tests;

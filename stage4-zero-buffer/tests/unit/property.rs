@@ -1,11 +1,12 @@
 //! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same messages.
 
-use crate::echo::Echoed;
-use crate::output::Output;
-use crate::partial::{End, HEADROOM, Partial};
+use crate::echo::echo;
 use crate::reference::{answer, answers, messages};
+use common::echoed::Echoed;
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::mask;
+use common::partial::{End, HEADROOM, Partial};
+use common::send_queue::SendQueue;
 use proptest::prelude::*;
 
 /// Small, so that messages over it are tried often.
@@ -13,14 +14,18 @@ const MAX_MESSAGE_LEN: usize = 70_000;
 
 /// The frame path, driven as the server drives it, with pieces of these lengths (in turn); with what it does not do itself.
 fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
-    let (mut sent, mut partial) = (Output::default(), Partial::default());
+    answered(input, piece_lens, echo)
+}
+
+fn answered(input: &[u8], piece_lens: &[usize], fast_path: fn(&mut Echoed, &mut [u8], usize)) -> Vec<u8> {
+    let (mut sent, mut partial) = (SendQueue::default(), Partial::default());
     let (mut rest, mut piece_lens) = (input, piece_lens.iter().cycle());
     while !rest.is_empty() {
         let (piece, behind) = rest.split_at(rest.len().min(*piece_lens.next().expect("a cycle")));
         rest = behind;
         let mut buffer = [&[0xa5; HEADROOM], piece].concat();
         let mut done = Echoed::from(HEADROOM);
-        let result = partial.feed(&mut buffer, &mut done, MAX_MESSAGE_LEN);
+        let result = partial.feed(&mut buffer, &mut done, MAX_MESSAGE_LEN, fast_path);
         sent.push(&buffer[done.answers]);
         match result {
             Ok(()) => continue,
@@ -44,10 +49,10 @@ impl Sent {
     fn encode(&self, out: &mut Vec<u8>) {
         let header =
             Header { fin: true, opcode: Opcode::Text, mask: self.key, len: self.payload.len() as u64 };
-        let mut octets = [0; MAX_HEADER_LEN];
-        let header_len = header.write(&mut octets);
-        octets[0] = self.first;
-        out.extend_from_slice(&octets[..header_len]);
+        let mut encoded = [0; MAX_HEADER_LEN];
+        let header_len = header.write(&mut encoded);
+        encoded[0] = self.first;
+        out.extend_from_slice(&encoded[..header_len]);
         let at = out.len();
         out.extend_from_slice(&self.payload);
         mask::apply(&mut out[at..], self.key.unwrap_or_default(), 0);
@@ -108,9 +113,9 @@ fn anything() -> impl Strategy<Value = Vec<Sent>> {
 fn conversation() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![6 => message(), 2 => control().prop_map(|frame| vec![frame]), 1 => anything()];
     prop::collection::vec(part, 0..8).prop_map(|parts| {
-        let mut octets = Vec::new();
-        parts.iter().flatten().for_each(|frame| frame.encode(&mut octets));
-        octets
+        let mut encoded = Vec::new();
+        parts.iter().flatten().for_each(|frame| frame.encode(&mut encoded));
+        encoded
     })
 }
 
@@ -128,6 +133,12 @@ proptest! {
     #[test]
     fn pieces_make_no_difference(input in conversation(), len in 1..50usize) {
         prop_assert_eq!(messages(&ours(&input, &[usize::MAX])), messages(&ours(&input, &[len])));
+    }
+
+    #[test]
+    fn the_slow_path_alone_answers_the_same(input in conversation(), len in 1..50usize) {
+        let slow = answered(&input, &[len], |_, _, _| ());
+        prop_assert_eq!(messages(&slow), messages(&ours(&input, &[usize::MAX])));
     }
 
     #[test]

@@ -1,16 +1,25 @@
 //! How many threads the machine lets this process have, and which limit says so.
 
-use common::limits::threads_kept;
-use common::{Bound, cgroup};
+use super::limits::threads_kept;
+use crate::cgroup;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Entries of the memory map that a thread takes: its stack, the guard page below it, and the same again for the
 /// stack on which Rust's runtime handles an overflow of the first.
-pub const MAPS_PER_THREAD: u64 = 4;
+const MAPS_PER_THREAD: u64 = 4;
 /// Entries left free for everything else, such as the allocator's arenas: a thread that cannot have its second stack
 /// would abort.
-pub const MAPS_RESERVE: u64 = 512;
+const MAPS_RESERVE: u64 = 512;
+
+/// A limit of the machine on the connections that a stage can hold.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Connections.
+    pub connections: usize,
+    /// The limit's name, its value, and what a connection takes of it.
+    pub because: String,
+}
 
 /// The limit that connections meet first, counting what other processes have at the moment.
 pub fn bound() -> Bound {
@@ -42,7 +51,7 @@ pub fn bound() -> Bound {
 }
 
 /// All threads of all processes, from the fourth field of /proc/loadavg (proc(5)): `running/all`.
-pub fn threads_on_the_machine() -> u64 {
+fn threads_on_the_machine() -> u64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split([' ', '/']).nth(4).and_then(|all| all.parse().ok()).unwrap_or(0)
 }
@@ -50,4 +59,45 @@ pub fn threads_on_the_machine() -> u64 {
 /// `None` where there is no such file, or it says `max`.
 fn number(path: PathBuf) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+
+    #[test]
+    fn a_thread_takes_no_more_maps_than_is_reckoned() {
+        const THREADS: usize = 200;
+        let maps = || fs::read_to_string("/proc/self/maps").unwrap().lines().count() as u64;
+        let (before, all_run, measured) = (maps(), Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                let run = || {
+                    all_run.wait();
+                    measured.wait();
+                };
+                thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, run).unwrap();
+            }
+            all_run.wait();
+            let taken = maps() - before;
+            measured.wait();
+            assert!(
+                taken <= MAPS_PER_THREAD * THREADS as u64 + MAPS_RESERVE,
+                "{taken} maps for {THREADS} threads"
+            );
+            assert!(
+                taken > (MAPS_PER_THREAD - 2) * THREADS as u64,
+                "{taken} maps for {THREADS} threads: reckon anew"
+            );
+        });
+    }
+
+    #[test]
+    fn this_machine_has_a_limit_and_threads() {
+        let bound = bound();
+        assert!(bound.connections > 0 && bound.connections < 10_000_000, "{bound:?}");
+        assert!(threads_on_the_machine() > 0);
+    }
 }
