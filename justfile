@@ -16,7 +16,7 @@ default:
 build:
     cargo build --release --workspace
 
-# Run all tests, or those of a package: just test -p common
+# Run all tests, or one package's: just test -p common
 test *flags:
     cargo test {{ if flags == "" { "--workspace" } else { "" } }} "$@"
 

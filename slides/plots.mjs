@@ -63,7 +63,7 @@ export function readinessPlot(calls) {
     const points = (call, pick) => Object.entries(calls[call]).map(([idle, { ns }]) => [Number(idle), ns]).filter(([idle]) => pick(idle));
     return plot({
         title: 'Time of one call against idle descriptors: select, poll and epoll',
-        x: { range: [10, 10000], ticks: [[10, '10'], [100, '100'], [1000, '1,000'], [10000, '10,000']], name: 'idle descriptors watched, beside the one that is ready' },
+        x: { range: [10, 10000], ticks: [[10, '10'], [100, '100'], [1000, '1,000'], [10000, '10,000']], name: 'idle descriptors watched, in addition to the ready one' },
         y: { range: [100, 1e6], ticks: [[1e2, '100 ns'], [1e3, '1 µs'], [1e4, '10 µs'], [1e5, '100 µs'], [1e6, '1 ms']] },
         lines: [
             { points: points('poll', () => true), colour: '#9a45b8', name: 'poll', note: 'all, at every call' },

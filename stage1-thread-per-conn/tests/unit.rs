@@ -30,7 +30,7 @@ fn a_thread_takes_no_more_maps_than_is_reckoned() {
         );
         assert!(
             taken > (MAPS_PER_THREAD - 2) * THREADS as u64,
-            "{taken} maps for {THREADS} threads: reckon anew"
+            "{taken} maps for {THREADS} threads: recalculate"
         );
     });
 }

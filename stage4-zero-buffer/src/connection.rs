@@ -306,7 +306,7 @@ impl Slot {
         progressed
     }
 
-    /// The reason to count when an open connection ends: that of our Close frame, where one was written.
+    /// The reason to count when an open connection ends: our Close frame's, if one was written.
     pub fn close_reason(&self, context: &Context, reason: Closed) -> Option<Closed> {
         let last = || context.busy.get(&self.fd()).and_then(|busy| busy.last);
         match self.state() {

@@ -2,7 +2,7 @@
 
 use common::frame::{CloseCode, Header, MAX_HEADER_LEN, Opcode};
 
-/// So many bytes that were sent are kept before what lies behind them moves up.
+/// Sent bytes that are kept before the unsent ones behind them move to the front.
 pub const SENT_LEN: usize = 64 * 1024;
 
 /// Bytes that wait to be sent: mostly none.

@@ -44,10 +44,10 @@ impl Sent {
     fn encode(&self, out: &mut Vec<u8>) {
         let header =
             Header { fin: true, opcode: Opcode::Text, mask: self.key, len: self.payload.len() as u64 };
-        let mut octets = [0; MAX_HEADER_LEN];
-        let header_len = header.write(&mut octets);
-        octets[0] = self.first;
-        out.extend_from_slice(&octets[..header_len]);
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let header_len = header.write(&mut bytes);
+        bytes[0] = self.first;
+        out.extend_from_slice(&bytes[..header_len]);
         let at = out.len();
         out.extend_from_slice(&self.payload);
         mask::apply(&mut out[at..], self.key.unwrap_or_default(), 0);
@@ -108,9 +108,9 @@ fn anything() -> impl Strategy<Value = Vec<Sent>> {
 fn conversation() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![6 => message(), 2 => control().prop_map(|frame| vec![frame]), 1 => anything()];
     prop::collection::vec(part, 0..8).prop_map(|parts| {
-        let mut octets = Vec::new();
-        parts.iter().flatten().for_each(|frame| frame.encode(&mut octets));
-        octets
+        let mut bytes = Vec::new();
+        parts.iter().flatten().for_each(|frame| frame.encode(&mut bytes));
+        bytes
     })
 }
 

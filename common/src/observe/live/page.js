@@ -107,7 +107,7 @@ function unit(id, [figure, of]) {
 }
 
 function memory(id, all, grown, connections, otherwise) {
-  if (all === null) return show(`${id}-note`, 'not told by /proc');
+  if (all === null) return show(`${id}-note`, 'not in /proc');
   unit(id, bytes(all));
   const each = connections >= 100 && grown > 0;
   show(`${id}-note`, each ? `${text(bytes(grown / connections))} a connection` : `${text(bytes(Math.max(grown, 0)))} ${otherwise}`);
