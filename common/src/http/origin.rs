@@ -24,7 +24,7 @@ impl FromStr for Origin {
     }
 }
 
-/// Section 6.2. Nothing may stand behind the port, not even a slash.
+/// Section 6.2. Nothing may follow the port, not even a slash.
 fn serialize(text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let (scheme, authority) = text.split_once("://")?;

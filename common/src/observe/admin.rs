@@ -168,13 +168,13 @@ fn page(content_type: &'static str, content: &'static str) -> Response<Body> {
     response
 }
 
-/// The live page's events. The connection that carries them has a viewer's place from now on in place of its own, so
-/// that it need not make way for others, nor others for it.
+/// The live page's events. Their connection moves from its place among the [`MAX_CONNECTIONS`] to a viewer's place, so
+/// that neither is closed to admit the other.
 fn events(method: &Method, live: &Arc<Live>, place: &Place) -> Response<Body> {
     let mut response = text(Status::Ok, "text/event-stream", Bytes::new());
     if method == Method::GET {
         let Some(events) = live.look() else {
-            let mut response = text(Status::Unavailable, "text/plain", Bytes::from("as many look as may\n"));
+            let mut response = text(Status::Unavailable, "text/plain", Bytes::from("too many viewers\n"));
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
             return response;
         };

@@ -73,7 +73,7 @@ impl Live {
         }
     }
 
-    /// One more looks: its events. `None` where as many look as may.
+    /// Adds a viewer and returns its events. `None` if there are too many viewers.
     pub fn look(self: &Arc<Live>) -> Option<Channel<Bytes>> {
         let place = self.places.clone().try_acquire_owned().ok()?;
         let (sender, events) = Channel::new(1);

@@ -260,7 +260,7 @@ function listen() {
     document.body.classList.add('stale');
     state(drained ? 'drained: waiting for the server' : 'no server: trying again', true);
     if (events.readyState !== EventSource.CLOSED) return; // it tries again by itself
-    state('as many look as may: trying again', true);
+    state('too many viewers: trying again', true);
     setTimeout(listen, 3000);
   };
 }
