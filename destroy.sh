@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Stops what setup.sh has started, and nothing else: see usage.
+# Stops the replicas that setup.sh started: see usage.
 set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-Stops the replicas that setup.sh has started, containers and processes, and nothing else: they are known by a label.
+Stop the replicas that setup.sh started, containers and processes, and nothing else: a label identifies them.
 
 Usage: ./destroy.sh [RUN]
 
-  RUN   of this run alone, by the number that setup.sh has told [default: of all]
+  RUN   number of the run to stop, which setup.sh printed [default: all runs]
 
-They are asked to end (SIGTERM), so that a setup.sh that waits for them reports what they have measured. Those that have
-not ended after 10 seconds are killed.
-Exit status: 0 if none is left, 1 if some are, 2 if an argument is wrong.
+Replicas get SIGTERM, so that a waiting setup.sh reports their results so far. Those still running after 10 seconds are
+killed.
+Exit status: 0 if none is left, 1 if some are, 2 for a bad argument.
 USAGE
 }
 
@@ -21,12 +21,12 @@ fail() {
     exit "$1"
 }
 
-# Containers that are there, running or not.
+# All containers, running or not.
 containers() {
     docker ps --all --quiet --filter "label=million-websockets${run:+=$run}" 2>/dev/null || true
 }
 
-# Processes have their label in the environment that they were started with.
+# A process has its label in its initial environment.
 processes() {
     local environment
     for environment in /proc/[0-9]*/environ; do
@@ -57,19 +57,19 @@ stop_containers() {
     local all left
     all=$(containers)
     [[ -n $all ]] || return 0
-    # They remove themselves when they end, so that some may be gone when their turn comes.
+    # Containers remove themselves when they end, possibly before `docker stop` reaches them.
     xargs docker stop --time 10 <<<"$all" >/dev/null 2>&1 || true
     left=$(containers)
     [[ -z $left ]] || xargs docker rm --force <<<"$left" >/dev/null 2>&1 || true
 }
 
-# Whoever has stopped reading is not to end this (SIGPIPE).
+# A closed output must not end this script (SIGPIPE).
 trap '' PIPE
 run=
 case ${1-} in
     -h | --help) { usage || true; } 2>/dev/null; exit ;;
     '') ;;
-    *[!0-9]*) fail 2 "RUN '$1' is not a number such as setup.sh tells; see ./destroy.sh --help" ;;
+    *[!0-9]*) fail 2 "RUN '$1' is not a number, as printed by setup.sh; see ./destroy.sh --help" ;;
     *) run=$1 ;;
 esac
 (($# <= 1)) || fail 2 "at most one RUN; got $# arguments; see ./destroy.sh --help"
@@ -79,5 +79,5 @@ stop_processes &
 stop_containers
 wait
 left=$(count "$(containers) $(processes)")
-((left == 0)) || fail 1 "$left of $there are still there: are they another user's?"
+((left == 0)) || fail 1 "$left of $there are still running: do they belong to another user?"
 echo "stopped $there" 2>/dev/null || true

@@ -1,26 +1,26 @@
-# The everyday commands, for https://just.systems: each is a line that can as well be typed. Flags after a recipe's name go to
-# the program; what follows a number of connections, too.
+# The everyday commands, for https://just.systems: each is a line that you can also type. Flags after a recipe's name, or
+# after a number of connections, go to the program.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 set positional-arguments
 
 client := "cargo run --release -p client --"
-# The stage that runs here.
+# The process id of the running stage.
 pid := '"$(pidof -s stage1-thread-per-conn stage2-task-per-conn stage3-mio-epoll stage4-zero-buffer)"'
 
 [private]
 default:
     @just --list --unsorted
 
-# Build everything as it is measured
+# Build everything in release mode, as measured
 build:
     cargo build --release --workspace
 
-# Run all tests, or those of a package: just test -p common
+# Run all tests, or one package's: just test -p common
 test *flags:
     cargo test {{ if flags == "" { "--workspace" } else { "" } }} "$@"
 
-# Check what must hold before a change lands
+# Run the checks that a change must pass
 ci:
     bash .ci/run
 
@@ -28,7 +28,7 @@ ci:
 run stage="4" *flags:
     cargo run --release -p "$(basename stage{{ stage }}-*)" -- "${@:2}"
 
-# Load the stage that runs: just load 10000 --rate 20000
+# Load the running stage: just load 10000 --rate 20000
 load connections="10000" *flags:
     {{ client }} run --connections {{ connections }} --pid {{ pid }} "${@:2}"
 
@@ -40,21 +40,21 @@ compare *flags:
 million *flags:
     {{ client }} million "$@"
 
-# Say what this machine holds, and what it lacks for more
+# Report how many connections this machine can hold, and its limits
 doctor connections="1000000" *flags:
     {{ client }} doctor --connections {{ connections }} "${@:2}"
 
-# Show where the bytes of a connection are, of the stage that runs
+# Break down the memory per connection of the running stage
 anatomy connections="10000" *flags:
     {{ client }} anatomy --connections {{ connections }} --pid {{ pid }} "${@:2}"
 
-# Draw report/flame.svg of the stage that runs, under whatever load it has (docs/profiling.md)
+# Draw report/flame.svg of the running stage under its current load (docs/profiling.md)
 profile seconds="10":
     mkdir -p report
     perf record --event cpu-clock --freq 499 --call-graph dwarf,16384 --pid {{ pid }} --output report/perf.data -- sleep {{ seconds }}
     perf script --input report/perf.data | inferno-collapse-perf | inferno-flamegraph > report/flame.svg
 
-# Watch the counters of the stage that runs
+# Watch the counters of the running stage
 watch:
     watch --interval 1 "curl -s http://127.0.0.1:8001/metrics | grep -E '^(ws_|process_)' | grep -v -e _bucket -e build_info"
 
@@ -62,10 +62,10 @@ watch:
 docker-up connections="10000" replicas="10" *server:
     ./setup.sh "$@"
 
-# Stop them
+# Stop the load clients in containers
 docker-down:
     ./destroy.sh
 
-# Load the stage that runs with Locust's users
+# Load the running stage with Locust users
 locust users="1000" *flags:
     deploy/locust/run 127.0.0.1:8000 {{ users }} "${@:2}"

@@ -8,20 +8,20 @@ CORPUS = Path(__file__).parent / "corpus"
 KEY = b"\x01\x02\x03\x04"
 
 
-def put(target, name, octets):
+def put(target, name, content):
     (CORPUS / target).mkdir(parents=True, exist_ok=True)
-    (CORPUS / target / name).write_bytes(octets)
+    (CORPUS / target / name).write_bytes(content)
 
 
 def frame(first, payload, key=KEY, form=0):
-    """A client's frame, with its length in 16 (form 126) or 64 bits (form 127) if need be or if told so."""
+    """A client's frame, with its length in 16 (form 126) or 64 bits (form 127) if needed or requested."""
     form = form or (0 if len(payload) < 126 else 126)
-    octets = bytes([first, (0x80 if key else 0) | (form or len(payload))])
-    octets += {0: b"", 126: pack(">H", len(payload)), 127: pack(">Q", len(payload))}[form]
+    encoded = bytes([first, (0x80 if key else 0) | (form or len(payload))])
+    encoded += {0: b"", 126: pack(">H", len(payload)), 127: pack(">Q", len(payload))}[form]
     if key:
-        octets += key
-        payload = bytes(octet ^ key[i % 4] for i, octet in enumerate(payload))
-    return octets + payload
+        encoded += key
+        payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+    return encoded + payload
 
 
 HELLO = frame(0x81, b"Hello")
@@ -88,7 +88,7 @@ for name, n in EVENTS.items():
 with_data = steps((ARRIVE_32, 31), *[(READ_64, 31)] * 4, (ARRIVE_UNSEEN, 3), (BEFALL, EVENTS["eof"]))
 connection("eof-with-data", with_data, HELLO * 200)
 connection("eof-in-line", with_data, HELLO * 200, buffer=2)
-# Bit 3 of the first octet: a small budget, which needs more than 4 KiB to be seen.
+# Bit 3 of the first byte: a small budget, which needs more than 4 KiB to be seen.
 for name, stream in {"message": frame(0x82, b"m" * 6000)[:5500], "messages": frame(0x82, b"m" * 1500) * 4}.items():
     for script_name, script in SCRIPTS.items():
         connection(f"budget-{name}-{script_name}", script, stream, buffer=15, limits=3)

@@ -160,7 +160,7 @@ static void check_header(struct connection *c, const unsigned char *h) {
     if (c->frame_left > payload_bytes - c->at) fail("an echo is longer than its message");
 }
 
-// The length of the header that comes next, as far as it can be told: it may come in pieces.
+// The length of the next header, as far as its bytes have arrived.
 static size_t header_bytes(const struct connection *c) {
     unsigned char len = c->header_len < 2 ? 0 : c->header[1] & 127;
     return len == 126 ? 4 : len == 127 ? 10 : 2;

@@ -1,5 +1,5 @@
-// Opens out/talk.html in a browser with no network, and looks at every slide: does anything stick out, is anything missing,
-// and was anything asked for from elsewhere?
+// Opens out/talk.html in a browser without a network, and checks every slide: nothing overflows, nothing is missing, and
+// nothing is loaded from elsewhere.
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import puppeteer from 'puppeteer-core';
@@ -8,7 +8,7 @@ const page_url = pathToFileURL(join(dirname(fileURLToPath(import.meta.url)), 'ou
 const MIN_SLIDES = 30;
 const MAX_SLIDES = 38;
 
-// Runs in the page: what is wrong with each slide. Layout is in a slide's own pixels, whatever the window shows of it.
+// Runs in the page, and returns each slide's faults. Layout is in the slide's own pixels, whatever the window's size.
 function faults() {
     const found = [];
     const sections = [...document.querySelectorAll('section')];
@@ -45,16 +45,16 @@ try {
     page.on('pageerror', (error) => failed.push(`the page's script: ${error.message}`));
     await page.setViewport({ width: 1280, height: 720 });
     await page.goto(page_url, { waitUntil: 'load' });
-    // All slides take part in the layout, not only the one that is shown.
+    // Lay out all slides, not only the visible one.
     await page.addStyleTag({ content: 'svg[data-marpit-svg] { display: block !important; }' });
     const { slides, found } = await page.evaluate(faults);
-    found.push(...failed, ...asked.filter((url) => url !== page_url && !url.startsWith('data:')).map((url) => `asks for ${url}`));
+    found.push(...failed, ...asked.filter((url) => url !== page_url && !url.startsWith('data:')).map((url) => `loads ${url}`));
     if (slides < MIN_SLIDES || slides > MAX_SLIDES) found.push(`${slides} slides do not make 30 minutes`);
     if (found.length) {
         console.error(found.map((fault) => `slides: ${fault}`).join('\n'));
         process.exitCode = 1;
     } else {
-        console.log(`${slides} slides: nothing sticks out, nothing is asked for from elsewhere`);
+        console.log(`${slides} slides: nothing overflows, nothing is loaded from elsewhere`);
     }
 } finally {
     await browser.close();

@@ -1,4 +1,4 @@
-// What a placeholder may name: the runs in results/, and medians of them as the reports there have them.
+// The figures that a placeholder can name: runs in results/, and their medians as in the reports there.
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -82,7 +82,7 @@ function questions(folder) {
     };
 }
 
-// What a connection takes more of HAProxy's memory with TLS than without.
+// The additional HAProxy memory per connection with TLS.
 function tlsMore(path) {
     const [plain, tls] = read(path).trim().split('\n').slice(1).map((line) => {
         const [, connections, empty_kb, idle_kb] = line.split(',');
@@ -91,7 +91,7 @@ function tlsMore(path) {
     return tls - plain;
 }
 
-// Bytes a socket, by slab: what 10,000 connections added, whose 20,000 sockets are all on the machine.
+// Bytes per socket, by slab: the growth with 10,000 connections, whose 20,000 sockets are all on the machine.
 function slabs(before, after) {
     const objects = (path) => new Map(read(path).split('\n').slice(2).filter(Boolean).map((line) => {
         const [name, active, , size] = line.split(/\s+/);
@@ -99,7 +99,7 @@ function slabs(before, after) {
     }));
     const was = objects(before);
     const added = [...objects(after)].map(([name, { active, size }]) => ({ name, size, each: (active - was.get(name).active) * size / (2 * LEVEL) }));
-    // Sockets that wait out their minute after a close belong to no connection.
+    // Sockets in TIME_WAIT belong to no open connection.
     const each = new Map(added.filter(({ name, each }) => each > 0.5 && name !== 'tw_sock_TCP').map(({ name, each }) => [name, each]));
     const all = [...each.values()].reduce((total, bytes) => total + bytes, 0);
     const parts = { tcp_bytes: each.get('TCP'), inode_bytes: each.get('sock_inode_cache'), dentry_bytes: each.get('dentry'), file_bytes: each.get('filp') };
@@ -123,7 +123,7 @@ const significant = (value) => {
     return String(Number(value.toPrecision(3)));
 };
 
-// A figure in words, by the unit that stands last in its name.
+// A figure as text, formatted by the unit at the end of its name.
 export function show(name, value) {
     if (typeof value === 'string') return value;
     if (typeof value !== 'number') throw new Error(`${name} is ${JSON.stringify(value)}, not a figure`);

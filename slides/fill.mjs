@@ -1,10 +1,10 @@
-// talk.md with its figures, excerpts and pictures filled in, on standard output. What is not there fails the build.
+// Prints talk.md with its figures, excerpts and pictures filled in. A missing source fails the build.
 //
-//   {{million.4.memory.server_connected_bytes}}   a figure of results/ (figures.mjs), in words by its unit
-//   {{times PATH PATH}}                           how many times the second figure the first is
-//   {{text FILE /PATTERN/}}                       what the pattern's group matches in a file of results/
-//   {{code FILE fn NAME}}                         an item of the sources; `| FIRST .. LAST`: from the first line with
-//                                                 FIRST to the next, no deeper, that begins with LAST
+//   {{million.4.memory.server_connected_bytes}}   a figure from results/ (figures.mjs), formatted by its unit
+//   {{times PATH PATH}}                           the ratio of the first figure to the second
+//   {{text FILE /PATTERN/}}                       the pattern's first group in a file of results/
+//   {{code FILE fn NAME}}                         an item of the sources; `| FIRST .. LAST`: from the first line that
+//                                                 contains FIRST to the next one, no deeper, that starts with LAST
 //   {{svg FILE}}  {{plot readiness}}  {{plot kernel}}  {{plot stage N}}   a picture
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -88,12 +88,12 @@ function resolve(directive) {
     }
 }
 
-// A directive alone on its line may hold braces; within a line it ends at the first two.
+// A directive alone on its line may contain braces; within a line it ends at the first two.
 const fill = (source) => source
     .replace(/^\{\{(.+)\}\}$/gm, (_, directive) => resolve(directive))
     .replace(/\{\{(.+?)\}\}/g, (_, directive) => resolve(directive));
 
-// Who sees a figure is to know how to measure it, and who speaks is to know what to say.
+// A slide with figures needs the command that measures them, and every slide needs notes.
 function complain(slide, number) {
     const title = slide.match(/^#+ (.*)$/m)?.[1] ?? 'no title';
     const measured = /\{\{(?!code |svg img)/.test(slide);

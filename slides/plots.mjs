@@ -1,4 +1,4 @@
-// Plots that the reports do not draw.
+// Plots that are not in the reports.
 
 const FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif";
 const [WIDTH, HEIGHT] = [1120, 470];
@@ -8,7 +8,7 @@ const STAGES = { 1: ['threads', '#c94b1d'], 2: ['tasks', '#9a45b8'], 3: ['event 
 
 const at = (value, [low, high], [from, to]) => from + ((Math.log10(value) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))) * (to - from);
 
-// Lines of `points` [x, y]; a tick is [value, label]. Labels stand at the last points, pushed apart.
+// Lines of `points` [x, y]; a tick is [value, label]. Labels are at the last points, pushed apart.
 function plot({ title, x, y, lines }) {
     const px = (value) => at(value, x.range, [FRAME.left, FRAME.right]).toFixed(1);
     const py = (value) => at(value, y.range, [FRAME.bottom, FRAME.top]).toFixed(1);
@@ -20,7 +20,7 @@ function plot({ title, x, y, lines }) {
     named.forEach((line, index) => { if (index) line.y = Math.max(line.y, named[index - 1].y + 56); });
     const names = named.map(({ name, note, colour, points, y: middle }) => {
         const end = Number(px(points.at(-1)[0]));
-        // Behind the line where it goes to the edge, above it where it ends before.
+        // To the right of a curve that reaches the edge, above one that ends earlier.
         const [x, y, anchor] = end < FRAME.right ? [end + 6, middle - 44, 'end'] : [end + 16, middle, 'start'];
         return `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="${colour}" class="name">${name}</text>
 <text x="${x}" y="${y + 25}" text-anchor="${anchor}" class="tick">${note}</text>`;
@@ -37,7 +37,7 @@ ${[...grid, ...feet, ...drawn, ...names].join('\n')}
 const CONNECTIONS = [[1e3, '1,000'], [1e4, '10,000'], [1e5, '100,000'], [1e6, '1,000,000']];
 const BYTES = [[1e7, '10 MB'], [1e8, '100 MB'], [1e9, '1 GB'], [1e10, '10 GB']];
 
-// Memory against connections: this stage and the one before it, among the others in grey.
+// Memory against connections: this stage and the previous one in colour, the others in grey.
 export function stagePlot(million, stage, show) {
     const lines = [1, 2, 3, 4].map((number) => {
         const [name, colour] = STAGES[number];
@@ -55,15 +55,15 @@ export function stagePlot(million, stage, show) {
     });
 }
 
-// The last descriptor that an fd_set of the C library holds (FD_SETSIZE less one).
+// The last descriptor in an fd_set of the C library (FD_SETSIZE - 1).
 const FD_SETSIZE = 1024;
 
-// The cost of one readiness call against idle descriptors.
+// The cost of one readiness call against the number of idle descriptors.
 export function readinessPlot(calls) {
     const points = (call, pick) => Object.entries(calls[call]).map(([idle, { ns }]) => [Number(idle), ns]).filter(([idle]) => pick(idle));
     return plot({
         title: 'Time of one call against idle descriptors: select, poll and epoll',
-        x: { range: [10, 10000], ticks: [[10, '10'], [100, '100'], [1000, '1,000'], [10000, '10,000']], name: 'idle descriptors watched, beside the one that is ready' },
+        x: { range: [10, 10000], ticks: [[10, '10'], [100, '100'], [1000, '1,000'], [10000, '10,000']], name: 'idle descriptors watched, in addition to the ready one' },
         y: { range: [100, 1e6], ticks: [[1e2, '100 ns'], [1e3, '1 µs'], [1e4, '10 µs'], [1e5, '100 µs'], [1e6, '1 ms']] },
         lines: [
             { points: points('poll', () => true), colour: '#9a45b8', name: 'poll', note: 'all, at every call' },
@@ -74,7 +74,7 @@ export function readinessPlot(calls) {
     });
 }
 
-// What a socket takes in the kernel, part by part.
+// The kernel memory of a socket, part by part.
 export function kernelPlot(slab, show) {
     const parts = [['tcp', 'TCP socket', '#164a8c'], ['inode', 'inode', '#9a45b8'], ['dentry', 'directory entry', '#c94b1d'], ['file', 'file', '#8a6d00'], ['rest', 'epoll entry, ports, all else', '#00877a']];
     const scale = WIDTH / slab.all_bytes;

@@ -13,7 +13,7 @@ fn anatomy(arguments: &str) -> Output {
     command.arg("anatomy").args(arguments.split_whitespace()).output().expect("the client runs")
 }
 
-/// Of so many connections to this stage; `None` where it is not built.
+/// The anatomy of `connections` to this stage; `None` if it is not built.
 fn of_stage(name: &'static str, connections: u64) -> Option<Anatomy> {
     // As many shards as it takes: under a small limit on descriptors the cores' own hold fewer.
     let stage = Stage::start(name, &["--max-connections", &connections.to_string()])?;

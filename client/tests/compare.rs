@@ -286,9 +286,9 @@ fn bad_flags_are_one_line_and_exit_2() {
 /// A smoke test of the real thing, where the whole workspace is built.
 #[test]
 fn the_stages_compare() {
-    let beside = Path::new(CLIENT).parent().expect("a directory");
+    let folder = Path::new(CLIENT).parent().expect("a directory");
     let stages = ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
-    if !stages.iter().all(|stage| beside.join(stage).exists()) {
+    if !stages.iter().all(|stage| folder.join(stage).exists()) {
         conformance::note("the stages are not built: run the tests of the whole workspace");
         return;
     }

@@ -51,8 +51,9 @@ fn commands() -> Vec<Documented> {
     let mut commands = Vec::new();
     for file in pages(&root()) {
         let text = fs::read_to_string(&file).expect("text");
+        let lines = logical_lines(&text);
         let mut language: Option<&str> = None;
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in &lines {
             match (line.trim_start().strip_prefix("```"), language) {
                 (Some(name), None) => language = Some(name.trim()),
                 (Some(_), Some(_)) => language = None,
@@ -76,6 +77,21 @@ fn commands() -> Vec<Documented> {
         }
     }
     commands
+}
+
+/// Lines with their numbers from 0, those that end in a backslash joined with the next, as a shell reads them.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        match lines.last_mut() {
+            Some((_, begun)) if begun.ends_with('\\') => {
+                begun.pop();
+                begun.push_str(line.trim_start());
+            }
+            _ => lines.push((at, line.to_owned())),
+        }
+    }
+    lines
 }
 
 /// All Markdown files below a folder.

@@ -106,7 +106,7 @@ fn a_killed_client_leaves_nothing() {
             ))
         });
         conformance::note(&format!(
-            "{}: {count} connections gone {:?} after SIGKILL",
+            "{}: {count} connections removed {:?} after SIGKILL",
             stage.name,
             start.elapsed()
         ));
@@ -138,9 +138,9 @@ fn a_stopped_client_loses_nothing() {
             // In closed loop one message of each connection may be here: read, and on its way out.
             assert!(
                 most_memory <= memory + 2 * 300 * 16_384 + (4 << 20),
-                "{most_memory} octets, {memory} before"
+                "{most_memory} bytes, {memory} before"
             );
-            let [memory, most_memory] = [memory, most_memory].map(|octets| octets as f64 / 1e6);
+            let [memory, most_memory] = [memory, most_memory].map(|bytes| bytes as f64 / 1e6);
             let (name, echoes) = (stage.name, echo.echoes);
             conformance::note(&format!(
                 "{name}: {load}: {echoes} echoes, all right; memory {memory:.1} MB, {most_memory:.1} MB at most"
@@ -184,9 +184,9 @@ fn a_killed_server_is_reported_and_the_results_are_kept() {
         stage.kill();
         let (report, said) = results(client, 1);
         assert!(start.elapsed() < Duration::from_secs(15), "{scenario}: it took {:?}", start.elapsed());
-        is_told(&report, &said);
-        let gone = report.ended_early.as_deref().is_some_and(|why| why.starts_with("the server is gone: "));
-        assert!(gone || !scenario.starts_with("echo"), "{scenario}: {said}");
+        is_reported(&report, &said);
+        let blamed = report.ended_early.as_deref().is_some_and(|why| why.starts_with("the server is gone: "));
+        assert!(blamed || !scenario.starts_with("echo"), "{scenario}: {said}");
         let measured = if scenario == "churn" { report.churn.is_some() } else { report.echo.is_some() };
         assert!(measured, "{scenario}: {said}");
     }
@@ -209,14 +209,14 @@ fn a_killed_server_is_missed_by_idle_connections() {
     let (report, _) = results(client, 1);
     let mut said = String::new();
     progress.read_to_string(&mut said).expect("text");
-    is_told(&report, &said);
+    is_reported(&report, &said);
     let hold = report.hold.expect("held");
     assert_eq!((hold.held, hold.lost), (0, 200));
 }
 
-/// That the server is gone is told in one line, and in the JSON with what was done before.
+/// One line reports the loss of the server, and the JSON has the results before it.
 #[track_caller]
-fn is_told(report: &RunReport, said: &str) {
+fn is_reported(report: &RunReport, said: &str) {
     let complaints: Vec<_> = said.lines().filter(|line| line.starts_with("client: ")).collect();
     assert_eq!(complaints.len(), 1, "{said}");
     assert!(report.connect.as_ref().is_some_and(|connect| connect.opened >= 200), "{said}");
@@ -236,8 +236,8 @@ fn a_lossy_link_changes_nothing() {
             let Some(stage) = Stage::start(name, &flags) else { return };
             let stage = stage.at(link::FAR);
             for payload in ["1", "4KiB", "100KiB"] {
-                let patience = "--connect-timeout 60s --message-timeout 60s";
-                let load = format!("--connections {connections} --payload {payload} {times} {patience}");
+                let timeouts = "--connect-timeout 60s --message-timeout 60s";
+                let load = format!("--connections {connections} --payload {payload} {times} {timeouts}");
                 let (report, said) = results(run(&stage, &load), 0);
                 let echo = report.echo.expect("echoes");
                 assert!(echo.echoes > 0 && echo.missing == 0, "{payload}: {said}");

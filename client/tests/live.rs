@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A program on a terminal of its own, and what that terminal shows.
 struct Terminal {
@@ -54,7 +54,7 @@ impl Terminal {
         let mut screen = keyboard.try_clone().expect("a second descriptor");
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // It fails when the last of those at the other end has gone.
+            // It fails when the other end is closed.
             while let Ok(len) = screen.read(&mut buffer) {
                 if send.send(buffer[..len].to_vec()).is_err() {
                     return;
@@ -71,7 +71,7 @@ impl Terminal {
     /// Reads until the terminal shows what it should.
     #[track_caller]
     fn wait_until(&mut self, expected: &str, is_shown: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_shown(&self.text()) {
             assert!(Instant::now() < deadline, "expected: {expected}\n{}", self.text());
             match self.output.recv_timeout(Duration::from_millis(100)) {

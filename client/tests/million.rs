@@ -41,8 +41,8 @@ impl Drop for Directory {
 
 /// Whether there is anything to test.
 fn stages_are_built() -> bool {
-    let beside = Path::new(CLIENT).parent().expect("a directory");
-    let built = STAGES.iter().all(|stage| beside.join(stage).exists());
+    let folder = Path::new(CLIENT).parent().expect("a directory");
+    let built = STAGES.iter().all(|stage| folder.join(stage).exists());
     if !built {
         conformance::note("the stages are not built: run the tests of the whole workspace");
     }

@@ -74,7 +74,7 @@ fn load(stage: &Stage, arguments: &str) -> (Killed, SocketAddr) {
     (Killed(child), addr.unwrap_or_else(|| panic!("no address in {line:?}")))
 }
 
-/// The lines up to the first with `mark`. The rest is read too, by a thread, so that the writer is not held up.
+/// The lines up to the first with `mark`. A thread reads the rest, so that the writer does not block.
 fn drained(stderr: ChildStderr, mark: &str) -> Vec<String> {
     let mut lines = BufReader::new(stderr).lines();
     let mut seen = Vec::new();
@@ -195,11 +195,11 @@ impl Prometheus {
 
 /// For a query in a URL (RFC 3986, section 2.1).
 fn encoded(text: &str) -> String {
-    let octet = |octet: u8| match octet {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(octet).to_string(),
-        _ => format!("%{octet:02X}"),
+    let escape = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
     };
-    text.bytes().map(octet).collect()
+    text.bytes().map(escape).collect()
 }
 
 /// The dashboard's panels that show something.

@@ -85,8 +85,8 @@ fn two_running_servers_get_the_same_load() {
 
 #[test]
 fn two_stages_are_started_watched_and_ended() {
-    let beside = Path::new(CLIENT).parent().expect("a directory");
-    if !["stage3-mio-epoll", "stage4-zero-buffer"].iter().all(|stage| beside.join(stage).exists()) {
+    let folder = Path::new(CLIENT).parent().expect("a directory");
+    if !["stage3-mio-epoll", "stage4-zero-buffer"].iter().all(|stage| folder.join(stage).exists()) {
         conformance::note("the stages are not built: run the tests of the whole workspace");
         return;
     }

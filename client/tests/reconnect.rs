@@ -10,7 +10,7 @@ use stage::{STAGES, Stage, until};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 fn run(url: &str, arguments: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
@@ -26,7 +26,7 @@ fn results(client: Child, exit_status: i32) -> (RunReport, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(exit_status), "{said}");
     // How results are found in a log.
-    assert_eq!(output.stdout.iter().filter(|&&octet| octet == b'\n').count(), 1, "JSON in one line");
+    assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1, "JSON in one line");
     (serde_json::from_slice(&output.stdout).expect("JSON of a run"), said)
 }
 
@@ -38,7 +38,7 @@ fn interrupt(client: &Child) {
 /// Waits until a figure of the server is at least this.
 #[track_caller]
 fn reaches(stage: &Stage, name: &str, least: f64) {
-    until(name, PATIENCE, || {
+    until(name, TIMEOUT, || {
         let value = stage.metrics().value(name).expect("a figure");
         if value >= least { Ok(()) } else { Err(value.to_string()) }
     });
@@ -55,8 +55,8 @@ fn listens_on(stage: &Stage) -> String {
     stage.url.trim_start_matches("ws://").trim_end_matches("/echo").to_owned()
 }
 
-/// Starts the stage, loads it in a scenario, ends the server as `end` does, starts another in its place, and sees
-/// that all 100 connections are there and send. Returns what the client says of it.
+/// Starts the stage, loads it in a scenario, ends the server with `end`, starts another in its place, and waits until all
+/// 100 connections are back and send. Returns the client's report.
 fn over_a_restart(name: &'static str, address: String, load: &str, end: Signal) -> Option<RunReport> {
     let mut stage = Stage::start(name, &["--addr", &address])?;
     let client = run(&stage.url, &format!("--connections 100 --duration 1h {load}"));
@@ -93,7 +93,7 @@ fn connections_of_a_killed_server_come_back_to_the_next() {
 
 #[test]
 fn connections_of_a_drained_server_come_back_to_the_next() {
-    // Not churn, which makes attempts of its own while nobody is there.
+    // Not churn, which makes its own attempts while no server listens.
     let loads = ["--rate 3000", "--scenario idle", "--scenario burst"];
     for (number, load) in loads.into_iter().enumerate() {
         let address = address_of_its_own(10 + number as u8);
@@ -135,7 +135,7 @@ fn what_is_not_back_in_the_end_is_a_failure() {
     assert!((hold.held, hold.lost) == (0, 50) && hold.elapsed_s > 1.5, "{hold:?}");
 }
 
-/// A peer that is gone without a word is found out by the kernel, idle or not.
+/// The kernel detects a peer that vanished, whether the connection is idle or not.
 #[test]
 fn a_link_that_falls_silent_is_noticed() {
     for load in ["--scenario idle", "--rate 200"] {

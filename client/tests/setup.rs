@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn script(name: &str) -> Command {
     // Tests that are run in the background may have been started with SIGINT ignored, which no shell lets a script change.
@@ -63,7 +63,7 @@ impl Run {
         let label = format!("MILLION_WEBSOCKETS_REPLICA={}", self.number);
         let labelled = |pid: &i32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|&octet| octet == 0).any(|variable| variable == label.as_bytes())
+            environment.split(|&byte| byte == 0).any(|variable| variable == label.as_bytes())
         };
         let processes = fs::read_dir("/proc").expect("processes").flatten();
         processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(labelled).collect()
@@ -88,7 +88,7 @@ impl Run {
 
 #[track_caller]
 fn until_connected(stage: &Stage, connections: u32) {
-    until(&format!("{connections} connections"), PATIENCE, || {
+    until(&format!("{connections} connections"), TIMEOUT, || {
         let active = stage.metrics().value("ws_connections_active");
         (active == Some(connections.into())).then_some(()).ok_or(format!("{active:?}"))
     });
@@ -141,9 +141,9 @@ fn bad_arguments_are_refused_in_one_line() {
     for (name, arguments, part) in cases.concat() {
         let refused = output(name, arguments);
         let line = String::from_utf8(refused.stderr).expect("text");
-        let told = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
+        let explained = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
         assert!(
-            told && refused.status.code() == Some(2) && refused.stdout.is_empty(),
+            explained && refused.status.code() == Some(2) && refused.stdout.is_empty(),
             "{name} {arguments}: {line}"
         );
     }
@@ -169,7 +169,7 @@ fn a_file_that_cannot_be_written_is_refused_before_the_load() {
 
 /// As with `2>&1 | head -1`, and a full device.
 #[test]
-fn whoever_stops_reading_ends_no_load() {
+fn a_closed_output_ends_no_load() {
     let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let addr = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
     for number in 0..3 {

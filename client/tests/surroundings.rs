@@ -1,5 +1,5 @@
-//! What stands around the client: readers that are gone, stuck or slow, devices that are full, streams that are closed.
-//! No word is worth a run, and no result is lost.
+//! The client's surroundings: readers that are closed, stalled or slow, full devices, closed streams. No output for people
+//! fails a run, and no result is lost.
 
 mod local;
 
@@ -160,7 +160,7 @@ fn within_seconds(seconds: u32, arguments: &str) -> Command {
 }
 
 /// A pipe that nobody reads, with no room left.
-fn stuck() -> (std::io::PipeReader, std::io::PipeWriter) {
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&writer, true).expect("O_NONBLOCK");
     while writer.write(&[b'x'; 4096]).is_ok() {}
@@ -170,10 +170,10 @@ fn stuck() -> (std::io::PipeReader, std::io::PipeWriter) {
 }
 
 #[test]
-fn a_reader_that_is_stuck_holds_up_no_load() {
+fn a_stalled_reader_stalls_no_load() {
     let url = url();
-    let (_reader, writer) = stuck();
-    let file = scratch("stuck.json");
+    let (_reader, writer) = full_pipe();
+    let file = scratch("full-pipe.json");
     let arguments = format!(
         "run --url {url} --connections 4 --warmup 0s --duration 7s --rate 100 --json {}",
         file.display()
@@ -214,7 +214,7 @@ fn a_terminal_that_is_stuck_holds_up_no_load() {
 #[test]
 fn the_summary_waits_for_a_pager_and_the_files_do_not() {
     let url = url();
-    let (mut reader, writer) = stuck();
+    let (mut reader, writer) = full_pipe();
     let file = scratch("paged.json");
     let arguments = format!("run --url {url} {LOAD} --quiet --json {}", file.display());
     let mut child = client(&arguments).stdout(writer).spawn().expect("the client runs");
@@ -234,7 +234,7 @@ fn the_summary_waits_for_a_pager_and_the_files_do_not() {
 #[test]
 fn the_first_line_is_enough_for_head() {
     let url = url();
-    // The second is gone when the summary comes.
+    // The second pipe is closed before the summary.
     for (duration, pipe, first) in [("100ms", "", "ws://"), ("4s", "2>&1", "echoing: ")] {
         let file = scratch("head.json");
         let load = format!("--connections 4 --warmup 0s --rate 100 --duration {duration}");
@@ -279,7 +279,7 @@ fn a_run_that_cannot_begin_leaves_the_old_result() {
         let refused = output(&format!("{arguments} --json {}", file.display()));
         let said = text(&refused.stderr);
         assert!(refused.status.code() == Some(1) && said.contains(named), "{arguments}: {said}");
-        assert_eq!(fs::read_to_string(&file).expect("it is there"), "old", "{arguments}");
+        assert_eq!(fs::read_to_string(&file).expect("the old file"), "old", "{arguments}");
     }
 }
 

@@ -24,7 +24,7 @@ fn masking(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("steps", len), |bencher| {
             bencher.iter(|| mask::apply(black_box(&mut payload), black_box(KEY), 0));
         });
-        group.bench_function(BenchmarkId::new("octets", len), |bencher| {
+        group.bench_function(BenchmarkId::new("bytes", len), |bencher| {
             bencher.iter(|| unmask_by_octet(black_box(&mut payload), black_box(KEY)));
         });
     }
@@ -34,13 +34,13 @@ fn headers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("header");
     for len in [32, 1024, 1 << 20] {
         let header = Header { fin: true, opcode: Opcode::Binary, mask: Some(KEY), len };
-        let mut octets = [0; MAX_HEADER_LEN];
-        header.write(&mut octets);
+        let mut bytes = [0; MAX_HEADER_LEN];
+        header.write(&mut bytes);
         group.bench_function(BenchmarkId::new("parse", len), |bencher| {
-            bencher.iter(|| Header::parse(black_box(&octets)));
+            bencher.iter(|| Header::parse(black_box(&bytes)));
         });
         group.bench_function(BenchmarkId::new("write", len), |bencher| {
-            bencher.iter(|| black_box(header).write(black_box(&mut octets)));
+            bencher.iter(|| black_box(header).write(black_box(&mut bytes)));
         });
     }
 }

@@ -106,7 +106,7 @@ pub struct Config {
 pub fn size(text: &str) -> Result<usize, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => Err("must be at least 1 byte".into()),
-        Ok(ByteSize(octets)) if octets <= isize::MAX as u64 => Ok(octets as usize),
+        Ok(ByteSize(bytes)) if bytes <= isize::MAX as u64 => Ok(bytes as usize),
         _ => Err("not a size such as 4KiB, 16MiB or 65536".into()),
     }
 }
@@ -196,13 +196,13 @@ const HEADINGS: [(&str, &[&str]); 4] = [
     ("Output", &["log"]),
 ];
 
-/// Takes a variable of the environment that is empty for one that is not set, as `WS_X: ${X:-}` in a compose file means it.
+/// Treats an empty environment variable as unset, as `WS_X: ${X:-}` in a compose file means it.
 fn without_empty_variables(command: Command) -> Command {
     let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
     command.mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg })
 }
 
-/// Puts each flag under its heading; one that no heading has stays where it is.
+/// Groups flags under headings. A flag without a heading stays where it is.
 pub fn with_headings(command: Command, headings: &[(&'static str, &[&str])]) -> Command {
     command.mut_args(|arg| match headings.iter().find(|(_, flags)| flags.contains(&arg.get_id().as_str())) {
         Some((heading, _)) => arg.help_heading(*heading),
@@ -224,7 +224,7 @@ A variable of the environment that is empty counts as unset."
     )
 }
 
-/// The flags of every stage and those of this one, from the command line and the environment.
+/// The common flags and this stage's own, from the command line and the environment.
 ///
 /// # Errors
 /// The exit status: 0 after `--help`, `--version` or `--completions`, 2 after one line on what was wrong.
@@ -323,7 +323,7 @@ mod tests {
                 let error = parse(text).expect_err(text);
                 assert!(error.contains(bounds), "{text}: {error}");
             }
-            assert!(help.contains(bounds), "--help does not tell {bounds}");
+            assert!(help.contains(bounds), "--help does not state {bounds}");
         }
     }
 

@@ -109,7 +109,7 @@ fn changed_lines(from: &str, to: &str) -> u32 {
     counts.map(|count| count.expect("a number")).sum()
 }
 
-/// What people read beside one another gets no longer: lower these when you get lower.
+/// A ratchet: lower a number when a difference gets smaller.
 #[test]
 fn the_difference_of_two_stages_is_the_lesson() {
     for (pair, most) in STAGES.windows(2).zip([680, 1027, 942]) {

@@ -4,12 +4,12 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-Builds static binaries, and an image from scratch of each: million-websockets/PACKAGE.
+Build static binaries, and a from-scratch image of each: million-websockets/PACKAGE.
 
 Usage: deploy/docker/build.sh [--binaries] PACKAGE...
 
   PACKAGE      client, stage1-thread-per-conn, stage2-task-per-conn, stage3-mio-epoll or stage4-zero-buffer
-  --binaries   no images: only target/image/PACKAGE/PACKAGE
+  --binaries   build only target/image/PACKAGE/PACKAGE, no images
 
 Needs Rust, a C library to link statically (libc6-dev, or a musl host), and a Docker engine for the images.
 USAGE
@@ -20,7 +20,7 @@ fail() {
     exit "$1"
 }
 
-# Whoever has stopped reading is not to end this (SIGPIPE).
+# A closed output must not end this script (SIGPIPE).
 trap '' PIPE
 images=true packages=()
 for word; do
@@ -36,15 +36,15 @@ done
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
-command -v cargo >/dev/null || fail 1 "no cargo here: install Rust (https://rustup.rs)"
-# With a target of its own the flags do not reach build scripts and macros, which cannot be static.
+command -v cargo >/dev/null || fail 1 "cargo not found: install Rust (https://rustup.rs)"
+# With an explicit --target the flags do not reach build scripts and macros, which cannot be static.
 host=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
 
 for package in "${packages[@]}"; do
-    # One by one: built together, each would be built anew when it is built alone the next time.
+    # One at a time: feature unification would make a later build of one package start over.
     cargo build --manifest-path "$root/Cargo.toml" --release --locked --target "$host" --package "$package" ||
-        fail 1 "$package was not built: see above"
+        fail 1 "building $package failed: see above"
     context=$target/image/$package
     mkdir -p "$context"
     cp "$target/$host/release/$package" "$context/"
@@ -53,6 +53,6 @@ for package in "${packages[@]}"; do
     [[ $package == client ]] && stage=client
     docker build --quiet --target "$stage" --build-arg "BINARY=$package" --tag "million-websockets/$package" \
         --file "$root/deploy/Dockerfile" "$context" >"$context.log" 2>&1 ||
-        fail 1 "no image of $package: $(tail -n 1 "$context.log")"
+        fail 1 "building the image of $package failed: $(tail -n 1 "$context.log")"
     echo "million-websockets/$package" 2>/dev/null || true
 done

@@ -1,7 +1,7 @@
-"""Load for an echo server: each user holds a connection, sends messages, and checks every echo.
+"""Load for an echo server: each user holds a connection, sends messages, and verifies every echo.
 
-A message is due on each connection every --pause seconds, but is sent only when the echo of the one before is there: a
-closed loop, in which a server that stands still is not asked in the meantime. `client run --rate` has the open loop.
+A message is due on each connection every --pause seconds, but is sent only after the previous echo has arrived. This is
+a closed loop: a server that pauses receives nothing meanwhile. `client run --rate` has the open loop.
 """
 
 import argparse
@@ -11,11 +11,11 @@ import time
 import websocket
 from locust import User, constant_pacing, events, task
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 def at_least(lowest, kind):
-    """For a flag: a number that is not below this one."""
+    """The parser of a flag's number, which must be at least `lowest`."""
 
     def parse(text):
         try:
@@ -23,7 +23,7 @@ def at_least(lowest, kind):
         except ValueError:
             number = lowest - 1
         if not lowest <= number < float("inf"):
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {lowest} on")
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least {lowest}")
         return number
 
     return parse
@@ -31,15 +31,15 @@ def at_least(lowest, kind):
 
 @events.init_command_line_parser.add_listener
 def add_flags(parser):
-    # A message carries its user and its number.
-    parser.add_argument("--payload", type=at_least(16, int), default=32, help="octets in a message")
-    parser.add_argument("--pause", type=at_least(0, float), default=1.0, help="seconds from one message of a user to the next; 0: none")
+    # 16 bytes: a message contains its user's id and its number.
+    parser.add_argument("--payload", type=at_least(16, int), default=32, help="bytes per message")
+    parser.add_argument("--pause", type=at_least(0, float), default=1.0, help="seconds between a user's messages (0: no pause)")
 
 
 class EchoUser(User):
     """One connection."""
 
-    # In the locust's time, which counts from the start of one task to that of the next.
+    # Locust's constant pacing counts from the start of one task to the start of the next.
     def wait_time(self):
         return constant_pacing(self.environment.parsed_options.pause)(self)
 
@@ -61,11 +61,11 @@ class EchoUser(User):
 
     def connect(self):
         def connect():
-            self.socket = websocket.create_connection(self.host, timeout=PATIENCE_S)
+            self.socket = websocket.create_connection(self.host, timeout=TIMEOUT_S)
             return 0
 
         if not self.measure("connect", connect):
-            # Whoever is refused does not ask again at once.
+            # A rejected user does not retry at once.
             time.sleep(1)
 
     def exchange(self):
@@ -78,7 +78,7 @@ class EchoUser(User):
         return len(answer)
 
     def measure(self, name, act):
-        """Does it, and tells Locust how long it took or what went wrong. True if it went well."""
+        """Calls `act` and reports its duration or error to Locust. True if it succeeded."""
         start, length, failure = time.perf_counter(), 0, None
         try:
             length = act()
@@ -96,10 +96,10 @@ class EchoUser(User):
         return failure is None
 
     def drop(self):
-        """Closes the connection, if there is one, with the closing handshake as far as the server plays along."""
+        """Closes the connection, if any, with a closing handshake if the server takes part in it."""
         if self.socket is not None:
             try:
                 self.socket.close(timeout=1)
             except (OSError, websocket.WebSocketException):
-                pass  # It is gone either way.
+                pass  # The connection is unusable either way.
             self.socket = None

@@ -7,7 +7,7 @@ locals {
   ][var.stage - 1]
   per_client = ceil(var.connections / var.clients)
 
-  # A page for each connection with a message on its way, and never less than a kernel of 16 GB would have by itself.
+  # One page per connection with data in flight, and at least the kernel's default on a machine of 16 GB.
   tcp_pages = max(var.connections, 500000)
 
   server = templatefile("${path.module}/server.yaml.tftpl", {

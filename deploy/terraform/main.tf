@@ -1,6 +1,6 @@
 data "aws_ami" "debian" {
   most_recent = true
-  # Debian's own account.
+  # Debian's account.
   owners = ["136693071363"]
 
   filter {
@@ -13,7 +13,7 @@ data "aws_vpc" "default" {
   default = true
 }
 
-# One subnet for all machines: traffic between zones is slower, and costs.
+# One subnet for all machines: traffic between zones is slower, and is billed.
 data "aws_subnets" "default" {
   filter {
     name   = "vpc-id"

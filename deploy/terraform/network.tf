@@ -1,5 +1,5 @@
-# The server is reached by the clients alone, and all machines by SSH from the admin's addresses alone. What they need to
-# build from is fetched by HTTP and HTTPS.
+# Only the clients can reach the server, and only the admin's addresses can reach SSH. Outbound HTTP and HTTPS download
+# the build dependencies.
 
 resource "aws_security_group" "server" {
   name_prefix = "websockets-server-"

@@ -1,5 +1,5 @@
 variable "region" {
-  description = "Where the machines are."
+  description = "The region of the machines."
   type        = string
   default     = "eu-central-1"
 
@@ -20,17 +20,17 @@ variable "admin_cidr" {
 }
 
 variable "ssh_public_key" {
-  description = "The public key to log in with, as it stands in ~/.ssh/id_ed25519.pub."
+  description = "The public key to log in with: the content of ~/.ssh/id_ed25519.pub."
   type        = string
 
   validation {
     condition     = can(regex("^(ssh-ed25519|ssh-rsa|ecdsa-sha2-[a-z0-9-]+) [A-Za-z0-9+/=]+", var.ssh_public_key))
-    error_message = "Must be the text of a public key, which begins with its kind, such as ssh-ed25519."
+    error_message = "Must be the text of a public key, which starts with its type, such as ssh-ed25519."
   }
 }
 
 variable "repository_url" {
-  description = "Where the machines clone this repository from, without a login."
+  description = "The URL from which the machines clone this repository, without a login."
   type        = string
 
   validation {
@@ -62,7 +62,7 @@ variable "stage" {
 }
 
 variable "connections" {
-  description = "Connections that the server is to hold, all clients together."
+  description = "Connections to open, all clients together."
   type        = number
   default     = 1000000
 
@@ -79,7 +79,7 @@ variable "clients" {
 
   validation {
     condition     = var.clients >= 1 && floor(var.clients) == var.clients && var.connections <= var.clients * 60000
-    error_message = "Must be a whole number, and at least one for every 60000 connections."
+    error_message = "Must be a whole number, at least one per 60000 connections."
   }
 }
 

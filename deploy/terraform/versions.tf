@@ -1,5 +1,5 @@
 terraform {
-  # Conditions on several variables need 1.9.
+  # Conditions that refer to other variables need 1.9.
   required_version = ">= 1.9"
   required_providers {
     aws = {

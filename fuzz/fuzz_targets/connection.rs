@@ -1,7 +1,7 @@
 //! Stage 4's whole connection, from accept to close, against tungstenite: `connection.rs` and all below it, with the
 //! fuzzer for a kernel and a peer.
 //!
-//! An input is three bytes of choices, a script of so many steps as the third says, and what the peer sends. The
+//! An input is three bytes of choices, a script whose number of steps is in the third, and what the peer sends. The
 //! script says in which pieces it arrives, when the peer reads how much, and what befalls the server meanwhile.
 
 #![no_main]
@@ -86,7 +86,7 @@ fuzz_target!(|data: &[u8]| {
         rustix::with(|wire| *wire = Wire::new(input));
         server.open(socket.into());
         let (budget, overloads) = (server.context.shard.budget_left(), server.context.shard.overloads());
-        let mut run = Run { server, fd, told: None, cut_off: false, budget, overloads };
+        let mut run = Run { server, fd, drained_at: None, cut_off: false, budget, overloads };
         script.iter().for_each(|&step| run.step(step));
         run.finish(request);
     });
@@ -96,8 +96,8 @@ fuzz_target!(|data: &[u8]| {
 struct Run<'s> {
     server: &'s mut Server,
     fd: RawFd,
-    /// Bytes that had been received when the server was told to close.
-    told: Option<usize>,
+    /// Bytes that had been received when the server began to close.
+    drained_at: Option<usize>,
     /// Whether the connection ended before all was sent.
     cut_off: bool,
     /// `--buffer-budget`, and connections closed for want of it, as they were before.
@@ -106,7 +106,7 @@ struct Run<'s> {
 }
 
 impl Run<'_> {
-    /// Something happens, and the loop has a turn.
+    /// Something happens, and the loop runs once.
     fn step(&mut self, step: u8) {
         let n = usize::from(step >> 3);
         match step & 7 {
@@ -144,7 +144,7 @@ impl Run<'_> {
                 self.server.beat(self.fd, Beat::Dead);
                 // Unless there was something to be read, after all.
                 if self.server.phase(self.fd) != Some(Phase::Open) {
-                    self.was_told();
+                    self.begins_to_close();
                 }
                 self.cut_off |= self.server.phase(self.fd).is_none();
             }
@@ -152,7 +152,7 @@ impl Run<'_> {
                 self.server.ready(self.fd, true);
                 self.server.close(self.fd, CloseCode::GoingAway, Closed::Shutdown);
                 if self.server.phase(self.fd) != Some(Phase::Handshake) {
-                    self.was_told();
+                    self.begins_to_close();
                 }
             }
             20..24 => {
@@ -169,8 +169,8 @@ impl Run<'_> {
     }
 
     /// What comes from now on is not answered.
-    fn was_told(&mut self) {
-        self.told.get_or_insert(rustix::with(|wire| wire.received));
+    fn begins_to_close(&mut self) {
+        self.drained_at.get_or_insert(rustix::with(|wire| wire.received));
     }
 
     /// One turn of the event loop. Returns whether it had something to do.
@@ -185,7 +185,7 @@ impl Run<'_> {
             assert_eq!(fd, self.fd);
             self.watch(|server, fd| server.run_slice(fd, eof));
         }
-        // More was held than may be, of which a peer that does not read is not told.
+        // The budget was exceeded, of which a peer that does not read is not notified.
         self.cut_off |= self.budget == SMALL_BUDGET && self.server.phase(self.fd).is_none();
         event.is_some() || queued
     }
@@ -250,15 +250,15 @@ impl Run<'_> {
         if self.server.context.shard.overloads() > self.overloads {
             return self.check_overload(wire, head, &ours);
         }
-        let answered = self.told.unwrap_or(wire.received).max(head.len());
+        let answered = self.drained_at.unwrap_or(wire.received).max(head.len());
         let stream = &wire.input[head.len()..answered];
         let going_away = (Opcode::Close, 1001u16.to_be_bytes().to_vec());
-        let mut expected = if self.told.is_some() && ours.last() == Some(&going_away) {
+        let mut expected = if self.drained_at.is_some() && ours.last() == Some(&going_away) {
             answers(stream, self.server.context.max_message_len)
         } else {
             answer(stream, self.server.context.max_message_len, &ours)
         };
-        if self.told.is_some() && !has_closed(&expected) {
+        if self.drained_at.is_some() && !has_closed(&expected) {
             expected.push(going_away);
         }
         if self.cut_off {

@@ -63,10 +63,10 @@ fn write(fin_opcode: u8, masked: u8, len: u64, key: &[u8]) {
         // Short lengths too, though most numbers are large.
         len: if control { len % 126 } else { len >> (masked >> 2) },
     };
-    let mut octets = [0; MAX_HEADER_LEN];
-    let at = header.write(&mut octets);
+    let mut bytes = [0; MAX_HEADER_LEN];
+    let at = header.write(&mut bytes);
     assert_eq!(at, header.encoded_len());
-    assert_eq!(Header::parse(&octets[..at]), Ok(Some((header, at))));
+    assert_eq!(Header::parse(&bytes[..at]), Ok(Some((header, at))));
 
     let theirs = FrameHeader {
         is_final: header.fin,
@@ -78,13 +78,13 @@ fn write(fin_opcode: u8, masked: u8, len: u64, key: &[u8]) {
     };
     let mut written = Vec::new();
     theirs.format(header.len, &mut written).expect("a vector takes it");
-    assert_eq!(octets[..at], written);
+    assert_eq!(bytes[..at], written);
 }
 
 /// In two pieces as by the definition (RFC 6455, section 5.3).
 fn unmask(data: &[u8], cut: usize) {
     let Some((&key, payload)) = data.split_first_chunk::<4>() else { return };
-    let defined: Vec<u8> = payload.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]).collect();
+    let defined: Vec<u8> = payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();
     let mut pieces = payload.to_vec();
     let (head, tail) = pieces.split_at_mut(cut.min(payload.len()));
     mask::apply(head, key, 0);

@@ -34,17 +34,17 @@ fuzz_target!(|data: &[u8]| {
 /// Behind the first empty line.
 fn end_of_head(data: &[u8]) -> Option<usize> {
     // Empty lines before the request line are skipped (RFC 9112, section 2.2).
-    let start = data.iter().position(|octet| !b"\r\n".contains(octet))?;
+    let start = data.iter().position(|byte| !b"\r\n".contains(byte))?;
     let ends = (start..data.len()).filter(|&at| data[at] == b'\n');
     ends.map(|at| at + 1).find(|&at| data[..at].ends_with(b"\n\n") || data[..at].ends_with(b"\n\r\n"))
 }
 
-/// Whoever is let in before the head is whole could say something else with the rest of it.
+/// A head that is accepted before it is complete could mean something else with the rest of it.
 fn prefixes(data: &[u8], head_len: usize) {
     assert!(head_len <= MAX_HEAD_LEN);
     // Of a long head some prefixes will do: each is parsed from its start.
     for cut in (0..head_len).step_by(1 + head_len / 64).chain([head_len - 1]) {
-        assert_eq!(parse(&data[..cut]), Request::Partial, "{cut} octets of {head_len}");
+        assert_eq!(parse(&data[..cut]), Request::Partial, "{cut} bytes of {head_len}");
     }
 }
 
@@ -61,14 +61,14 @@ fn tail(data: &[u8], verdict: &Request<'_>) {
 
 /// The handshake by RFC 6455, section 4.2.1, and RFC 9112, section 3.2.
 fn accepted(head: &[u8], accept_key: &str) {
-    let lines: Vec<&[u8]> = head.split(|&octet| octet == b'\n').map(<[u8]>::trim_ascii).collect();
+    let lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
     let mut lines = lines.into_iter().skip_while(|line| line.is_empty());
     let request_line = lines.next().expect("a request line");
     assert!(request_line.starts_with(b"GET ") && request_line.ends_with(b" HTTP/1.1"));
     let fields: Vec<(Vec<u8>, &[u8])> = lines
         .take_while(|line| !line.is_empty())
         .map(|line| {
-            let colon = line.iter().position(|&octet| octet == b':').expect("a field has a colon");
+            let colon = line.iter().position(|&byte| byte == b':').expect("a field has a colon");
             (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii())
         })
         .collect();
@@ -78,14 +78,14 @@ fn accepted(head: &[u8], accept_key: &str) {
     let lists = |name: &str, token: &str| {
         values(name)
             .join(&b","[..])
-            .split(|&octet| octet == b',')
+            .split(|&byte| byte == b',')
             .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
     assert_eq!(values("host").len(), 1);
     // One reading only: no other server could find another end of this request.
-    assert!(!head.windows(2).any(|octets| octets[0] != b'\r' && octets[1] == b'\n'));
+    assert!(!head.windows(2).any(|bytes| bytes[0] != b'\r' && bytes[1] == b'\n'));
     assert!(values("transfer-encoding").is_empty());
-    assert!(values("content-length").iter().all(|len| len.iter().all(|octet| *octet == b'0')));
+    assert!(values("content-length").iter().all(|len| len.iter().all(|byte| *byte == b'0')));
     assert!(lists("upgrade", "websocket") && lists("connection", "upgrade"));
     assert_eq!(values("sec-websocket-version"), [b"13"]);
     let [key] = values("sec-websocket-key")[..] else { panic!("not one key") };
@@ -120,7 +120,7 @@ fn keep_token(headers: &mut HeaderMap, name: HeaderName, token: &'static str) {
     let listed = headers.get_all(&name).iter().any(|value| {
         value
             .as_bytes()
-            .split(|&octet| octet == b',')
+            .split(|&byte| byte == b',')
             .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     });
     if listed {
@@ -148,9 +148,9 @@ fn is_canonical(head: &[u8]) -> bool {
         let Some((name, value)) = field.strip_prefix("X-").and_then(|field| field.split_once(": ")) else {
             return false;
         };
-        let mut octets = name.bytes();
-        octets.all(|octet| octet.is_ascii_alphanumeric())
-            && value.bytes().all(|octet| (0x20..0x7f).contains(&octet))
+        let mut bytes = name.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric())
+            && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
     };
     head.len() <= MAX_HEAD_LEN
         && fields.len() <= 64

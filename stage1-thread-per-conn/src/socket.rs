@@ -1,7 +1,7 @@
 //! A blocking socket that can be interrupted.
 //!
 //! A thread in read(2) notices nothing else: no drain, no timeout. So it waits in poll(2), for its socket and for the
-//! drain's eventfd, and then reads input that it knows is there.
+//! drain's eventfd, and then reads without blocking.
 
 use common::meter::Meter;
 use common::shutdown::Shutdown;
@@ -52,8 +52,8 @@ impl Socket {
     /// Waits until the socket is readable.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] when the time is over, [`ErrorKind::WouldBlock`] when the server drains and nothing
-    /// is there to be read; after both, reading can go on.
+    /// [`ErrorKind::TimedOut`] at the deadline, [`ErrorKind::WouldBlock`] when the server drains and no input is
+    /// pending; after both, reading can go on.
     fn wait_readable(&mut self) -> io::Result<()> {
         let fds = [self.stream.as_fd(), self.shutdown.as_fd()];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -99,9 +99,9 @@ impl Read for Socket {
 }
 
 impl Write for Socket {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match (&*self.stream).write(octets) {
+            match (&*self.stream).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_writable()?,
                 result => return result,
             }

@@ -10,7 +10,7 @@
 //! (`--read-buffer`); with `--tasks-per-conn 2`, a second task and a channel between the two.
 //!
 //! **What still breaks:** every event wakes a task through the scheduler, a waker and two proxies of it; and the
-//! memory of the task is there whether anything happens or not.
+//! task occupies its memory whether or not anything happens.
 
 mod connection;
 mod server;

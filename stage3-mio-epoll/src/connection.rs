@@ -211,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// The reason to count when an open connection ends: that of our Close frame, where one was written.
+    /// The reason to count when an open connection ends: our Close frame's, if one was written.
     pub fn close_reason(&self, _context: &Context, reason: Closed) -> Option<Closed> {
         match self.state {
             State::Open { closing, .. } => Some(closing.unwrap_or(reason)),

@@ -2,8 +2,8 @@
 //!
 //! The loop asks the kernel which connections have something, and serves those. Readiness is edge-triggered (epoll(7),
 //! `EPOLLET`): an event says once that a socket *has become* readable or writable, so the kernel does not report, at each
-//! wait, every connection that has not been read to its end. The price: whoever leaves input unread has to remember it, for
-//! no event comes again. The run queue is that memory.
+//! wait, every connection that has not been read to its end. The price: the loop must remember every connection with unread
+//! input, because no event comes again. The run queue is that memory.
 //!
 //! It also makes the loop fair. An event gets one short read, enough for an everyday message. A connection with more input, a
 //! new one, and one in the middle of a message are queued, and the queue is run for a bounded time between two looks at

@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 /// A `Read`/`Write` adapter that reports `WouldBlock` once its read quantum is spent. tungstenite reads until it would block;
-/// this says so after a short read without asking the kernel again (epoll(7), question 9), and after so many reads, so
-/// that others are served.
+/// this reports it after a short read without another system call (epoll(7), question 9), and after `reads_left` reads, so
+/// that other connections are served.
 pub struct Socket {
     stream: TcpStream,
     /// Set while the connection is open: what is read is charged to `--buffer-budget`.
@@ -38,7 +38,7 @@ impl Socket {
         &self.stream
     }
 
-    /// It may be read so many times. `eof`: the peer has half-closed.
+    /// Allows `reads` calls of read(2). `eof`: the peer has half-closed.
     pub fn begin_slice(&mut self, reads: u16, eof: bool) {
         self.eof |= eof;
         self.reads_left = reads;

@@ -287,7 +287,7 @@ impl Slot {
         self.send_unsolicited(context, frame.unsent()).err().unwrap_or(Next::Wait)
     }
 
-    /// The reason to count when an open connection ends: that of our Close frame, where one was written.
+    /// The reason to count when an open connection ends: our Close frame's, if one was written.
     pub fn close_reason(&self, context: &Context, reason: Closed) -> Option<Closed> {
         let last = || context.busy.get(&self.fd()).and_then(|busy| busy.last);
         match self.state() {

@@ -3,9 +3,9 @@
 //! **Removed:** buffer memory. In stage 3 every connection owns a read buffer, though hardly any is reading.
 //!
 //! **How:** the same event loop, with one buffer. A read fills it, frames are parsed and unmasked where they lie,
-//! their echoes close up at its front, and one write sends them all. A message that has not all arrived is answered in
-//! pieces, as they come. Only a connection in the middle of something (a handshake, a message, output that its peer does
-//! not read) has state of its own.
+//! their echoes close up at its front, and one write sends them all. An incomplete message is echoed piece by piece. Only a
+//! connection in the middle of something (a handshake, a message, output that its peer does not read) has state of its
+//! own.
 //!
 //! **A connection costs** 8 bytes: a descriptor, a phase, and when it was last heard.
 //!

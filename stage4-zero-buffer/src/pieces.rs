@@ -12,8 +12,8 @@ use std::mem;
 use std::ops::Range;
 
 impl Slot {
-    /// What the hot path leaves. A message that fits the buffer is answered with one frame, if the rest of it is there: read now
-    /// behind what came or, after a short read, in the next time slice. Returns whether there may be more.
+    /// Handles what the hot path leaves. A message that fits the buffer is echoed as one frame if the rest of it has arrived:
+    /// that is read now or, after a short read, in the next time slice. Returns whether there may be more.
     #[cold]
     pub fn rest(
         &mut self,
@@ -114,7 +114,7 @@ impl Slot {
         Ok(reads_on.then(|| HEADROOM..all.end.min(HEADROOM.saturating_add(left))))
     }
 
-    /// Charges what the connection keeps, and ends it where the budget has not so much left.
+    /// Charges what the connection keeps, and ends it if the budget has too little left.
     pub fn charge(&mut self, context: &mut Context) -> Result<(), Next> {
         let Some(busy) = context.busy.get_mut(&self.fd()) else { return Ok(()) };
         if busy.reservation.set(busy.output.held() + busy.unread.len()).is_ok() {

@@ -27,7 +27,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts the binary beside the client's, on ports of its own; says so where there is none.
+    /// Starts the binary next to the client's, on its own ports; prints a note if it is not built.
     pub fn start(name: &'static str, flags: &[&str]) -> Option<Stage> {
         let binary = Path::new(env!("CARGO_BIN_EXE_client")).with_file_name(name);
         if !binary.exists() {

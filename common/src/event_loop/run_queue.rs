@@ -62,7 +62,7 @@ impl RunQueue {
 mod tests {
     use super::*;
 
-    /// Runs a queue of so many connections, each of which takes `slice` and is queued again; returns who was served.
+    /// Runs a queue of `connections`, each of which takes `slice` and is queued again; returns the order of service.
     fn run(connections: RawFd, slice: Duration, events_took: Duration) -> Vec<RawFd> {
         let mut queue = RunQueue::default();
         (0..connections).for_each(|fd| queue.push(fd, false));

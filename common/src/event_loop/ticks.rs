@@ -1,7 +1,7 @@
 //! The time of an event loop, as far as timeouts go: ticks since its start.
 //!
 //! Ticks are counted in 32 bits and wrap, after 497 days where they are shortest. A difference between two of them is
-//! right as long as it is less than that; whoever keeps fewer bits says so.
+//! right as long as it is less than that; a caller that keeps fewer bits documents its own range.
 
 use crate::config::{Config, LINGER};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Ticks {
         self.len
     }
 
-    /// How long so many ticks are: 136 years at most.
+    /// The duration of `ticks`: 136 years at most.
     pub fn duration(&self, ticks: u32) -> Duration {
         self.len * ticks
     }

@@ -12,7 +12,7 @@ pub(super) type Head<'h, 'b> = httparse::Request<'h, 'b>;
 /// Whether a line ends in LF alone. It may be taken for an end of line, and need not be (RFC 9112, section 2.2).
 pub(super) fn has_bare_lf(head: &[u8]) -> bool {
     let after = |at: usize| head[..at].last() != Some(&b'\r');
-    head.iter().enumerate().any(|(at, &octet)| octet == b'\n' && after(at))
+    head.iter().enumerate().any(|(at, &byte)| byte == b'\n' && after(at))
 }
 
 /// What of a head is too long: the method, the target (RFC 9112, section 3) or the fields (RFC 6585, section 5).
@@ -27,7 +27,7 @@ pub(super) fn too_long(bytes: &[u8]) -> Status {
 
 /// What a version that `httparse` does not know is: another HTTP (RFC 9110, section 15.6.6), or nonsense.
 pub(super) fn bad_version(bytes: &[u8]) -> Status {
-    match bytes.split(|&octet| octet == b' ').nth(2).and_then(|version| version.strip_prefix(b"HTTP/")) {
+    match bytes.split(|&byte| byte == b' ').nth(2).and_then(|version| version.strip_prefix(b"HTTP/")) {
         Some([b'0' | b'2'..=b'9', ..]) => Status::VersionNotSupported,
         _ => Status::BadRequest,
     }
@@ -48,7 +48,7 @@ pub(super) fn one<'b>(head: &Head<'_, 'b>, name: &str) -> Result<Option<&'b [u8]
 
 /// The members of a field that is a list, in one line or several (RFC 9110, section 5.3).
 pub(super) fn members<'b>(head: &Head<'_, 'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
-    values(head, name).flat_map(|value| value.split(|&octet| octet == b',')).map(<[u8]>::trim_ascii)
+    values(head, name).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Whether a field that lists tokens has this one, in any case.
@@ -115,10 +115,10 @@ pub(crate) fn host_and_port(authority: &str) -> Option<(&str, Option<&str>)> {
     let legal = match host.strip_prefix('[').and_then(|address| address.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            let legal = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&octet);
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
             !host.is_empty() && host.bytes().all(legal)
         }
     };
-    let digits = port.is_none_or(|port| port.bytes().all(|octet| octet.is_ascii_digit()));
+    let digits = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     (legal && digits).then_some((host, port))
 }

@@ -24,11 +24,11 @@ impl FromStr for Origin {
     }
 }
 
-/// Section 6.2. Nothing may stand behind the port, not even a slash.
+/// Section 6.2. Nothing may follow the port, not even a slash.
 fn serialize(text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let (scheme, authority) = text.split_once("://")?;
-    let legal = |octet: u8| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet);
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     if !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || !scheme.bytes().all(legal) {
         return None;
     }

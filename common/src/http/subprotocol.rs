@@ -1,7 +1,7 @@
 //! The subprotocol that a client may ask for (RFC 6455, section 1.9).
 //!
-//! An echo server speaks none, and says nothing of those offered, which section 4.2.2 allows. Browsers and some libraries
-//! then give up; where `--subprotocol` names one that they offer, it is selected.
+//! An echo server speaks none, and omits the header, which section 4.2.2 allows. Browsers and some libraries then fail the
+//! connection. `--subprotocol` names one to select for clients that offer it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -210,7 +210,7 @@ fn a_head_has_a_limit() {
         GOOD.replace("Host", &format!("A: {padding}\r\nHost"))
     };
     assert!(matches!(parse(padded(MAX_HEAD_LEN).as_bytes()), Request::Upgrade { .. }));
-    refused(parse(padded(MAX_HEAD_LEN + 1).as_bytes()), Status::HeadTooLong, "one octet more");
+    refused(parse(padded(MAX_HEAD_LEN + 1).as_bytes()), Status::HeadTooLong, "one byte more");
     let endless = padded(2 * MAX_HEAD_LEN);
     refused(parse(&endless.as_bytes()[..MAX_HEAD_LEN]), Status::HeadTooLong, "endless");
     let many = "X: y\r\n".repeat(64);

@@ -14,21 +14,18 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Asks the server whose `--admin-addr` this is, and returns where it answered.
 ///
 /// # Errors
-/// What was wrong, in one line: nobody there, no answer in [`TIMEOUT`], or another answer than 200, as of one that drains.
+/// In one line: the server does not listen, does not answer within [`TIMEOUT`], or answers other than 200, as in a drain.
 pub(crate) fn ask(admin: SocketAddr) -> anyhow::Result<String> {
-    ensure!(
-        admin.port() != 0,
-        "--admin-addr {admin} does not tell the port: give the one that the server has"
-    );
+    ensure!(admin.port() != 0, "--admin-addr {admin} has no port to probe: give the server's port");
     let url = format!("http://{}/health", reachable(admin));
     let status = status(reachable(admin)).with_context(|| format!("{url} does not answer"))?;
     if status != 200 {
-        bail!("{url} answers {status}, and not 200");
+        bail!("{url} answers {status}, not 200");
     }
     Ok(url)
 }
 
-/// Where to reach one that listens on `addr`: on every address of the machine is on loopback too.
+/// The address at which to reach a server that listens on `addr`: the unspecified address includes loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -51,7 +48,7 @@ fn status(addr: SocketAddr) -> anyhow::Result<u16> {
         // A timeout of zero would be none.
         stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match stream.read(&mut head[len..])? {
-            0 => bail!("no whole head in its {len} octets"),
+            0 => bail!("incomplete head of {len} bytes"),
             more => len += more,
         }
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -95,11 +92,11 @@ mod tests {
         assert!(verdict(&["HTTP/1.1 200 OK\r\n\r\nok\n"]).is_ok());
         assert!(verdict(&["HTTP/1.", "1 200 O", "K\r\nContent-Length: 3\r", "\n\r\n"]).is_ok());
         for (answer, what) in [
-            (&["HTTP/1.1 503 Service Unavailable\r\n\r\n"] as &[_], "answers 503, and not 200"),
+            (&["HTTP/1.1 503 Service Unavailable\r\n\r\n"] as &[_], "answers 503, not 200"),
             (&["HTTP/1.1 204 No Content\r\n\r\n"], "answers 204"),
             (&["SSH-2.0-OpenSSH\r\n"], "that is not HTTP"),
-            (&["HTTP/1.1 200 OK\r\n"], "no whole head in its 17 octets"),
-            (&[], "no whole head in its 0 octets"),
+            (&["HTTP/1.1 200 OK\r\n"], "incomplete head of 17 bytes"),
+            (&[], "incomplete head of 0 bytes"),
         ] {
             let error = verdict(answer).expect_err(what);
             assert!(error.contains(what) && error.lines().count() == 1, "{error}");
@@ -128,6 +125,6 @@ mod tests {
         assert_eq!(reached("[::]:8001"), "[::1]:8001");
         assert_eq!(reached("192.0.2.1:80"), "192.0.2.1:80");
         let error = ask("127.0.0.1:0".parse().expect("an address")).expect_err("no port");
-        assert!(error.to_string().contains("does not tell the port"), "{error}");
+        assert!(error.to_string().contains("has no port to probe"), "{error}");
     }
 }

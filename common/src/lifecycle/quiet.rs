@@ -40,7 +40,7 @@ impl Quiet {
         heartbeat.due(mem::replace(&mut self.before, quiet), quiet)
     }
 
-    /// The server stalled for so long, which does not count.
+    /// Excludes a stall of the server from the silence of its peer.
     pub fn forgive(&mut self, stalled: Duration) {
         self.since += stalled;
     }

@@ -110,7 +110,7 @@ fn unacknowledged_bytes(socket: RawFd) -> u32 {
     if result == 0 { bytes.try_into().unwrap_or(0) } else { 0 }
 }
 
-/// How long ago the kernel last received data from a peer (tcp(7), `TCP_INFO`). `None` where it does not tell.
+/// How long ago the kernel last received data from a peer (tcp(7), `TCP_INFO`). `None` if it does not report this.
 pub(crate) fn received_ago(socket: RawFd) -> Option<Duration> {
     /// `tcpi_last_data_recv`, in ms, is the fourteenth of four bytes (linux/tcp.h).
     const LAST_DATA_RECV: usize = 13;

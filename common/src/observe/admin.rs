@@ -42,7 +42,7 @@ const UNTAKEN: Duration = Duration::from_secs(30);
 
 type Body = Either<Full<Bytes>, Channel<Bytes>>;
 
-/// One of [`MAX_CONNECTIONS`], until it is given up.
+/// One of [`MAX_CONNECTIONS`], until its connection releases it.
 struct Place(Mutex<Option<OwnedSemaphorePermit>>);
 
 impl Place {
@@ -103,14 +103,14 @@ async fn serve(listener: TcpListener, live: Arc<Live>) -> io::Result<()> {
             match timeout_at(make_way, places.clone().acquire_owned()).await {
                 Ok(place) => break place.expect("the semaphore is never closed"),
                 Err(_) => {
-                    // If it was this thread that was held up, what came meanwhile is answered first.
+                    // If this thread itself stalled, answer pending requests first.
                     yield_now().await;
                     connections.retain(Connection::holds_a_place);
                     if places.available_permits() == 0
                         && let Some(oldest) = connections.pop_front()
                     {
                         oldest.task.abort();
-                        // Its place is free when it is gone, which an error here says as well.
+                        // The task's end frees its place; an error here means that it has ended, too.
                         let _ = oldest.task.await;
                     }
                 }
@@ -168,13 +168,13 @@ fn page(content_type: &'static str, content: &'static str) -> Response<Body> {
     response
 }
 
-/// The live page's events. The connection that carries them has a viewer's place from now on in place of its own, so
-/// that it need not make way for others, nor others for it.
+/// The live page's events. Their connection moves from its place among the [`MAX_CONNECTIONS`] to a viewer's place, so
+/// that neither is closed to admit the other.
 fn events(method: &Method, live: &Arc<Live>, place: &Place) -> Response<Body> {
     let mut response = text(Status::Ok, "text/event-stream", Bytes::new());
     if method == Method::GET {
         let Some(events) = live.look() else {
-            let mut response = text(Status::Unavailable, "text/plain", Bytes::from("as many look as may\n"));
+            let mut response = text(Status::Unavailable, "text/plain", Bytes::from("too many viewers\n"));
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
             return response;
         };

@@ -1,15 +1,15 @@
-//! What is freed goes back to the kernel.
+//! Returns freed memory to the kernel.
 //!
-//! The C library would keep it for the next use, in five places (malloc(3), mallopt(3), malloc_trim(3); glibc alone):
-//! - Large buffers, in a heap: they are mapped one by one instead, and go back one by one.
-//! - Up to seven buffers of every size up to 1 KiB, in a cache that each thread has. Each keeps the page that it happens to
-//!   lie on, a different one after each peak. The cache is off; echoes are as fast without it.
-//! - What is smaller than 128 bytes and was freed last, apart from the rest: at the top of a heap it keeps all that is free
-//!   below it, and malloc_trim(3) joins the two but does not give the top back. Such buffers join the rest at once.
-//! - Up to 128 KiB at the top of every heap, of which there are eight a core where there are many threads. There are no more
-//!   than threads that do not come and go.
-//! - Free pages below that: one buffer that is still needed, high up, keeps all that was freed. They go back when somebody
-//!   asks, and that is done once the server is quiescent.
+//! glibc would retain it in five places (malloc(3), mallopt(3), malloc_trim(3)):
+//! - Large buffers, in a heap. Here they are mapped one by one, and unmapped when freed.
+//! - Thread caches: each thread keeps up to seven buffers of every size up to 1 KiB. Each pins its page, a different one
+//!   after each peak. Here the caches are off; echoes are as fast without them.
+//! - Fast bins: freed buffers below 128 bytes, kept apart from the rest. One at the top of a heap pins all free memory below
+//!   it; malloc_trim(3) merges the two but does not return the top. Here they are off, and such buffers merge at once.
+//! - Up to 128 KiB at the top of every heap, and with many threads there are eight heaps per core. Here there are no more
+//!   heaps than long-lived threads.
+//! - Free pages below the top: one buffer in use above them pins them all. malloc_trim(3) returns them, and is called once
+//!   the server is quiescent.
 
 use crate::metrics::Metrics;
 use procfs::process::Process;
@@ -19,31 +19,30 @@ use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
 use std::time::Duration;
 use std::{env, io};
 
-/// A large buffer, in bytes. Below 256 KiB a long message of everyday size would have its pages anew each time, and stage 4 would
-/// echo those of 64 KiB at two fifths of the pace. Unless it is told a number (mallopt(3), `M_MMAP_THRESHOLD`), the C
-/// library takes the largest that it has freed: then what one message leaves in a heap is not wholly of use to the next.
+/// The size of a large buffer, in bytes. With a lower threshold, common message sizes would fault in new pages each time:
+/// stage 4 would echo 64 KiB at two fifths of the rate. Without a fixed one (mallopt(3), `M_MMAP_THRESHOLD`), the C library
+/// raises it to the largest buffer freed, and freed space in a heap is only partly reusable for the next message.
 #[cfg(target_env = "gnu")]
 const LARGE_LEN: libc::c_int = 256 * 1024;
 
-/// Threads beside the shards: the main thread, that of the admin server, the one for signals, and that of the log.
+/// Threads other than shards: main, admin server, signals, log.
 #[cfg(target_env = "gnu")]
 const OTHER_THREADS: usize = 4;
 
-/// Where the C library looks for its settings when a program starts, and the one for no cache (ld.so(8)).
+/// The variable with the C library's settings at program start, and the setting that disables the caches (ld.so(8)).
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const NO_CACHE: &str = "glibc.malloc.tcache_count=0";
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Quiescent: the last second saw at most one part in so many of the events since the last trim. A server that never is
-/// trims once a minute.
+/// Quiescent: this second saw at most 1/60 of the events since the last trim. A server that never is trims once per minute.
 const QUIESCENT: u64 = 60;
 
-/// Has the C library cache nothing. To be called first: the program begins once more, for that can only be set at its
-/// start. Whoever has set `GLIBC_TUNABLES` decides alone.
+/// Disables the C library's thread caches. Call it first: the setting is read only at program start, so the program
+/// re-executes itself. A `GLIBC_TUNABLES` that is already set has precedence.
 ///
 /// # Errors
-/// Why it cannot begin again: then there are caches.
+/// The error of exec(2); the caches then stay on.
 pub(crate) fn cache_nothing() -> io::Result<()> {
     if cfg!(target_env = "gnu") && env::var_os(TUNABLES).is_none() && !is_secure() {
         return Err(begin_again());
@@ -51,11 +50,11 @@ pub(crate) fn cache_nothing() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the C library keep few heaps, no large buffer, and no small one apart. To be called before a thread is started.
+/// Limits the number of heaps, maps large buffers one by one, and disables fast bins. Call it before starting a thread.
 #[cfg(target_env = "gnu")]
 pub(crate) fn keep_little(shards: usize) {
     let heaps = libc::c_int::try_from(shards + OTHER_THREADS).unwrap_or(libc::c_int::MAX);
-    // SAFETY: takes no pointer; and no other thread is there yet.
+    // SAFETY: takes no pointer; and no other thread runs yet.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_LEN);
         libc::mallopt(libc::M_ARENA_MAX, heaps);
@@ -66,11 +65,12 @@ pub(crate) fn keep_little(shards: usize) {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn keep_little(_shards: usize) {}
 
-/// Whether the program has more rights than who started it, and so is not told the settings (getauxval(3), `AT_SECURE`).
+/// Whether the program has more privileges than its caller, so that the C library ignores the settings (getauxval(3),
+/// `AT_SECURE`).
 fn is_secure() -> bool {
     const AT_SECURE: u64 = 23;
-    let told = Process::myself().and_then(|me| me.auxv());
-    told.map_or(true, |told| told.get(&AT_SECURE) != Some(&0))
+    let auxv = Process::myself().and_then(|me| me.auxv());
+    auxv.map_or(true, |auxv| auxv.get(&AT_SECURE) != Some(&0))
 }
 
 /// Returns only where it cannot.
@@ -108,8 +108,8 @@ pub(crate) fn receive<T>(
     }
 }
 
-/// Gives the pages of the heap that are free back to the kernel (malloc_trim(3)). It takes a tenth of a second where 100,000
-/// connections have gone, in which whoever allocates waits; where nothing was freed, a tenth of a millisecond.
+/// Returns free heap pages to the kernel (malloc_trim(3)). After 100,000 connections have closed it takes a tenth of a
+/// second, during which allocations block; if nothing was freed, a tenth of a millisecond.
 pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer, and locks each arena while it looks at it.
@@ -126,7 +126,7 @@ pub(crate) struct TrimPolicy {
 }
 
 impl TrimPolicy {
-    /// Whether to trim now, after so many events have `happened`. Asked once a second.
+    /// Whether to trim now. `happened` is the total of events; call it once per second.
     fn is_quiescent(&mut self, happened: u64) -> bool {
         let (lately, in_all) = (happened - self.at_last_look, happened - self.at_last_return);
         self.at_last_look = happened;
@@ -142,7 +142,7 @@ impl TrimPolicy {
 mod tests {
     use super::*;
 
-    /// The seconds at which memory is returned, where so much happens in each.
+    /// The seconds at which memory is returned, given the number of events in each second.
     fn returned(happens: &[u64]) -> Vec<usize> {
         let (mut trim_policy, mut happened) = (TrimPolicy::default(), 0);
         let mut is_quiescent = |&now: &u64| {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_is_never_quiescent_memory_is_returned_once_a_minute() {
+    fn a_server_that_is_never_quiescent_returns_memory_once_per_minute() {
         assert_eq!(returned(&[1_000; 180]), [59, 119, 179]);
     }
 }

@@ -1,5 +1,5 @@
-//! The kernel's memory, for the whole machine: no process is told its own. What a server may take for its own is in
-//! [`KernelShare`].
+//! The kernel's memory, for the whole machine: the kernel does not report it per process. [`KernelShare`] estimates a
+//! server's share.
 
 mod share;
 mod slabs;
@@ -35,7 +35,7 @@ pub struct KernelMemory {
 pub enum Source {
     /// Objects in use in each slab cache; only root may read them.
     Slabinfo,
-    /// The total of all caches: threads cannot be told from sockets.
+    /// The total of all caches, which does not distinguish threads from sockets.
     #[default]
     Meminfo,
 }

@@ -1,41 +1,41 @@
-//! How long echoes take, as the server sees it: from a message that is there whole to its echo with the kernel.
+//! The latency of echoes at the server: from a complete message to its echo in the kernel's send buffer.
 //!
-//! What went before, in the kernel's queue and in the event loop's, is not in it. An echo that its peer does not take is
-//! timed where a connection waits for it (stages 1 and 2), and not where a loop goes on with the others.
+//! It excludes the time in the kernel's queue and in the event loop's. The time until a slow reader takes its echo is
+//! included where the connection blocks on it (stages 1 and 2), not where a loop serves the others meanwhile.
 //!
-//! It is measured only while somebody looks (at the live page), and then on as many echoes as a figure needs. While nobody
-//! does, an echo pays a load and two branches for it.
+//! It is measured only while the live page is open, and then on a sample of the echoes. Otherwise it costs an echo one load
+//! and two branches.
 
 use serde::Serialize;
 use std::array;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Echoes that are timed in a second, as long as they come evenly.
+/// Echoes that are timed per second, if they are evenly spaced.
 const TIMED_PER_SECOND: f64 = 4096.0;
 
-/// Buckets to each doubling, so that what is told is off by 6% at most.
+/// Buckets per doubling: a reported value is off by 6% at most.
 const PER_DOUBLING: usize = 8;
-/// What falls into the first bucket and the last: 256 ns and less, 17 s and more.
+/// The first bucket is for 256 ns and less, the last for 17 s and more.
 const DOUBLINGS: std::ops::Range<u32> = 8..34;
 const BUCKETS: usize = PER_DOUBLING * (DOUBLINGS.end - DOUBLINGS.start) as usize;
 
-/// One for the process, which is written to some thousand times per second at most; on cache lines of its own.
+/// One for the process, written a few thousand times per second at most; on its own cache lines.
 static TIMES: Times = Times { one_in: AtomicU32::new(0), counts: [const { AtomicU32::new(0) }; BUCKETS] };
 
 #[repr(align(128))]
 struct Times {
-    /// One echo in so many is timed. 0: none, for nobody looks.
+    /// Every `one_in`-th echo is timed. 0: none, because no page is open.
     one_in: AtomicU32,
     counts: [AtomicU32; BUCKETS],
 }
 
-/// An echo that is on its way, and timed or not.
+/// An echo in progress, timed or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Echoing(Option<Instant>);
 
 impl Echoing {
-    /// Messages are there whole, behind so many before them.
+    /// `messages` are complete, after `before` earlier ones.
     #[inline]
     pub(crate) fn begin(messages: u64, before: u64) -> Echoing {
         match TIMES.one_in.load(Relaxed) {
@@ -101,7 +101,7 @@ impl Timing {
         Timing { before: TIMES.counts.each_ref().map(|count| count.load(Relaxed)) }
     }
 
-    /// What those took that were timed since the last call, of `messages` in so many seconds. `None`: there were none.
+    /// The latencies timed since the last call, in which `messages` arrived over `seconds`. `None` without any.
     pub fn took(&mut self, messages: u64, seconds: f64) -> Option<Took> {
         let one_in = (messages as f64 / seconds / TIMED_PER_SECOND).clamp(1.0, 1e6) as u32;
         TIMES.one_in.store(one_in.next_power_of_two(), Relaxed);
@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn a_bucket_is_near_what_falls_into_it() {
         for ns in (300..20_000).chain([1_000_000, 999_999_999, 16_000_000_000]) {
-            let told = middle_us(bucket(Duration::from_nanos(ns))) * 1e3;
-            assert!((told / ns as f64 - 1.0).abs() < 0.0626, "{ns} ns, told {told}");
+            let reported = middle_us(bucket(Duration::from_nanos(ns))) * 1e3;
+            assert!((reported / ns as f64 - 1.0).abs() < 0.0626, "{ns} ns, reported {reported}");
         }
         assert_eq!(bucket(Duration::ZERO), 0);
         assert_eq!(bucket(Duration::MAX), BUCKETS - 1);

@@ -1,7 +1,7 @@
-//! The live page: what a server does now, on the screen of whoever talks about it.
+//! The live page: what a server does now, made to be projected during a talk.
 //!
-//! Once a second a sample goes to all who look, as a server-sent event (HTML, section 9.2). One sampler serves them all,
-//! and there is none when nobody looks.
+//! Once per second every viewer gets a sample as a server-sent event (HTML, section 9.2). One sampler serves all viewers,
+//! and stops when there are none.
 
 mod limits;
 
@@ -35,8 +35,7 @@ const VIEWERS: usize = 8;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Resident memory up to which its every page is looked at once a second; above it a figure that is off by some pages
-/// does.
+/// Resident memory up to which it is measured exactly, once per second. Above it, an error of a few pages is tolerable.
 const EXACT_UP_TO_BYTES: u64 = 64 << 20;
 
 /// What the page is made from, and who looks at it.
@@ -67,14 +66,14 @@ impl Live {
         })
     }
 
-    /// The shards are there, and no connection is: what memory is compared with.
+    /// Records the memory of the started server without connections, as the baseline.
     pub fn ready(&self) {
         if let Some(bytes) = process::resident_bytes(u64::MAX) {
             self.resident_at_start.get_or_init(|| bytes);
         }
     }
 
-    /// One more looks: its events. `None` where as many look as may.
+    /// Adds a viewer and returns its events. `None` if there are too many viewers.
     pub fn look(self: &Arc<Live>) -> Option<Channel<Bytes>> {
         let place = self.places.clone().try_acquire_owned().ok()?;
         let (sender, events) = Channel::new(1);
@@ -112,7 +111,7 @@ async fn send(mut latest: watch::Receiver<Bytes>, mut to: Sender<Bytes>, _place:
     }
 }
 
-/// What the page shows. Counters are those of `/metrics`, for the page to make rates of.
+/// What the page shows. Counters are the same as in `/metrics`; the page computes rates.
 #[derive(Serialize)]
 struct Sample<'a> {
     stage: &'a str,

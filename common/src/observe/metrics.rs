@@ -58,7 +58,7 @@ pub enum Rejected {
     BadHandshake,
     /// The page that connects is not of an `--allow-origin`.
     Origin,
-    /// It was gone, or forbidden by the system, before accept(2) gave it.
+    /// The peer closed it, or the system forbade it, before accept(2) returned it.
     Aborted,
 }
 
@@ -115,7 +115,7 @@ impl ShardMetrics {
         self.rejected[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Data messages arrived whole, with so many bytes of payload in all; returns how many had before.
+    /// Counts complete data messages with `bytes` of payload in total; returns the count before them.
     #[inline]
     pub fn received(&self, messages: u64, bytes: usize) -> u64 {
         self.received_bytes.fetch_add(bytes as u64, Relaxed);

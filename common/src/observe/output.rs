@@ -55,18 +55,18 @@ pub fn has_colour(to: &impl IsTerminal) -> bool {
     to.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
 }
 
-fn write_line(to: impl AsFd, text: impl Display, patience: Duration) -> Result<(), Errno> {
-    write_all(to, format!("{text}\n").as_bytes(), Some(patience))
+fn write_line(to: impl AsFd, text: impl Display, timeout: Duration) -> Result<(), Errno> {
+    write_all(to, format!("{text}\n").as_bytes(), Some(timeout))
 }
 
-/// Writes all within `patience`, or as long as it takes. It takes no lock, which a thread might hold that is stuck in a
-/// write; a line is in one piece all the same, as far as it is no longer than what a pipe takes at once.
-pub(crate) fn write_all(to: impl AsFd, mut bytes: &[u8], patience: Option<Duration>) -> Result<(), Errno> {
+/// Writes all within `timeout`, or blocks without one. It takes no lock, because a thread blocked in a write could hold
+/// it. A line is still written in one piece, if it is no longer than PIPE_BUF (pipe(7)).
+pub(crate) fn write_all(to: impl AsFd, mut bytes: &[u8], timeout: Option<Duration>) -> Result<(), Errno> {
     let begun = Instant::now();
     while !bytes.is_empty() {
-        let left = patience.map(|patience| patience.saturating_sub(begun.elapsed()));
-        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
-        match poll(&mut [PollFd::new(&to, PollFlags::OUT)], timeout.as_ref()) {
+        let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+        let poll_timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+        match poll(&mut [PollFd::new(&to, PollFlags::OUT)], poll_timeout.as_ref()) {
             Ok(0) => return Err(Errno::TIMEDOUT),
             Ok(_) => {}
             Err(Errno::INTR) => continue,
@@ -103,10 +103,10 @@ mod tests {
             let (reader, writer) = pipe().expect("a pipe");
             rustix::io::ioctl_fionbio(&writer, nonblocking).expect("O_NONBLOCK");
             let begun = Instant::now();
-            let patience = Duration::from_millis(20);
-            while write_line(&writer, "x".repeat(1000), patience).is_ok() {}
-            assert_eq!(write_line(&writer, "x".repeat(1000), patience), Err(Errno::TIMEDOUT));
-            assert!((patience * 2..patience * 50).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+            let timeout = Duration::from_millis(20);
+            while write_line(&writer, "x".repeat(1000), timeout).is_ok() {}
+            assert_eq!(write_line(&writer, "x".repeat(1000), timeout), Err(Errno::TIMEDOUT));
+            assert!((timeout * 2..timeout * 50).contains(&begun.elapsed()), "{:?}", begun.elapsed());
             drop(reader);
         }
     }

@@ -5,7 +5,7 @@ use procfs::process::{LimitValue, Process};
 use std::collections::HashSet;
 use std::{fs, process};
 
-/// Resident memory that is worth being told exactly.
+/// Resident memory, in bytes, up to which it is measured exactly.
 const EXACT_UP_TO_BYTES: u64 = 256 << 20;
 
 /// With more threads than this, exact figures are slow: more than shards are for 3,000,000 connections.
@@ -42,10 +42,9 @@ pub fn families(shard_threads: impl Iterator<Item = u32>) -> Vec<MetricFamily> {
     families
 }
 
-/// Resident memory. What statm says is off by up to a batch of pages per processor, before Linux 6.16. smaps_rollup is exact,
-/// and has every page looked at, which in the middle of a storm takes a tenth of a second for each gigabyte; and it waits
-/// for its turn at each mapping while others make some, as threads do when they start: with a thread a connection, for
-/// seconds. So it is asked where it matters and is quick.
+/// Resident memory, in bytes. Before Linux 6.16, statm is off by up to a batch of pages per CPU. smaps_rollup is exact, but
+/// walks every page, which takes a tenth of a second per gigabyte during a storm. It also contends for a lock with threads
+/// that create mappings: with a thread per connection, for seconds. So it is read only where it matters and is quick.
 pub(crate) fn resident_bytes(exact_up_to_bytes: u64) -> Option<u64> {
     let me = Process::myself().ok()?;
     let about = me.statm().ok()?.resident * procfs::page_size();

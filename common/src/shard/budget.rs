@@ -21,7 +21,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of so many bytes, or by default of an eighth of all memory (where that is unknown: without end).
+    /// A budget of `limit` bytes, or by default of an eighth of all memory (unlimited if that is unknown).
     pub fn new(limit: Option<usize>) -> Arc<Budget> {
         let eighth = || Memory::now().map_or(usize::MAX, |memory| (memory.total / 8) as usize);
         let limit = limit.unwrap_or_else(eighth);
@@ -39,7 +39,7 @@ impl Budget {
     }
 }
 
-/// The budget has not so much left.
+/// The budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload;
 
@@ -51,10 +51,10 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// The connection now keeps so many bytes. All but the first [`FREE_LEN`] are charged.
+    /// Sets what the connection keeps to `bytes`. All but the first [`FREE_LEN`] are charged.
     ///
     /// # Errors
-    /// [`Overload`] where the budget has not so much left: then what was charged before still is.
+    /// [`Overload`] if the budget has too little left; the previous charge then stays.
     #[inline]
     pub fn set(&mut self, bytes: usize) -> Result<(), Overload> {
         let due = bytes.saturating_sub(FREE_LEN);

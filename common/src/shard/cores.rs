@@ -19,7 +19,7 @@ pub fn available() -> io::Result<Vec<usize>> {
 /// Keeps the calling thread, and the threads it will spawn, on this core.
 ///
 /// # Errors
-/// The kernel's, as from sched_setaffinity(2): the core has gone, or is not ours.
+/// The error of sched_setaffinity(2): the core is offline, or not in this process's set.
 pub fn stay_on(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);

@@ -7,8 +7,8 @@ use std::io;
 /// refusals, `/health` and `/metrics` go on when the shard is full.
 const RESERVE: usize = 96;
 
-/// Threads left to everything else, of so many that there may be, where each connection takes one: to the shards, the admin
-/// server, a client beside it and the rest of the machine.
+/// Threads, of a `limit`, that connections may not take where each takes one: they are for the shards, the admin server, a
+/// client on the same machine, and other programs.
 pub fn threads_kept(limit: u64) -> u64 {
     100.min(limit / 4)
 }
@@ -28,7 +28,7 @@ pub fn table_capacity(nofile: usize) -> usize {
     nofile - RESERVE.min(nofile / 2 + nofile % 2)
 }
 
-/// Connections that so many shards hold in any case, where each has room for `capacity`.
+/// Connections that `shards` hold however the kernel distributes them, where each has room for `capacity`.
 ///
 /// The kernel deals connections out by a hash, so shards fill unevenly, and one is full while another has room. Of *n*
 /// connections in the mean a shard has more than *n* + 5*s* once in a million times, where *s*² = *n*(1 − 1/shards) is the
@@ -37,7 +37,7 @@ pub fn connections_held(shards: usize, capacity: usize) -> usize {
     let five_sigma = 5.0 * (1.0 - 1.0 / shards as f64).sqrt();
     // n + five_sigma * sqrt(n) = capacity, solved for n.
     let mean = ((capacity as f64 + five_sigma * five_sigma / 4.0).sqrt() - five_sigma / 2.0).powi(2);
-    // However they are dealt out, a shard that got them all would hold so many.
+    // `capacity` always fits, even if one shard gets them all.
     capacity.max((shards as f64 * mean) as usize)
 }
 

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 
 /// Bytes of output that the kernel takes for a connection beyond those on their way (tcp(7), `TCP_NOTSENT_LOWAT`).
 ///
-/// Without it a peer that reads nothing makes the kernel hold what `net.ipv4.tcp_wmem` allows, 4 MiB as Linux comes,
+/// Without it a peer that reads nothing makes the kernel hold what `net.ipv4.tcp_wmem` allows, 4 MiB by default,
 /// and a few hundred of them all that `net.ipv4.tcp_mem` does, for every socket of the machine.
 const UNSENT_LEN: u32 = 128 * 1024;
 
@@ -40,9 +40,9 @@ pub(crate) fn listener(
 
 /// A listener that shares its address with nobody.
 pub(crate) fn exclusive(addr: SocketAddr, backlog: i32) -> io::Result<Socket> {
-    /// Two that begin to listen in the same instant may fail both, each for the other's sake: the kernel announces a listener
-    /// before it looks for others (`inet_csk_listen_start` in Linux's net/ipv4/inet_connection_sock.c). One that has
-    /// failed for a listener that is there to stay fails in bind(2) the next time.
+    /// Two listeners that start at the same instant may both fail: the kernel makes a listener visible before it checks for
+    /// others (`inet_csk_listen_start` in Linux's net/ipv4/inet_connection_sock.c). If the other listener persists, the
+    /// next attempt fails in bind(2).
     const TRIES: usize = 100;
     let mut tries = 1;
     loop {

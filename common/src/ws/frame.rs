@@ -15,7 +15,7 @@
 use std::fmt;
 use thiserror::Error;
 
-/// The longest header: 2 octets, 8 of length, 4 of masking key.
+/// The longest header: 2 bytes, 8 of length, 4 of masking key.
 pub const MAX_HEADER_LEN: usize = 14;
 
 /// The longest payload of a control frame (section 5.5).
@@ -29,7 +29,7 @@ pub enum Opcode {
     Continuation = 0x0,
     /// A message of UTF-8 text, or its first fragment.
     Text = 0x1,
-    /// A message of any octets, or its first fragment.
+    /// A message of any bytes, or its first fragment.
     Binary = 0x2,
     /// The closing handshake.
     Close = 0x8,
@@ -55,7 +55,7 @@ pub struct Header {
     pub opcode: Opcode,
     /// The masking key: there from a client, and only from a client (section 5.1).
     pub mask: Option<[u8; 4]>,
-    /// Octets of payload that the header *declares*. Nothing may be allocated on its word.
+    /// Payload length that the header *declares*, in bytes. Allocate nothing from a declared length.
     pub len: u64,
 }
 
@@ -92,12 +92,12 @@ impl Header {
         Header { fin: true, opcode, mask: None, len: len as u64 }
     }
 
-    /// Reads the header at the start of `bytes`, and how many octets it took. `None`: it has not all arrived.
+    /// Reads the header at the start of `bytes`, and how many bytes it took. `None`: it has not all arrived.
     ///
-    /// A length in more octets than it needs is taken as it is, as tungstenite does.
+    /// A length in more bytes than it needs is taken as it is, as tungstenite does.
     ///
     /// # Errors
-    /// Any [`Violation`] but [`Violation::Unmasked`] (the caller knows which end it is), as early as the octets
+    /// Any [`Violation`] but [`Violation::Unmasked`] (the caller knows which end it is), as early as the bytes
     /// show it.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Violation> {
@@ -117,11 +117,11 @@ impl Header {
         }
         let (len, at) = match short {
             126 => match bytes.get(2..4) {
-                Some(len) => (u64::from(u16::from_be_bytes(len.try_into().expect("2 octets"))), 4),
+                Some(len) => (u64::from(u16::from_be_bytes(len.try_into().expect("2 bytes"))), 4),
                 None => return Ok(None),
             },
             127 => match bytes.get(2..10) {
-                Some(len) => (u64::from_be_bytes(len.try_into().expect("8 octets")), 10),
+                Some(len) => (u64::from_be_bytes(len.try_into().expect("8 bytes")), 10),
                 None => return Ok(None),
             },
             short => (u64::from(short), 2),
@@ -130,11 +130,11 @@ impl Header {
             return Ok(Some((Header { fin, opcode, mask: None, len }, at)));
         }
         let Some(key) = bytes.get(at..at + 4) else { return Ok(None) };
-        let mask = Some(key.try_into().expect("4 octets"));
+        let mask = Some(key.try_into().expect("4 bytes"));
         Ok(Some((Header { fin, opcode, mask, len }, at + 4)))
     }
 
-    /// How many octets [`Header::write`] writes.
+    /// How many bytes [`Header::write`] writes.
     #[inline]
     pub fn encoded_len(&self) -> usize {
         let len = match self.len {
@@ -145,7 +145,7 @@ impl Header {
         len + if self.mask.is_some() { 4 } else { 0 }
     }
 
-    /// Writes the header to the start of `out`, with the shortest form of the length; returns the octets written.
+    /// Writes the header to the start of `out`, with the shortest form of the length; returns the bytes written.
     ///
     /// # Panics
     /// If `out` is shorter than [`Header::encoded_len`].
@@ -175,7 +175,7 @@ impl Header {
     }
 }
 
-/// The opcode in a frame's first octet, whose reserved bits must be clear: no extension is ever negotiated.
+/// The opcode in a frame's first byte, whose reserved bits must be clear: no extension is ever negotiated.
 #[inline]
 fn opcode(first: u8) -> Result<Opcode, Violation> {
     if first & 0x70 != 0 {
@@ -217,12 +217,12 @@ impl fmt::Display for CloseCode {
 }
 
 /// Whether an endpoint may send `code` in a Close frame (section 7.4): not those that only stand for what happened
-/// (1005, 1006, 1015), nor that of a gateway (1014), nor those that nobody has defined. Tungstenite says the same.
+/// (1005, 1006, 1015), nor a gateway's (1014), nor undefined ones. Tungstenite does the same.
 pub fn is_sendable(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
-/// How a peer broke the protocol, and what it is told.
+/// A protocol violation, each with the section of RFC 6455; its text is for the log.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Violation {
     /// Section 5.2, RSV1 to RSV3.
@@ -234,8 +234,8 @@ pub enum Violation {
     /// Section 5.5: control frames must not be fragmented.
     #[error("a control frame is fragmented")]
     FragmentedControl,
-    /// Section 5.5: at most 125 octets.
-    #[error("a control frame is longer than 125 octets")]
+    /// Section 5.5: at most 125 bytes.
+    #[error("a control frame is longer than 125 bytes")]
     LongControl,
     /// Section 5.1: a client masks every frame.
     #[error("a frame from a client is not masked")]
@@ -246,7 +246,7 @@ pub enum Violation {
     /// Section 5.4: a new message before the last one was finished.
     #[error("a message begins before the one before it is finished")]
     UnfinishedMessage,
-    /// Section 5.5.1: a body of one octet, or a status code that may not be sent.
+    /// Section 5.5.1: a body of one byte, or a status code that may not be sent.
     #[error("a Close frame carries no valid status code")]
     BadClose,
     /// Section 8.1.
@@ -272,7 +272,7 @@ impl Violation {
 mod tests {
     use super::*;
 
-    /// First octet, second octet, further octets of the header; then the header they make.
+    /// First byte, second byte, further bytes of the header; then the header they make.
     const EXAMPLES: &[(&[u8], Header)] = &[
         // FIN, text | length 5 | "Hello" (section 5.7)
         (&[0b1000_0001, 0b0000_0101], Header { fin: true, opcode: Opcode::Text, mask: None, len: 5 }),
@@ -299,14 +299,14 @@ mod tests {
 
     #[test]
     fn examples_of_section_5_7() {
-        for (octets, header) in EXAMPLES {
-            assert_eq!(Header::parse(octets), Ok(Some((*header, octets.len()))));
+        for (bytes, header) in EXAMPLES {
+            assert_eq!(Header::parse(bytes), Ok(Some((*header, bytes.len()))));
             let mut out = [0; MAX_HEADER_LEN];
-            assert_eq!(header.write(&mut out), octets.len());
-            assert_eq!(&out[..octets.len()], *octets);
-            assert_eq!(header.encoded_len(), octets.len());
-            for cut in 0..octets.len() {
-                assert_eq!(Header::parse(&octets[..cut]), Ok(None), "{cut} octets of {octets:?}");
+            assert_eq!(header.write(&mut out), bytes.len());
+            assert_eq!(&out[..bytes.len()], *bytes);
+            assert_eq!(header.encoded_len(), bytes.len());
+            for cut in 0..bytes.len() {
+                assert_eq!(Header::parse(&bytes[..cut]), Ok(None), "{cut} bytes of {bytes:?}");
             }
         }
     }
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn violations_are_seen_as_early_as_the_octets_show_them() {
-        for (octets, violation) in [
+        for (bytes, violation) in [
             (&[0b1100_0001][..], Violation::ReservedBits),
             (&[0b1001_0001], Violation::ReservedBits),
             (&[0x83], Violation::ReservedOpcode(3)),
@@ -331,7 +331,7 @@ mod tests {
             (&[0x88, 0xfe], Violation::LongControl),
             (&[0x89, 0xff], Violation::LongControl),
         ] {
-            assert_eq!(Header::parse(octets), Err(violation), "{octets:?}");
+            assert_eq!(Header::parse(bytes), Err(violation), "{bytes:?}");
         }
     }
 

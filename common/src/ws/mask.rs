@@ -1,4 +1,4 @@
-//! Masking (RFC 6455, section 5.3): octet *i* of a payload is XORed with octet *i* mod 4 of the key.
+//! Masking (RFC 6455, section 5.3): byte *i* of a payload is XORed with byte *i* mod 4 of the key.
 
 /// Masks or unmasks `payload` in place. `offset` is the position of its first byte within the frame's payload, so that a
 /// payload can be handled in the pieces in which it arrives.
@@ -19,9 +19,9 @@ pub fn apply(payload: &mut [u8], mut key: [u8; 4], offset: usize) {
 mod tests {
     use super::*;
 
-    /// The definition, octet by octet.
+    /// The definition, byte by byte.
     fn naive(payload: &[u8], key: [u8; 4], offset: usize) -> Vec<u8> {
-        payload.iter().enumerate().map(|(i, octet)| octet ^ key[(offset + i) % 4]).collect()
+        payload.iter().enumerate().map(|(i, byte)| byte ^ key[(offset + i) % 4]).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How stages 1 to 3 charge to `--buffer-budget` what tungstenite holds, which does not tell.
+//! Charges `--buffer-budget` for tungstenite's buffers in stages 1 to 3. tungstenite does not report their size.
 //!
 //! What it holds follows from what it was given to read: the payload of a message that is not whole, and, from the
 //! largest message on, the buffers that this one needed. They are as large as the message, one for each direction, and
@@ -34,7 +34,7 @@ struct Frame {
 impl Meter {
     /// Begins where a handshake ends, behind which these bytes came already. What the connection holds is charged to
     /// `reservation`.
-    pub fn new(reservation: Reservation, octets: &[u8]) -> Meter {
+    pub fn new(reservation: Reservation, bytes: &[u8]) -> Meter {
         let mut meter = Meter {
             reservation,
             header: [0; MAX_HEADER_LEN],
@@ -44,18 +44,18 @@ impl Meter {
             kept: 0,
         };
         // Where even this is too much, the next read fails.
-        let _ = meter.read(octets);
+        let _ = meter.read(bytes);
         meter
     }
 
     /// These bytes were read.
     ///
     /// # Errors
-    /// [`ErrorKind::QuotaExceeded`] where the budget has not so much left: then tungstenite is to get the error instead.
+    /// [`ErrorKind::QuotaExceeded`] if the budget has too little left: pass it to tungstenite instead of the bytes.
     #[inline]
-    pub fn read(&mut self, mut octets: &[u8]) -> Result<(), Error> {
-        while !octets.is_empty() {
-            octets = self.step(octets);
+    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            bytes = self.step(bytes);
         }
         self.reservation.set(self.arrived + self.kept).map_err(|_| ErrorKind::QuotaExceeded.into())
     }
@@ -68,12 +68,12 @@ impl Meter {
 
     /// Takes the rest of a header, and the payload behind it as far as it came; returns what is left.
     #[inline]
-    fn step<'o>(&mut self, mut octets: &'o [u8]) -> &'o [u8] {
+    fn step<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
         if self.frame.is_none() {
-            octets = self.take_header(octets);
+            bytes = self.take_header(bytes);
         }
-        let Some(frame) = &mut self.frame else { return octets };
-        let len = octets.len().min(usize::try_from(frame.left).unwrap_or(usize::MAX));
+        let Some(frame) = &mut self.frame else { return bytes };
+        let len = bytes.len().min(usize::try_from(frame.left).unwrap_or(usize::MAX));
         frame.left -= len as u64;
         if frame.of_message {
             self.arrived += len;
@@ -85,18 +85,18 @@ impl Meter {
             }
             self.frame = None;
         }
-        &octets[len..]
+        &bytes[len..]
     }
 
     #[inline]
-    fn take_header<'o>(&mut self, octets: &'o [u8]) -> &'o [u8] {
+    fn take_header<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let before = usize::from(self.header_len);
-        let copied = (MAX_HEADER_LEN - before).min(octets.len());
-        self.header[before..before + copied].copy_from_slice(&octets[..copied]);
+        let copied = (MAX_HEADER_LEN - before).min(bytes.len());
+        self.header[before..before + copied].copy_from_slice(&bytes[..copied]);
         match Header::parse(&self.header[..before + copied]) {
             Ok(None) => {
                 self.header_len = (before + copied) as u8;
-                &octets[copied..]
+                &bytes[copied..]
             }
             Ok(Some((header, len))) => {
                 self.header_len = 0;
@@ -105,12 +105,12 @@ impl Meter {
                     fin: header.fin,
                     left: header.len,
                 });
-                &octets[len - before..]
+                &bytes[len - before..]
             }
             // Tungstenite ends the connection here. Should it not, it is charged for all that comes.
             Err(_) => {
                 self.frame = Some(Frame { of_message: true, fin: false, left: u64::MAX });
-                octets
+                bytes
             }
         }
     }
@@ -125,10 +125,10 @@ mod tests {
     /// A masked frame, and how much of its payload there is.
     fn frame(opcode: Opcode, fin: bool, len: usize, there: usize) -> Vec<u8> {
         let header = Header { fin, opcode, mask: Some([1; 4]), len: len as u64 };
-        let mut octets = vec![0; header.encoded_len()];
-        header.write(&mut octets);
-        octets.resize(octets.len() + there, 0);
-        octets
+        let mut bytes = vec![0; header.encoded_len()];
+        header.write(&mut bytes);
+        bytes.resize(bytes.len() + there, 0);
+        bytes
     }
 
     #[test]
@@ -146,12 +146,12 @@ mod tests {
         for piece_len in [1, 2, 3, 7, 1_000, 4_096, 1 << 20] {
             let budget = Budget::new(Some(1 << 20));
             let mut meter = Meter::new(budget.reservation(), &[]);
-            for (octets, held, at_rest) in &stream {
-                octets.chunks(piece_len).for_each(|piece| meter.read(piece).expect("within the budget"));
+            for (bytes, held, at_boundary) in &stream {
+                bytes.chunks(piece_len).for_each(|piece| meter.read(piece).expect("within the budget"));
                 let charged = held.saturating_sub(FREE_LEN);
                 assert_eq!(
                     (budget.held(), meter.is_at_message_boundary()),
-                    (charged, *at_rest),
+                    (charged, *at_boundary),
                     "pieces of {piece_len}"
                 );
             }

@@ -243,7 +243,7 @@ mod tests {
         assert!(partial.left_of_message() == 0 && !partial.is_at_boundary());
     }
 
-    /// However it is cut: who reads so much and no more comes to its end, and not beyond.
+    /// A reader that takes exactly `left_of_message` each time ends at the message's end, and not beyond.
     #[test]
     fn what_is_left_of_a_message_is_all_of_it_in_the_end() {
         for lens in [[1, 0, 125], [126, 70_000, 3], [65_535, 65_536, 0]] {
@@ -251,9 +251,9 @@ mod tests {
             for (i, len) in lens.into_iter().enumerate() {
                 let opcode = if i == 0 { Opcode::Binary } else { Opcode::Continuation };
                 let header = Header { fin: i == 2, opcode, mask: Some([0; 4]), len };
-                let mut encoded = [0; MAX_HEADER_LEN];
-                let header_len = header.write(&mut encoded);
-                bytes.extend_from_slice(&encoded[..header_len]);
+                let mut head = [0; MAX_HEADER_LEN];
+                let header_len = header.write(&mut head);
+                bytes.extend_from_slice(&head[..header_len]);
                 bytes.resize(bytes.len() + len as usize, 0);
             }
             let (mut partial, mut at) = (Partial::default(), MAX_HEADER_LEN);

@@ -2,7 +2,7 @@
 
 use super::frame::{CloseCode, Header, MAX_HEADER_LEN, Opcode};
 
-/// Sent bytes that are kept before the unsent ones behind them move up.
+/// Sent bytes that are kept before the unsent ones behind them move to the front.
 const SENT_LEN: usize = 64 * 1024;
 
 /// Bytes to be sent once the socket is writable: mostly none.

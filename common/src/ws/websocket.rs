@@ -23,7 +23,7 @@ pub fn close_frame(code: CloseCode) -> CloseFrame {
     CloseFrame { code: (code as u16).into(), reason: Default::default() }
 }
 
-/// What an error of tungstenite's says of the connection: why it ends, and what the peer is told.
+/// The reason to count for a tungstenite error, and the close code to send, if any.
 pub fn closed_by(error: &Error) -> (Closed, Option<CloseCode>) {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => (Closed::Normal, None),

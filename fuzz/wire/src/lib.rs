@@ -21,8 +21,8 @@ pub mod net {
     }
 
     /// send(2).
-    pub fn send(_: BorrowedFd<'_>, octets: &[u8], _: SendFlags) -> Result<usize, Errno> {
-        with(|wire| wire.send(octets))
+    pub fn send(_: BorrowedFd<'_>, bytes: &[u8], _: SendFlags) -> Result<usize, Errno> {
+        with(|wire| wire.send(bytes))
     }
 
     /// shutdown(2) of the sending side.
@@ -88,16 +88,16 @@ impl Wire {
         Ok(len)
     }
 
-    fn send(&mut self, octets: &[u8]) -> Result<usize, Errno> {
-        assert!(!self.shut, "sends after its last octet");
+    fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        assert!(!self.shut, "sends after its last byte");
         self.fail(Errno::PIPE)?;
-        let len = octets.len().min(self.room);
-        self.blocked = len < octets.len();
+        let len = bytes.len().min(self.room);
+        self.blocked = len < bytes.len();
         if self.blocked && len == 0 {
             return Err(Errno::AGAIN);
         }
         self.room -= len;
-        self.sent.extend_from_slice(&octets[..len]);
+        self.sent.extend_from_slice(&bytes[..len]);
         Ok(len)
     }
 
@@ -108,16 +108,16 @@ impl Wire {
         if self.reset { Err(reset) } else { Ok(()) }
     }
 
-    /// So many more bytes arrive, if there are so many.
-    pub fn arrive(&mut self, octets: usize) {
-        let arrived = self.input.len().min(self.arrived.saturating_add(octets));
+    /// Up to `bytes` more bytes arrive.
+    pub fn arrive(&mut self, bytes: usize) {
+        let arrived = self.input.len().min(self.arrived.saturating_add(bytes));
         self.event |= arrived > self.arrived;
         self.arrived = arrived;
     }
 
-    /// The peer reads: there is room for so many bytes more.
-    pub fn read(&mut self, octets: usize) {
-        self.room = self.room.saturating_add(octets);
+    /// The peer reads: there is room for `bytes` more.
+    pub fn read(&mut self, bytes: usize) {
+        self.room = self.room.saturating_add(bytes);
         self.event |= std::mem::take(&mut self.blocked);
     }
 

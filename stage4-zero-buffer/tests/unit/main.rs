@@ -1,4 +1,4 @@
-//! Unit and property tests of the frame path, beside its reference. The files are the stage's own, which is no library.
+//! Unit and property tests of the frame path, against its reference. The files are the stage's own, which is no library.
 
 #![allow(dead_code, reason = "what only the event loop uses")]
 

@@ -49,10 +49,10 @@ impl Sent {
     fn encode(&self, out: &mut Vec<u8>) {
         let header =
             Header { fin: true, opcode: Opcode::Text, mask: self.key, len: self.payload.len() as u64 };
-        let mut encoded = [0; MAX_HEADER_LEN];
-        let header_len = header.write(&mut encoded);
-        encoded[0] = self.first;
-        out.extend_from_slice(&encoded[..header_len]);
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let header_len = header.write(&mut bytes);
+        bytes[0] = self.first;
+        out.extend_from_slice(&bytes[..header_len]);
         let at = out.len();
         out.extend_from_slice(&self.payload);
         mask::apply(&mut out[at..], self.key.unwrap_or_default(), 0);
@@ -113,9 +113,9 @@ fn anything() -> impl Strategy<Value = Vec<Sent>> {
 fn conversation() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![6 => message(), 2 => control().prop_map(|frame| vec![frame]), 1 => anything()];
     prop::collection::vec(part, 0..8).prop_map(|parts| {
-        let mut encoded = Vec::new();
-        parts.iter().flatten().for_each(|frame| frame.encode(&mut encoded));
-        encoded
+        let mut bytes = Vec::new();
+        parts.iter().flatten().for_each(|frame| frame.encode(&mut bytes));
+        bytes
     })
 }
 

@@ -34,8 +34,8 @@ impl Read for Wire<'_> {
 }
 
 impl Write for Wire<'_> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.sent.write(octets)
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sent.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -98,7 +98,7 @@ pub fn messages(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
     (messages, bytes.len())
 }
 
-/// What is to be answered to `input`, if `ours` was: what tungstenite answers, but for the cases named above.
+/// The expected answer to `input`, given `ours`: tungstenite's, except for the cases named above.
 pub fn answer(input: &[u8], max_message_len: usize, ours: &[Frame]) -> Vec<Frame> {
     if !has_closed(ours) {
         return answers(input, max_message_len);
@@ -128,7 +128,7 @@ pub fn has_closed(frames: &[Frame]) -> bool {
 enum Refused {
     /// Never, or with another code. It begins here.
     Here(usize),
-    /// Once the input is so long.
+    /// Once the input has this length.
     WhenWhole(usize),
 }
 
@@ -137,17 +137,17 @@ fn refused(input: &[u8], max_message_len: usize) -> Refused {
     let max_frame_len = max_frame_len(max_message_len) as u64;
     let (mut at, mut in_message) = (0, false);
     loop {
-        let octet = |i: usize| input.get(at + i).copied().unwrap_or(0);
-        let (first, masked, short) = (octet(0), octet(1) & 0x80 != 0, octet(1) & 0x7f);
-        let len_octets = [0, 2, 8][usize::from(short.saturating_sub(125))];
-        let len = (2..2 + len_octets).fold(0, |len, i| len << 8 | u64::from(octet(i)));
-        let len = if len_octets == 0 { u64::from(short) } else { len };
+        let byte = |i: usize| input.get(at + i).copied().unwrap_or(0);
+        let (first, masked, short) = (byte(0), byte(1) & 0x80 != 0, byte(1) & 0x7f);
+        let len_bytes = [0, 2, 8][usize::from(short.saturating_sub(125))];
+        let len = (2..2 + len_bytes).fold(0, |len, i| len << 8 | u64::from(byte(i)));
+        let len = if len_bytes == 0 { u64::from(short) } else { len };
         let (control, continuation) = (first & 0x08 != 0, first & 0x0f == 0);
         let faulty = first & 0x70 != 0 || !masked || (!control && continuation != in_message);
-        if (control && len_octets > 0) || (faulty && len > max_frame_len) {
+        if (control && len_bytes > 0) || (faulty && len > max_frame_len) {
             return Refused::Here(at);
         }
-        let header_len = 2 + len_octets + if masked { 4 } else { 0 };
+        let header_len = 2 + len_bytes + if masked { 4 } else { 0 };
         let end = at + header_len + len.min(max_frame_len) as usize;
         if end >= input.len() || len > max_frame_len {
             return Refused::WhenWhole(end);

@@ -73,7 +73,7 @@ struct Growing {
 }
 
 impl KernelShare {
-    /// To be called before the first connection is there: the last source counts from here.
+    /// Call it before the first connection: the last source counts from here.
     pub fn at_start() -> Self {
         Self::under(Path::new("/proc"), Path::new("/sys"))
     }
@@ -85,7 +85,7 @@ impl KernelShare {
         Self { proc: proc.into(), sys: sys.into(), at_start, slack_pages: slack_pages(proc) }
     }
 
-    /// As it is now, for a server of so many connections; `None` where /proc does not say.
+    /// The share now, for a server with `connections` open; `None` if /proc lacks the figures.
     pub fn now(&self, connections: u64) -> Option<Share> {
         if let Some(bytes) = self.of_group() {
             return Some(Share { bytes, source: ShareSource::Cgroup });
@@ -113,7 +113,7 @@ impl KernelShare {
         Some(Share { bytes, source })
     }
 
-    /// What the control group of this process has, if it is there for this process alone.
+    /// The kernel memory of this process's control group, if the process is alone in it.
     fn of_group(&self) -> Option<u64> {
         let groups = fs::read_to_string(self.proc.join("self/cgroup")).ok()?;
         let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -165,7 +165,7 @@ fn socket_bytes(slabs: &[Slab]) -> u64 {
     own + inodes * (object_bytes("filp") + object_bytes("dentry"))
 }
 
-/// What `own` of `all` have of `bytes`; others may have gone since `own` was counted.
+/// The part of `bytes` that `own` of `all` have; others may have closed since `own` was counted.
 fn part(bytes: u64, own: u64, all: u64) -> u64 {
     if own == 0 { 0 } else { (u128::from(bytes) * u128::from(own) / u128::from(all.max(own))) as u64 }
 }
@@ -283,7 +283,7 @@ mod tests {
         let (with, without) = (share.now(400).expect("read"), share.now(0).expect("read"));
         if with.source == ShareSource::Slabinfo {
             let each = (with.bytes - without.bytes) / 400;
-            assert!((2_500..8_000).contains(&each), "{each} octets a socket");
+            assert!((2_500..8_000).contains(&each), "{each} bytes per socket");
         }
         drop(pairs);
     }

@@ -24,8 +24,7 @@ pub enum Owner {
     BothEnds,
     /// Threads and memory mappings, which grow with connections at the server alone.
     Server,
-    /// Connections that have closed (TIME_WAIT), or are not yet open: those of the server that was visited before would
-    /// be counted against the next.
+    /// Connections that have closed (TIME_WAIT), or are not yet open: one server's would be counted for the next one.
     NoConnection,
 }
 
@@ -54,7 +53,7 @@ const SERVER_ALONE: [&str; 16] = [
 const OF_NO_CONNECTION: [&str; 4] =
     ["tw_sock_TCP", "tw_sock_TCPv6", "request_sock_TCP", "request_sock_TCPv6"];
 
-/// How the names of kinds begin that connections have beside those of a cache of their own.
+/// Prefixes of object kinds of connections that share a cache with others.
 const OF_CONNECTIONS: [&str; 2] = ["eventpoll_", "tcp_"];
 
 impl Slab {
@@ -79,8 +78,8 @@ impl Slab {
         Some(Self { name, objects, object_bytes })
     }
 
-    /// What this cache has beside that which its name says, of connections: `eventpoll_pwq`, say. From the directory
-    /// /sys/kernel/slab, where kinds in one cache are links to the same; empty where there are none, or no such directory.
+    /// Other kinds of connection objects in this cache, such as `eventpoll_pwq`. In /sys/kernel/slab, kinds in one cache
+    /// link to the same entry; empty without such links or without the directory.
     pub fn shared_with(&self, sys: &Path) -> Vec<String> {
         let directory = sys.join("kernel/slab");
         let target = |name: &str| fs::read_link(directory.join(name)).ok();

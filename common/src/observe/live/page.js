@@ -107,7 +107,7 @@ function unit(id, [figure, of]) {
 }
 
 function memory(id, all, grown, connections, otherwise) {
-  if (all === null) return show(`${id}-note`, 'not told by /proc');
+  if (all === null) return show(`${id}-note`, 'not in /proc');
   unit(id, bytes(all));
   const each = connections >= 100 && grown > 0;
   show(`${id}-note`, each ? `${text(bytes(grown / connections))} a connection` : `${text(bytes(Math.max(grown, 0)))} ${otherwise}`);
@@ -260,7 +260,7 @@ function listen() {
     document.body.classList.add('stale');
     state(drained ? 'drained: waiting for the server' : 'no server: trying again', true);
     if (events.readyState !== EventSource.CLOSED) return; // it tries again by itself
-    state('as many look as may: trying again', true);
+    state('too many viewers: trying again', true);
     setTimeout(listen, 3000);
   };
 }

@@ -1,0 +1,244 @@
+//! The words of every text in the repository: sources, documents, help texts, configuration.
+//!
+//! A reader who knows Linux networking must be able to search the web for every term. [`AVOID`] lists the words and phrases
+//! that do not pass, each with what to write instead. Matching is by whole words, so identifiers do not match.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Phrases, separated by `|`, and what to write instead.
+const AVOID: &[(&str, &str)] = &[
+    ("in line|get in line|gets in line", "be queued"),
+    ("a turn|its turn|their turn|take turns|takes turns|in turns", "time slice, run the queue"),
+    ("reads at once", "read quantum"),
+    ("told", "notified, reported"),
+    ("gone|is away|are away", "removed, disconnected, closed"),
+    ("leave away", "omit"),
+    ("at rest", "at a message boundary"),
+    ("prompt|prompts", "fast-path eligible, inline"),
+    ("held up|hold up|holds up|holding up", "stalled"),
+    ("give up|gives up|given up|gave up|giving up", "time out"),
+    ("stuck", "stalled peer, slow reader"),
+    ("waits for its answer to be read|waits for its echo to be read", "backpressure"),
+    ("last octet is sent|discard until closed|discards until closed", "half-close, lingering close"),
+    ("turn away|turns away|turned away|turning away", "reject"),
+    ("calm|calms", "quiescent"),
+    ("mend|mends|mended|mending", "the fix, what to do, raise"),
+    ("on its word|on the word of", "from a declared length"),
+    ("octet|octets", "byte, bytes"),
+    ("whoever|whomever|who has learnt", "name the subject"),
+    ("knows its turn|as many look as may|on a connection in the middle of nothing", "say what it does"),
+    ("so many|so much|that of|what is to be|is there to be", "name it"),
+    ("for so long", "for this long"),
+    ("reckon|reckons|reckoned|reckoning", "calculate, plan"),
+    ("beside", "compared with, next to, in addition to"),
+    ("as they come|as it comes|as Linux comes", "by default, in order of arrival"),
+    ("a peer that is met with|is met with|are met with", "threat and response"),
+    ("stand behind|stands behind|client's stand", "go after"),
+    ("not all was", "say how far it got, and what stopped it"),
+    ("memory comes first", "measure memory first"),
+];
+
+/// A rate or a cost is per second, per connection, per echo: `messages a second` is not.
+const PER: [(&str, &[&str]); 3] = [
+    (
+        "second",
+        &[
+            "bytes",
+            "connections",
+            "connects",
+            "echoes",
+            "events",
+            "frames",
+            "GB",
+            "KB",
+            "lines",
+            "MB",
+            "messages",
+            "once",
+            "pings",
+            "requests",
+            "samples",
+            "thousand",
+            "times",
+        ],
+    ),
+    ("connection", &["B", "buffer", "bytes", "descriptors", "goroutine", "KB", "stack", "task", "thread"]),
+    ("echo", &["bytes", "instructions", "ns", "time", "µs"]),
+];
+
+/// Names that have another meaning in the field, or none. In identifiers, case counts.
+const NAMES: [(&str, &str); 8] = [
+    ("get_in_line", "enqueue"),
+    ("take_turns", "run_queued"),
+    ("time_for_line", "run_queue_budget"),
+    ("is_prompt", "can_read_inline"),
+    ("patience", "timeout, poll_timeout"),
+    ("PATIENCE", "TIMEOUT"),
+    ("drained_by", "drain_deadline"),
+    ("Weather", "TrimPolicy"),
+];
+
+/// Lawful uses: a file, a phrase, and the reason.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("SECURITY.md", "stuck", "the name of a test module"),
+    ("slides/talk.md", "stuck", "a pattern that matches a dated run"),
+    ("fuzz/seeds.py", "octet", "the name of a file in the corpus"),
+];
+
+/// Paths that other changes still have to clean.
+const NOT_YET: &[&str] = &["client/src/", "client/tests/faults.rs", "conformance/"];
+
+/// Paths whose text is dated, foreign or generated; and this file, which quotes what it forbids.
+const LEFT_OUT: &[&str] = &["results/", "fuzz/corpus/", "LICENSE", "common/tests/words.rs"];
+
+/// Longest line of prose in Markdown, and of a code block.
+const PROSE_WIDTH: usize = 100;
+const CODE_WIDTH: usize = 80;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Tracked text files, with their contents.
+fn texts() -> Vec<(String, String)> {
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().expect("git");
+    let listed = String::from_utf8(listed.stdout).expect("paths are text");
+    let is_own = |path: &&str| {
+        let left_out = LEFT_OUT.iter().any(|prefix| path.starts_with(prefix));
+        !(path.is_empty() || left_out || path.ends_with(".lock") || path.ends_with("-lock.json"))
+    };
+    let read = |path: &str| Some((path.to_owned(), fs::read_to_string(root().join(path)).ok()?));
+    let texts: Vec<_> = listed.split('\0').filter(is_own).filter_map(read).collect();
+    assert!(texts.len() > 200, "{} files: is this a clone with git?", texts.len());
+    texts
+}
+
+/// A word of a text, or a character of its punctuation, and its line from 1.
+struct Token<'t> {
+    text: &'t str,
+    line: usize,
+}
+
+fn is_of_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// Words and punctuation. Markers of comments and quotations are left out where a line begins, so that a phrase is found
+/// across its line break.
+fn tokens(text: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let mut rest = line.trim_start().trim_start_matches(['/', '!', '#', '>', '*', ' ']);
+        while let Some(first) = rest.chars().next() {
+            let word = rest.find(|letter| !is_of_word(letter)).unwrap_or(rest.len());
+            let (token, after) = rest.split_at(word.max(if word == 0 { first.len_utf8() } else { 0 }));
+            rest = after;
+            if !first.is_whitespace() {
+                tokens.push(Token { text: token, line: at + 1 });
+            }
+        }
+    }
+    tokens
+}
+
+/// Where `phrase` begins in `tokens`.
+fn places<'p>(tokens: &'p [Token], phrase: &str, case_counts: bool) -> impl Iterator<Item = usize> + 'p {
+    let words: Vec<String> = self::tokens(phrase).iter().map(|token| token.text.to_owned()).collect();
+    let same = move |token: &Token, word: &String| {
+        if case_counts { token.text == *word } else { token.text.to_lowercase() == word.to_lowercase() }
+    };
+    tokens
+        .windows(words.len())
+        .filter(move |window| window.iter().zip(&words).all(|(token, word)| same(token, word)))
+        .map(|window| window[0].line)
+}
+
+/// `line: phrase -> what to write instead`, for each phrase to avoid; and the phrase.
+fn faults(text: &str) -> Vec<(usize, String, String)> {
+    let tokens = tokens(text);
+    let mut faults = Vec::new();
+    let mut look = |phrase: &str, instead: &str, case_counts| {
+        for line in places(&tokens, phrase, case_counts) {
+            faults.push((line, phrase.to_owned(), instead.to_owned()));
+        }
+    };
+    for (phrases, instead) in AVOID {
+        phrases.split('|').for_each(|phrase| look(phrase, instead, false));
+    }
+    for (unit, subjects) in PER {
+        let article = if unit == "echo" { "an" } else { "a" };
+        for subject in subjects {
+            look(&format!("{subject} {article} {unit}"), &format!("{subject} per {unit}"), true);
+        }
+    }
+    NAMES.iter().for_each(|(name, instead)| look(name, instead, true));
+    faults
+}
+
+#[test]
+fn words_are_the_terms_of_the_field() {
+    let mut found = Vec::new();
+    let mut used = vec![false; ALLOWED.len()];
+    for (path, text) in texts() {
+        if NOT_YET.iter().any(|prefix| path.starts_with(prefix)) {
+            continue;
+        }
+        for (line, phrase, instead) in faults(&text) {
+            match ALLOWED.iter().position(|(file, allowed, _)| *file == path && *allowed == phrase) {
+                Some(at) => used[at] = true,
+                None => found.push(format!("{path}:{line}: {phrase} -> {instead}")),
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} phrases to replace:\n{}", found.len(), found.join("\n"));
+    for ((file, phrase, _), used) in ALLOWED.iter().zip(used) {
+        assert!(used, "{file} has no '{phrase}' any more: remove it from the list");
+    }
+}
+
+#[test]
+fn phrases_are_found_whole_and_across_lines() {
+    let lines = |text: &str| faults(text).iter().map(|(line, phrase, _)| (*line, phrase.clone())).collect();
+    let found: Vec<(usize, String)> =
+        lines("/// A peer is Told.\n/// It is held\n/// up here.\nlet told_at = 1;");
+    assert_eq!(found, [(1, "told".into()), (2, "held up".into())]);
+    let rates: Vec<(usize, String)> =
+        lines("5 messages a second, 4 B a connection; ten connections, a second server");
+    assert_eq!(rates, [(1, "messages a second".into()), (1, "B a connection".into())]);
+    let fine: Vec<(usize, String)> =
+        lines("In-line calls; a turnstile; untold, besides; the storm calmed; patience_s");
+    assert_eq!(fine, [(0, String::new()); 0]);
+}
+
+#[test]
+fn markdown_fits_the_screen() {
+    let mut found = Vec::new();
+    for (path, text) in texts() {
+        // A line of a slide is a paragraph: a break in it would show.
+        let prose_width = if path == "slides/talk.md" { usize::MAX } else { PROSE_WIDTH };
+        if !path.ends_with(".md") {
+            continue;
+        }
+        let mut is_code = false;
+        for (at, line) in text.lines().enumerate() {
+            let is_table = line.starts_with('|') || line.starts_with("![");
+            let width = line.chars().count();
+            if line.trim_start().starts_with("```") {
+                is_code = !is_code;
+            } else if is_code
+                && (width > CODE_WIDTH
+                    || line.trim_start().starts_with(char::is_lowercase) && line.contains("  # "))
+            {
+                found.push(format!(
+                    "{path}:{}: code of {width} columns, or a comment behind a command",
+                    at + 1
+                ));
+            } else if !is_code && !is_table && width > prose_width {
+                found.push(format!("{path}:{}: {width} columns of prose", at + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
