@@ -10,8 +10,8 @@ mod honest;
 mod kernel;
 mod scrape;
 pub(crate) mod soak;
+pub(crate) mod stalled;
 pub(crate) mod storms;
-pub(crate) mod stuck;
 
 use std::env;
 

@@ -2,8 +2,8 @@
 
 use super::requests::endless;
 use crate::http::Request;
-use crate::server::{Binary, Finished, Setup};
-use crate::wait::{self, AT_ONCE};
+use crate::server::{Binary, Finished, Setup, get};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use rustix::process::Signal;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub(crate) fn other_methods(binary: &Binary) {
     let server = binary.serve(&[]);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW", "get"] {
         let mut peer = Peer::open(server.admin);
-        peer.send(&Request::new(method, "/metrics").with("Connection", "close").octets());
+        peer.send(&Request::new(method, "/metrics").with("Connection", "close").bytes());
         let response = peer.plain_response();
         assert_eq!(response.status, 405, "{method}, got: {response}");
         assert!(
@@ -38,9 +38,9 @@ pub(crate) fn requests_in_a_row(binary: &Binary) {
     let server = binary.serve(&[]);
     let head = Request::new("HEAD", "/metrics");
     let mut peer = Peer::open(server.admin);
-    peer.send(&head.octets());
+    peer.send(&head.bytes());
     assert_eq!(peer.response_head().status, 200);
-    peer.send(&[head.octets(), head.octets(), head.with("Connection", "close").octets()].concat());
+    peer.send(&[head.bytes(), head.bytes(), head.with("Connection", "close").bytes()].concat());
     assert_eq!(peer.response_head().status, 200);
     assert_eq!(peer.response_head().status, 200);
     assert_eq!(peer.response_to_head().status, 200);
@@ -53,9 +53,9 @@ pub(crate) fn content_is_not_read(binary: &Binary) {
 }
 
 /// Those who say nothing, stop in the middle, keep their connection, or ask for much and read nothing.
-pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
+pub(crate) fn idle_connections_do_not_block_scrapes(binary: &Binary) {
     let server = binary.serve(&[]);
-    let scrape = Request::new("GET", "/metrics").octets();
+    let scrape = Request::new("GET", "/metrics").bytes();
     let mut idle: Vec<_> = (0..MANY).map(|_| Peer::open(server.admin)).collect();
     for (i, peer) in idle.iter_mut().enumerate() {
         // It fails only where the server has given the place to another already.
@@ -67,15 +67,15 @@ pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
         };
     }
     let asked = Instant::now();
-    assert_eq!(server.get(server.admin, "/metrics").status, 200);
+    assert_eq!(get(server.admin, "/metrics").status, 200);
     // Each of those before it is sure of its place for a second.
-    assert!(asked.elapsed() < 3 * AT_ONCE, "answered after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < 3 * MAX_DELAY, "answered after {:?}", asked.elapsed());
 }
 
 /// More than have room wait for their turn; nobody who asks at once is turned away.
 pub(crate) fn many_at_once(binary: &Binary) {
     let server = binary.serve(&[]);
-    let request = Request::new("GET", "/metrics").with("Connection", "close").octets();
+    let request = Request::new("GET", "/metrics").with("Connection", "close").bytes();
     let ask = |_| {
         let mut peer = Peer::open(server.admin);
         peer.send(&request);
@@ -88,7 +88,7 @@ pub(crate) fn many_at_once(binary: &Binary) {
 /// The server's own program asks it: well, also when it is full; not well when it drains; and gone.
 pub(crate) fn healthcheck(binary: &Binary) {
     let mut server = binary.serve(&["--max-connections", "1", "--drain-timeout", "60s"]);
-    let (admin, peer) = (server.admin.to_string(), Peer::connect(&server));
+    let (admin, peer) = (server.admin.to_string(), Peer::connect(server.addr));
     let by_flag =
         || binary.run(Setup { flags: &["--healthcheck", "--admin-addr", &admin], ..Setup::default() });
     let env = &[("WS_ADMIN_ADDR", admin.as_str())];
@@ -102,19 +102,19 @@ pub(crate) fn healthcheck(binary: &Binary) {
         assert!(well.stdout.contains(&admin), "where it asked, got: {well:?}");
     }
     server.signal(Signal::TERM);
-    wait::until("503 while it drains", || match server.get(server.admin, "/health").status {
+    wait::until("503 while it drains", || match get(server.admin, "/health").status {
         503 => Ok(()),
         status => Err(status.to_string()),
     });
-    is_unwell(by_flag(), "503");
+    is_unhealthy(by_flag(), "503");
     drop(peer);
     server.exit();
-    is_unwell(by_flag(), "refused");
+    is_unhealthy(by_flag(), "refused");
 }
 
 /// Status 1, and why in one line.
 #[track_caller]
-fn is_unwell(check: Finished, why: &str) {
+fn is_unhealthy(check: Finished, why: &str) {
     let line = check.stderr.contains(why) && check.stderr.lines().count() == 1;
     assert!(check.code == Some(1) && check.stdout.is_empty() && line, "expected: {why}; got: {check:?}");
 }

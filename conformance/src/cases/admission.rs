@@ -4,7 +4,7 @@ use crate::descriptors::room;
 use crate::frame::Frame;
 use crate::http::Request;
 use crate::process::cpu_s;
-use crate::server::{Binary, Server, Setup};
+use crate::server::{Binary, Server, Setup, get};
 use crate::wait;
 use crate::wire::Peer;
 use std::thread;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 /// Tries to connect: a peer, or `None` where there is no room (RFC 9110, section 15.6.4).
 #[track_caller]
-fn knock(server: &Server) -> Option<Peer> {
+fn try_connect(server: &Server) -> Option<Peer> {
     let mut peer = Peer::open(server.addr);
-    if peer.try_send(&Request::handshake("/echo").octets()).is_err() {
+    if peer.try_send(&Request::handshake("/echo").bytes()).is_err() {
         peer.fail("an answer", "a connection reset");
     }
     let response = peer.response_head();
@@ -22,7 +22,7 @@ fn knock(server: &Server) -> Option<Peer> {
         101 => Some(peer),
         503 => {
             let seconds = response.field("Retry-After").and_then(|seconds| seconds.parse::<u32>().ok());
-            if seconds.is_none() || !response.says("Connection", "close") {
+            if seconds.is_none() || !response.has("Connection", "close") {
                 peer.fail("503 with Retry-After: SECONDS and Connection: close", response);
             }
             None
@@ -32,10 +32,10 @@ fn knock(server: &Server) -> Option<Peer> {
 }
 
 #[track_caller]
-fn is_well(server: &Server) {
+fn is_healthy(server: &Server) {
     for addr in [server.addr, server.admin] {
         for path in ["/health", "/metrics"] {
-            let response = server.get(addr, path);
+            let response = get(addr, path);
             assert_eq!(response.status, 200, "http://{addr}{path} of a full server, got: {response}");
         }
     }
@@ -43,27 +43,27 @@ fn is_well(server: &Server) {
 
 pub(crate) fn full_server_answers_503(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "2", "--shards", "1"]);
-    let mut peers = Peer::connect_many(&server, 2);
+    let mut peers = Peer::connect_many(server.addr, 2);
     for _ in 0..20 {
-        assert!(knock(&server).is_none(), "expected: 503 at 2 of 2 connections; got: 101");
+        assert!(try_connect(&server).is_none(), "expected: 503 at 2 of 2 connections; got: 101");
     }
-    is_well(&server);
+    is_healthy(&server);
     server.metrics_agree(&[
         ("ws_connections_active", 2),
         ("ws_connections_rejected_total", 20),
         ("ws_connections_limit", 2),
         ("ws_messages_received_total", 0),
     ]);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("still here")));
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("still here")));
 }
 
 /// The answer is whole: it has its length and its end, and no reset destroys it.
-pub(crate) fn the_503_is_a_whole_answer(binary: &Binary) {
+pub(crate) fn the_503_is_complete(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
-    let _peer = Peer::connect(&server);
+    let _peer = Peer::connect(server.addr);
     for request in [Request::handshake("/echo"), Request::handshake("/").with("Cookie", "c".repeat(4000))] {
         let mut late = Peer::open(server.addr);
-        late.send(&request.octets());
+        late.send(&request.bytes());
         assert_eq!(late.plain_response().status, 503);
     }
 }
@@ -72,18 +72,19 @@ pub(crate) fn the_503_is_a_whole_answer(binary: &Binary) {
 pub(crate) fn admits_again_after_a_close(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
     for leave in [Peer::close, Peer::reset, drop] {
-        let mut peer = Peer::connect(&server);
-        peer.expect_echoes(&Frame::text("admitted"));
-        assert!(knock(&server).is_none(), "expected: 503 at 1 of 1 connections; got: 101");
+        let mut peer = Peer::connect(server.addr);
+        peer.round_trip(&Frame::text("admitted"));
+        assert!(try_connect(&server).is_none(), "expected: 503 at 1 of 1 connections; got: 101");
         leave(peer);
-        let peer = wait::until("a new connection is admitted", || knock(&server).ok_or("503".to_string()));
+        let peer =
+            wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string()));
         peer.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);
     }
 }
 
 /// With few descriptors, and shards that the kernel fills unevenly: as many as the server says, and no more.
-pub(crate) fn what_is_announced_can_be_had(binary: &Binary) {
+pub(crate) fn announced_capacity_is_available(binary: &Binary) {
     for shards in ["1", "2", "3"] {
         let server =
             binary.serve_with(Setup { flags: &["--shards", shards], nofile: Some(256), ..Setup::default() });
@@ -92,43 +93,43 @@ pub(crate) fn what_is_announced_can_be_had(binary: &Binary) {
         if room(announced) < announced {
             continue;
         }
-        let peers: Vec<Peer> = (0..announced).map_while(|_| knock(&server)).collect();
+        let peers: Vec<Peer> = (0..announced).map_while(|_| try_connect(&server)).collect();
         assert_eq!(peers.len(), announced, "connections let in, of those announced by {shards} shards");
-        assert!(knock(&server).is_none(), "one more than announced");
+        assert!(try_connect(&server).is_none(), "one more than announced");
     }
 }
 
 /// The limit is the server's, however many shards it has.
 pub(crate) fn limit_holds_over_all_shards(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "8", "--shards", "4"]);
-    let admitted: Vec<_> = (0..80).filter_map(|_| knock(&server)).collect();
+    let admitted: Vec<_> = (0..80).filter_map(|_| try_connect(&server)).collect();
     assert_eq!(admitted.len(), 8, "connections admitted of 80, at a limit of 8");
     server.metrics_agree(&[
         ("ws_connections_active", 8),
         ("ws_connections_limit", 8),
         ("ws_connections_rejected_total", 72),
     ]);
-    is_well(&server);
+    is_healthy(&server);
 }
 
 /// Out of descriptors: every connection is answered, some with 503, and the server neither spins nor ends.
 pub(crate) fn out_of_descriptors(binary: &Binary) {
     let mut server =
         binary.serve_with(Setup { flags: &["--shards", "2"], nofile: Some(64), ..Setup::default() });
-    let mut peers: Vec<_> = (0..400).map(|_| knock(&server)).collect();
+    let mut peers: Vec<_> = (0..400).map(|_| try_connect(&server)).collect();
     let (held, refused) =
         (peers.iter().flatten().count(), peers.iter().filter(|peer| peer.is_none()).count());
     assert!(held > 0 && refused > 0, "with 64 descriptors a table, of 400: {held} held, {refused} refused");
-    is_well(&server);
+    is_healthy(&server);
     server.metrics_agree(&[("ws_connections_active", held), ("ws_connections_rejected_total", refused)]);
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(300));
     let used = cpu_s(server.pid()) - before;
     assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
-    peers.iter_mut().flatten().for_each(|peer| peer.expect_echoes(&Frame::text("held")));
+    peers.iter_mut().flatten().for_each(|peer| peer.round_trip(&Frame::text("held")));
     drop(peers);
     server.metrics_agree(&[("ws_connections_active", 0)]);
-    wait::until("a new connection is admitted", || knock(&server).ok_or("503".to_string())).close();
+    wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
     assert!(server.runs(), "the server ended");
 }
 
@@ -147,16 +148,16 @@ pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
     thread::sleep(Duration::from_millis(300));
     let used = cpu_s(server.pid()) - before;
     assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
-    assert_eq!(server.get(server.admin, "/health").status, 200);
+    assert_eq!(get(server.admin, "/health").status, 200);
     drop(silent);
-    wait::until("a new connection is admitted", || knock(&server).ok_or("503".to_string())).close();
+    wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
 }
 
 /// Plain requests take no room for good.
-pub(crate) fn plain_requests_free_their_room(binary: &Binary) {
+pub(crate) fn plain_requests_release_their_slot(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
     for path in ["/echo", "/health", "/metrics", "/nothing"] {
-        server.get(server.addr, path);
+        get(server.addr, path);
     }
-    wait::until("a connection is admitted", || knock(&server).ok_or("503".to_string())).close();
+    wait::until("a connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
 }

@@ -8,27 +8,27 @@ use crate::wire::Peer;
 /// Sends this Close, and hears it answered with the same code.
 #[track_caller]
 fn answered(server: &Server, code: u16, reason: &str) {
-    let mut peer = Peer::connect(server);
-    peer.expect_echoes(&Frame::text("before"));
-    peer.say(&Frame::close(code, reason));
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text("before"));
+    peer.send_frame(&Frame::close(code, reason));
     peer.expect_close(code);
 }
 
 /// Sends this Close, and hears it answered as a violation.
 #[track_caller]
 fn rejected(server: &Server, close: &Frame, codes: &[u16]) {
-    let mut peer = Peer::connect(server);
-    peer.say(close);
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(close);
     peer.expect_close_of(codes);
 }
 
 /// A Close without a body is answered in kind.
 pub(crate) fn without_a_body(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
-    peer.say(&Frame::new(CLOSE, ""));
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(&Frame::new(CLOSE, ""));
     peer.expect(&Frame::new(CLOSE, ""));
-    peer.expect_end();
+    peer.expect_fin();
 }
 
 /// Every code that one may send (section 7.4).
@@ -55,12 +55,12 @@ pub(crate) fn invalid_codes(binary: &Binary) {
 }
 
 /// Section 5.5.1: the first two bytes are the code.
-pub(crate) fn body_of_one_octet(binary: &Binary) {
+pub(crate) fn body_of_one_byte(binary: &Binary) {
     rejected(&binary.serve(&[]), &Frame::new(CLOSE, [3]), &[1002]);
 }
 
 /// Section 5.5.
-pub(crate) fn body_of_126_octets(binary: &Binary) {
+pub(crate) fn body_of_126_bytes(binary: &Binary) {
     rejected(&binary.serve(&[]), &Frame::close(1000, &"r".repeat(MAX_CONTROL_LEN - 1)), &[1002]);
 }
 
@@ -75,8 +75,8 @@ pub(crate) fn reason_that_is_not_utf8(binary: &Binary) {
 /// Section 5.5.1: what follows a Close is discarded.
 pub(crate) fn what_follows_is_ignored(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
-    peer.say_all(&[
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frames(&[
         &Frame::text("before"),
         &Frame::close(1000, ""),
         &Frame::text("after"),
@@ -90,18 +90,18 @@ pub(crate) fn what_follows_is_ignored(binary: &Binary) {
 /// So is a megabyte of it, and with no reset: that could destroy the Close on its way.
 pub(crate) fn a_megabyte_that_follows_is_ignored(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let after = Frame::new(BINARY, noise(1 << 20, 8));
-    peer.say_all(&[&Frame::close(1000, ""), &after]);
+    peer.send_frames(&[&Frame::close(1000, ""), &after]);
     peer.expect_close(1000);
 }
 
 /// A Close may come between the fragments of a message (section 5.4), which is then never finished.
 pub(crate) fn within_a_fragmented_message(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
-    peer.say_all(&[&Frame::text("not the").more(), &Frame::new(CONTINUATION, "end").more()]);
-    peer.say(&Frame::close(1000, ""));
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frames(&[&Frame::text("not the").more(), &Frame::new(CONTINUATION, "end").more()]);
+    peer.send_frame(&Frame::close(1000, ""));
     peer.expect_close(1000);
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn reaches_a_peer_that_is_sending(binary: &Binary) {
     let filler = vec![0; LEN as usize];
     // What is both, wrong and too large, may be refused as either.
     for (opcode, codes) in [(BINARY, &[1009][..]), (3, &[1002, 1009]), (CONTINUATION, &[1002, 1009])] {
-        let mut peer = Peer::connect(&server);
+        let mut peer = Peer::connect(server.addr);
         let start = Frame::new(opcode, "").declaring(LEN);
         if let Err(error) = peer.try_send(&[&start[..], &filler].concat()) {
             peer.fail("to send the message to its end", error);

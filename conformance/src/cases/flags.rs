@@ -113,7 +113,7 @@ pub(crate) fn port_in_use_by_another_server(binary: &Binary) {
         let addr = addr.to_string();
         fails(binary, Setup { flags: &[flag, &addr], ..Setup::default() }, 1, &addr)
     }));
-    Peer::connect(&server).expect_echoes(&Frame::text("the first one has it"));
+    Peer::connect(server.addr).round_trip(&Frame::text("the first one has it"));
 }
 
 /// 192.0.2.0/24 is for documentation (RFC 5737): nobody's own.
@@ -127,10 +127,11 @@ pub(crate) fn address_not_local(binary: &Binary) {
 pub(crate) fn port_is_free_again(binary: &Binary) {
     let server = binary.serve(&[]);
     let addr = server.addr.to_string();
-    let peers = Peer::connect_many(&server, 10);
+    let peers = Peer::connect_many(server.addr, 10);
     drop(server);
     drop(peers);
-    Peer::connect(&binary.serve(&["--addr", &addr])).close();
+    let server = binary.serve(&["--addr", &addr]);
+    Peer::connect(server.addr).close();
 }
 
 pub(crate) fn help_and_version(binary: &Binary) {
@@ -168,8 +169,8 @@ pub(crate) fn environment(binary: &Binary) {
     let server = binary.serve_with(Setup { env, ..Setup::default() });
     server.metrics_agree(&[("ws_connections_limit", 1)]);
     assert!(server.ready_line.contains("3 shards"), "got: {}", server.ready_line);
-    let mut peer = Peer::connect(&server);
-    peer.say(&Frame::text(&"x".repeat(1025)));
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(&Frame::text(&"x".repeat(1025)));
     peer.expect_close(1009);
     let flags = &["--max-connections", "7"];
     let server = binary.serve_with(Setup { flags, env, ..Setup::default() });
@@ -189,15 +190,15 @@ pub(crate) fn all_at_once(binary: &Binary) {
         "--drain-timeout=1500ms",
         "--log=debug",
     ]);
-    let mut peer = Peer::connect(&server);
-    peer.expect_echoes(&Frame::text(&"x".repeat(65_536)));
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text(&"x".repeat(65_536)));
     peer.close();
     let [stdout, _] = server.output();
     assert_eq!(stdout.lines().count(), 1, "expected: logs on stderr; got on stdout: {stdout}");
 }
 
 /// The shortest and the longest times: nothing overflows, and those who talk stay.
-pub(crate) fn times_at_the_edges(binary: &Binary) {
+pub(crate) fn extreme_durations(binary: &Binary) {
     for flags in [
         ["--ping-interval=10ms", "--idle-timeout=30days", "--handshake-timeout=10ms", "--drain-timeout=1day"],
         ["--ping-interval=30days", "--idle-timeout=0", "--handshake-timeout=1h", "--drain-timeout=1day"],
@@ -206,9 +207,9 @@ pub(crate) fn times_at_the_edges(binary: &Binary) {
         // Of a handshake in 10 ms a busy machine makes nothing at times.
         let mut peer = wait::until("a connection", || {
             let mut peer = Peer::open(server.addr);
-            match peer.try_send(&Request::handshake("/echo").octets()) {
-                Ok(()) if peer.has_answer() => {
-                    peer.upgraded();
+            match peer.try_send(&Request::handshake("/echo").bytes()) {
+                Ok(()) if peer.await_response() => {
+                    peer.expect_upgrade();
                     Ok(peer)
                 }
                 _ => Err("the end of one".to_string()),
@@ -216,7 +217,7 @@ pub(crate) fn times_at_the_edges(binary: &Binary) {
         });
         let message = Frame::text("at the edge");
         for _ in 0..10 {
-            peer.say(&message);
+            peer.send_frame(&message);
             peer.expect_echo_among_pings(&message);
         }
     }
@@ -235,8 +236,8 @@ pub(crate) fn pinned_shards(binary: &Binary) {
     stays.sort();
     let expected: Vec<_> = cores.iter().flat_map(|core| [vec![*core], vec![*core]]).collect();
     assert_eq!(stays, expected, "expected: two shards on each core, got the cores of each");
-    let mut peers = Peer::connect_many(&server, 50);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("from one core or another")));
+    let mut peers = Peer::connect_many(server.addr, 50);
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("from one core or another")));
     if cores.len() > 1 {
         let odd = (cores.len() + 1).to_string();
         let setup = Setup { flags: &["--pin", "--shards", &odd], ..Setup::default() };
@@ -245,7 +246,7 @@ pub(crate) fn pinned_shards(binary: &Binary) {
 }
 
 /// The line that says the server is ready names it, its version and its addresses.
-pub(crate) fn line_at_start(binary: &Binary) {
+pub(crate) fn line_on_stdout(binary: &Binary) {
     let server = binary.serve(&[]);
     let version = binary.run(Setup { flags: &["--version"], ..Setup::default() }).stdout;
     let (name, addr, admin) = (version.trim(), server.addr, server.admin);

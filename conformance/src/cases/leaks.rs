@@ -5,7 +5,7 @@ use crate::descriptors::{room, room_for_at_least};
 use crate::frame::{BINARY, Frame};
 use crate::http::Request;
 use crate::process::{self, has_grown, resident_bytes, variable};
-use crate::server::{Binary, Server, Setup};
+use crate::server::{Binary, Server, Setup, get};
 use crate::wait;
 use crate::wire::Peer;
 use std::env;
@@ -18,14 +18,14 @@ pub(crate) fn full_size() -> bool {
 }
 
 /// Connections a round: few, to be quick, or the full number.
-fn connections_a_round() -> usize {
+fn connections_per_round() -> usize {
     if full_size() { 5000 } else { 200 }
 }
 
 /// What a connection that was not let go would show in.
-pub(crate) type Held = [(&'static str, usize); 6];
+pub(crate) type Usage = [(&'static str, usize); 6];
 
-fn held(server: &Server) -> Held {
+fn usage(server: &Server) -> Usage {
     let metrics = server.metrics();
     let gauge = |name| (name, metrics.sum(name) as usize);
     [
@@ -40,9 +40,9 @@ fn held(server: &Server) -> Held {
 
 /// Opens many connections, uses each, and closes them: half with the closing handshake, half with a RST.
 fn round(server: &Server, count: usize) {
-    let mut peers = Peer::connect_many(server, count);
+    let mut peers = Peer::connect_many(server.addr, count);
     let message = Frame::text("here and gone");
-    peers.iter_mut().for_each(|peer| peer.say(&message));
+    peers.iter_mut().for_each(|peer| peer.send_frame(&message));
     peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
     let kept = peers.split_off(count / 2);
     peers.into_iter().for_each(Peer::reset);
@@ -51,7 +51,7 @@ fn round(server: &Server, count: usize) {
 
 /// Twenty rounds: then all gauges, descriptors and threads are where they were after a first one.
 pub(crate) fn connections(binary: &Binary) {
-    let count = room(connections_a_round());
+    let count = room(connections_per_round());
     let server = binary.serve_many(count * 6 / 5, &[]);
     round(&server, count);
     server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", count)]);
@@ -64,34 +64,34 @@ pub(crate) fn connections(binary: &Binary) {
         ("ws_connections_closed_total", total),
         ("ws_messages_sent_total", total),
     ]);
-    is_back(&server, &before);
+    returns_to(&server, &before);
 }
 
 /// Connections that never became any: refused, plain, and cut off.
 pub(crate) fn refused_connections(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "10", "--shards", "2"]);
     let before = settled(&server);
-    let request = Request::handshake("/echo").octets();
+    let request = Request::handshake("/echo").bytes();
     for i in 0..500 {
         let mut peer = Peer::open(server.addr);
         match i % 5 {
             0 => {}
             1 => peer.send(&request[..50]),
             2 => peer.send(b"nonsense\r\n\r\n"),
-            3 => assert_eq!(server.get(server.addr, "/health").status, 200),
+            3 => assert_eq!(get(server.addr, "/health").status, 200),
             _ => peer.send(&request),
         }
         if i % 2 == 0 {
             peer.reset();
         }
     }
-    is_back(&server, &before);
-    Peer::connect(&server).close();
+    returns_to(&server, &before);
+    Peer::connect(server.addr).close();
 }
 
 /// What a storm of long messages needed goes back to the kernel, though a few that came last, and lie highest in the heaps,
 /// are still on their way.
-pub(crate) fn memory_of_a_storm(binary: &Binary) {
+pub(crate) fn memory_after_a_peak(binary: &Binary) {
     /// Short enough to lie in a heap.
     const LEN: usize = 30_000;
     const STORM: usize = 1_600;
@@ -99,10 +99,10 @@ pub(crate) fn memory_of_a_storm(binary: &Binary) {
     let Some(all) = room_for_at_least(STORM + LAST, 900) else { return };
     let server = binary.serve_many(all * 6 / 5, &[]);
     let message = Frame::new(BINARY, noise(LEN, 11));
-    let octets = message.masked();
-    let (most, end) = octets.split_at(octets.len() - 1);
+    let bytes = message.masked();
+    let (most, end) = bytes.split_at(bytes.len() - 1);
     let begin = |count| {
-        let mut peers = Peer::connect_many(&server, count);
+        let mut peers = Peer::connect_many(server.addr, count);
         peers.iter_mut().for_each(|peer| peer.send(most));
         peers
     };
@@ -115,8 +115,8 @@ pub(crate) fn memory_of_a_storm(binary: &Binary) {
     let storm = begin(all - LAST);
     let last = begin(LAST);
     let needed = ((all - LAST) * LEN) as u64;
-    let in_pieces = Peer::connect(&server).answers_in_pieces();
-    if in_pieces {
+    let streams = Peer::connect(server.addr).streams_echoes();
+    if streams {
         has_grown(server.pid(), before, ..=needed / 20);
     } else {
         has_grown(server.pid(), before, needed..);
@@ -138,10 +138,10 @@ pub(crate) fn caches(binary: &Binary) {
 }
 
 /// What is held once it no longer changes: threads may still be on their way out.
-pub(crate) fn settled(server: &Server) -> Held {
-    let mut last = held(server);
+pub(crate) fn settled(server: &Server) -> Usage {
+    let mut last = usage(server);
     wait::until("what is held stays the same", || {
-        let now = held(server);
+        let now = usage(server);
         let same = now == last;
         last = now;
         if same { Ok(()) } else { Err(format!("{last:?}")) }
@@ -151,9 +151,9 @@ pub(crate) fn settled(server: &Server) -> Held {
 
 /// Waits until no more is held than before. Less may be: another scrape may have been on its way out then.
 #[track_caller]
-pub(crate) fn is_back(server: &Server, before: &Held) {
+pub(crate) fn returns_to(server: &Server, before: &Usage) {
     wait::until(&format!("no more than {before:?}"), || {
-        let now = held(server);
+        let now = usage(server);
         let back = now.iter().zip(before).all(|((_, now), (_, before))| now <= before);
         if back { Ok(()) } else { Err(format!("{now:?}")) }
     });

@@ -3,8 +3,8 @@
 use crate::frame::Frame;
 use crate::http::{Request, Response};
 use crate::process;
-use crate::server::{Binary, Server};
-use crate::wait::{self, AT_ONCE};
+use crate::server::{Binary, Server, get};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -20,7 +20,7 @@ const MANY: usize = 100;
 #[track_caller]
 fn look(server: &Server) -> (Peer, Response) {
     let mut peer = Peer::open(server.admin);
-    peer.send(&Request::new("GET", "/events").octets());
+    peer.send(&Request::new("GET", "/events").bytes());
     let response = peer.response_head();
     (peer, response)
 }
@@ -45,10 +45,10 @@ fn sample(viewer: &mut Peer) -> Value {
 pub(crate) fn page(binary: &Binary) {
     let server = binary.serve(&[]);
     for (path, kind) in [("/", "text/html"), ("/live.css", "text/css"), ("/live.js", "text/javascript")] {
-        let response = server.get(server.admin, path);
+        let response = get(server.admin, path);
         assert_eq!(response.status, 200, "{path}, got: {response}");
-        assert!(response.says("Content-Type", &format!("{kind}; charset=utf-8")), "{path}, got: {response}");
-        assert!(response.says("X-Content-Type-Options", "nosniff"), "{path}, got: {response}");
+        assert!(response.has("Content-Type", &format!("{kind}; charset=utf-8")), "{path}, got: {response}");
+        assert!(response.has("X-Content-Type-Options", "nosniff"), "{path}, got: {response}");
         let policy = response.field("Content-Security-Policy").unwrap_or_default();
         for directive in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
             assert!(policy.split("; ").any(|there| there == directive), "{path}: {directive} in {policy:?}");
@@ -57,7 +57,7 @@ pub(crate) fn page(binary: &Binary) {
         let names = response.body.replace("http://www.w3.org/2000/svg", "");
         assert!(!names.contains("://"), "{path} names another place");
     }
-    assert_eq!(server.get(server.addr, "/live.js").status, 404, "it is for the admin address alone");
+    assert_eq!(get(server.addr, "/live.js").status, 404, "it is for the admin address alone");
 }
 
 pub(crate) fn heads_and_other_methods(binary: &Binary) {
@@ -65,13 +65,13 @@ pub(crate) fn heads_and_other_methods(binary: &Binary) {
     // More than may look: a HEAD is none of them.
     for path in ["/", "/live.css", "/live.js"].into_iter().chain(["/events"; 2 * VIEWERS]) {
         let mut peer = Peer::open(server.admin);
-        peer.send(&Request::new("HEAD", path).with("Connection", "close").octets());
+        peer.send(&Request::new("HEAD", path).with("Connection", "close").bytes());
         // Events have no length.
         let response = if path == "/events" { peer.response_head() } else { peer.response_to_head() };
         assert_eq!(response.status, 200, "HEAD {path}, got: {response}");
-        peer.expect_end();
+        peer.expect_fin();
         let mut peer = Peer::open(server.admin);
-        peer.send(&Request::new("POST", path).with("Connection", "close").octets());
+        peer.send(&Request::new("POST", path).with("Connection", "close").bytes());
         let response = peer.plain_response();
         assert!(response.status == 405 && response.lists("Allow", "GET"), "POST {path}, got: {response}");
     }
@@ -81,8 +81,8 @@ pub(crate) fn heads_and_other_methods(binary: &Binary) {
 pub(crate) fn events_agree_with_metrics(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "100", "--shards", "2"]);
     let mut viewer = viewer(&server);
-    let mut peers = Peer::connect_many(&server, 5);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("Hello")));
+    let mut peers = Peer::connect_many(server.addr, 5);
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("Hello")));
     peers.pop().expect("five").close();
     let metrics = server.metrics_agree(&[("ws_connections_active", 4), ("ws_messages_sent_total", 5)]);
     let since = Instant::now();
@@ -91,7 +91,7 @@ pub(crate) fn events_agree_with_metrics(binary: &Binary) {
         if now["messages"] == 5 && now["closed"] == 1 {
             break now;
         }
-        assert!(since.elapsed() < AT_ONCE, "expected: 5 messages, 1 closed; got: {now}");
+        assert!(since.elapsed() < MAX_DELAY, "expected: 5 messages, 1 closed; got: {now}");
     };
     for (field, name) in [
         ("connections", "ws_connections_active"),
@@ -118,17 +118,17 @@ pub(crate) fn events_agree_with_metrics(binary: &Binary) {
 pub(crate) fn echoes_are_timed(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut viewer = viewer(&server);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     assert_eq!(sample(&mut viewer)["latency"], Value::Null, "nothing was echoed yet");
     for message in [Frame::text("Hello"), Frame::new(2, vec![7; 200_000])] {
-        peer.expect_echoes(&message);
+        peer.round_trip(&message);
         let since = Instant::now();
         let latency = loop {
             let now = sample(&mut viewer);
             if !now["latency"].is_null() {
                 break now["latency"].clone();
             }
-            assert!(since.elapsed() < AT_ONCE, "expected: an echo that was timed; got: {now}");
+            assert!(since.elapsed() < MAX_DELAY, "expected: an echo that was timed; got: {now}");
         };
         assert_eq!(latency["timed"], 1, "got: {latency}");
         let [p50, p99] = ["p50_us", "p99_us"].map(|name| latency[name].as_f64().expect("a number"));
@@ -137,16 +137,16 @@ pub(crate) fn echoes_are_timed(binary: &Binary) {
 }
 
 /// Those who look have places of their own: they need not make way for others, nor others for them.
-pub(crate) fn viewers_and_scrapes_leave_each_other_room(binary: &Binary) {
+pub(crate) fn viewers_and_scrapes_have_separate_limits(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut viewers: Vec<_> = (0..VIEWERS).map(|_| viewer(&server)).collect();
     let (mut late, response) = look(&server);
     assert!(response.status == 503 && response.field("Retry-After").is_some(), "one more, got: {response}");
-    late.finish();
+    late.half_close();
     let _idle: Vec<_> = (0..MANY).map(|_| Peer::open(server.admin)).collect();
     let asked = Instant::now();
-    assert_eq!(server.get(server.admin, "/metrics").status, 200);
-    assert!(asked.elapsed() < 3 * AT_ONCE, "answered after {:?}", asked.elapsed());
+    assert_eq!(get(server.admin, "/metrics").status, 200);
+    assert!(asked.elapsed() < 3 * MAX_DELAY, "answered after {:?}", asked.elapsed());
     viewers.iter_mut().for_each(|viewer| while sample(viewer)["uptime_seconds"].as_f64() < Some(2.0) {});
     viewers.pop().expect("eight").reset();
     wait::until("one who goes makes room for another", || match look(&server) {
@@ -156,10 +156,10 @@ pub(crate) fn viewers_and_scrapes_leave_each_other_room(binary: &Binary) {
 }
 
 /// The admin server's thread sleeps until somebody asks.
-pub(crate) fn nothing_happens_when_nobody_looks(binary: &Binary) {
+pub(crate) fn no_wakeups_without_viewers(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut viewer = viewer(&server);
-    let waits = || process::waits_of(server.pid(), "admin");
+    let waits = || process::blocks_of(server.pid(), "admin");
     let before = waits();
     for _ in 0..3 {
         sample(&mut viewer);
@@ -174,19 +174,19 @@ pub(crate) fn nothing_happens_when_nobody_looks(binary: &Binary) {
 }
 
 /// Those who look are told of the drain, do not hold it up, and get the end of the stream.
-pub(crate) fn drain_is_told(binary: &Binary) {
+pub(crate) fn viewers_see_the_drain(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
     let mut viewer = viewer(&server);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     server.signal(Signal::TERM);
     peer.expect_close_frame(&[1001]);
     let since = Instant::now();
     while sample(&mut viewer)["draining"] != true {
-        assert!(since.elapsed() < AT_ONCE, "expected: draining, within a second");
+        assert!(since.elapsed() < MAX_DELAY, "expected: draining, within a second");
     }
-    peer.say(&Frame::close(1001, ""));
-    peer.expect_end();
+    peer.send_frame(&Frame::close(1001, ""));
+    peer.expect_fin();
     drop(peer);
     assert_eq!(server.exit().code(), Some(0), "exit status");
-    viewer.expect_end_at_last();
+    viewer.read_to_fin();
 }

@@ -2,7 +2,7 @@
 
 use crate::frame::Frame;
 use crate::http::Request;
-use crate::server::{Binary, Server, Setup};
+use crate::server::{Binary, Server, Setup, get};
 use crate::wire::Peer;
 
 /// Connects from a page of this origin; `None` is no page.
@@ -10,10 +10,10 @@ use crate::wire::Peer;
 fn from(server: &Server, origin: Option<&str>, status: u16) {
     let request = Request::handshake("/echo");
     let mut peer = Peer::open(server.addr);
-    peer.send(&origin.map_or(request.clone(), |origin| request.with("Origin", origin)).octets());
+    peer.send(&origin.map_or(request.clone(), |origin| request.with("Origin", origin)).bytes());
     if status == 101 {
-        peer.upgraded();
-        peer.expect_echoes(&Frame::text("let in"));
+        peer.expect_upgrade();
+        peer.round_trip(&Frame::text("let in"));
         return peer.close();
     }
     let response = peer.plain_response();
@@ -30,7 +30,7 @@ pub(crate) fn any_by_default(binary: &Binary) {
 }
 
 /// Schemes and hosts in any case, and a port that goes without saying (RFC 6454, sections 4 and 5).
-pub(crate) fn those_allowed(binary: &Binary) {
+pub(crate) fn allowed(binary: &Binary) {
     let server =
         binary.serve(&["--allow-origin", "HTTPS://Example.com,null", "--allow-origin=http://localhost:3000"]);
     for origin in ["https://example.com", "https://EXAMPLE.com:443", "http://localhost:3000", "null"] {
@@ -41,7 +41,7 @@ pub(crate) fn those_allowed(binary: &Binary) {
 }
 
 /// Pages that have no host, or none of the Web's.
-pub(crate) fn pages_of_applications(binary: &Binary) {
+pub(crate) fn origins_of_applications(binary: &Binary) {
     let server = binary.serve(&["--allow-origin", "file://,app://.,capacitor://localhost"]);
     for (origin, status) in [
         ("file://", 101),
@@ -75,8 +75,8 @@ pub(crate) fn others(binary: &Binary) {
     let refused = metrics.sum_where("ws_connections_rejected_total", "reason", "origin");
     assert_eq!(refused, others.len() as f64, "connections rejected by their origin");
     // Pages are no secret, and what is no handshake is refused for that.
-    assert_eq!(server.get(server.addr, "/health").status, 200);
-    assert_eq!(server.get(server.addr, "/echo").status, 426);
+    assert_eq!(get(server.addr, "/health").status, 200);
+    assert_eq!(get(server.addr, "/echo").status, 426);
 }
 
 pub(crate) fn from_the_environment(binary: &Binary) {

@@ -7,7 +7,7 @@ use crate::frame::Frame;
 use crate::http::Request;
 use crate::process::resident_bytes;
 use crate::server::{Binary, Server};
-use crate::wait::{AT_ONCE, PATIENCE};
+use crate::wait::{MAX_DELAY, TIMEOUT};
 use crate::wire::Peer;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -35,21 +35,21 @@ fn refused(binary: &Binary, requests: impl IntoIterator<Item = (Vec<u8>, u16)>) 
     let server = binary.serve(&[]);
     for (request, status) in requests {
         let mut peer = Peer::open(server.addr);
-        peer.send(&[request, handshake().octets(), Frame::text("smuggled").masked()].concat());
+        peer.send(&[request, handshake().bytes(), Frame::text("smuggled").masked()].concat());
         let response = peer.plain_response();
         if response.status != status {
             peer.fail(&format!("the status {status}"), response);
         }
     }
     server.metrics_agree(&[("ws_connections_accepted_total", 0), ("ws_messages_received_total", 0)]);
-    Peer::connect(&server).close();
+    Peer::connect(server.addr).close();
 }
 
 /// RFC 9112, sections 6.1 and 6.3, and RFC 9110, section 9.3.1: content is no use in a handshake, and would be taken
 /// for frames.
 pub(crate) fn framing(binary: &Binary) {
     let with = |fields: &[(&str, &str)]| {
-        fields.iter().fold(handshake(), |request, (name, value)| request.and(name, *value)).octets()
+        fields.iter().fold(handshake(), |request, (name, value)| request.and(name, *value)).bytes()
     };
     let (length, coding) = ("Content-Length", "Transfer-Encoding");
     refused(
@@ -78,27 +78,27 @@ pub(crate) fn framing(binary: &Binary) {
 }
 
 /// What may be there once only: RFC 9112, section 3.2; RFC 6455, sections 11.3.1 and 11.3.5; RFC 6454, section 7.3.
-pub(crate) fn fields_that_contradict(binary: &Binary) {
+pub(crate) fn contradictory_fields(binary: &Binary) {
     refused(
         binary,
         [
-            (handshake().and("Host", "example.com").octets(), 400),
-            (handshake().with("Host", "a b").octets(), 400),
-            (handshake().with("Host", "user@a").octets(), 400),
-            (handshake().and("Sec-WebSocket-Key", crate::http::SAMPLE_KEY).octets(), 400),
-            (handshake().and("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==").octets(), 400),
-            (handshake().and("Sec-WebSocket-Version", "13").octets(), 400),
-            (handshake().and("Sec-WebSocket-Version", "8").octets(), 400),
-            (handshake().with("Sec-WebSocket-Version", "13, 8").octets(), 426),
-            (handshake().and("Connection", "close").octets(), 400),
-            (handshake().and("Origin", "http://a").and("Origin", "http://b").octets(), 400),
+            (handshake().and("Host", "example.com").bytes(), 400),
+            (handshake().with("Host", "a b").bytes(), 400),
+            (handshake().with("Host", "user@a").bytes(), 400),
+            (handshake().and("Sec-WebSocket-Key", crate::http::SAMPLE_KEY).bytes(), 400),
+            (handshake().and("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==").bytes(), 400),
+            (handshake().and("Sec-WebSocket-Version", "13").bytes(), 400),
+            (handshake().and("Sec-WebSocket-Version", "8").bytes(), 400),
+            (handshake().with("Sec-WebSocket-Version", "13, 8").bytes(), 426),
+            (handshake().and("Connection", "close").bytes(), 400),
+            (handshake().and("Origin", "http://a").and("Origin", "http://b").bytes(), 400),
         ],
     );
 }
 
 /// Obsolete folding (RFC 9112, section 5.2), white space before a colon (5.1) or a field (2.2), line ends that some take
 /// for line ends (2.2), and bytes that belong nowhere (RFC 9110, section 5.5).
-pub(crate) fn lines_with_two_readings(binary: &Binary) {
+pub(crate) fn ambiguous_lines(binary: &Binary) {
     let changes = [
         ("Upgrade: websocket", "Upgrade:\r\n websocket"),
         ("Host: 127", "Host: a\r\n\t.b\r\nX: 127"),
@@ -126,7 +126,7 @@ pub(crate) fn targets(binary: &Binary) {
     for target in ["http://127.0.0.1/echo", "HTTP://example.com:80", "https://[::1]/echo?a=/b", "/?a"] {
         let mut peer = Peer::open(server.addr);
         peer.send(&changed("/echo", target));
-        peer.upgraded();
+        peer.expect_upgrade();
         peer.close();
     }
     let bad = [
@@ -171,8 +171,8 @@ pub(crate) fn methods_and_versions(binary: &Binary) {
 /// A head may have 8 KiB, whole or in pieces.
 pub(crate) fn heads_of_each_length(binary: &Binary) {
     let of = |len: usize| {
-        let padding = len - handshake().with("Cookie", "").octets().len();
-        handshake().with("Cookie", "c".repeat(padding)).octets()
+        let padding = len - handshake().with("Cookie", "").bytes().len();
+        handshake().with("Cookie", "c".repeat(padding)).bytes()
     };
     let server = binary.serve(&[]);
     for len in [MAX_HEAD_LEN - 1, MAX_HEAD_LEN] {
@@ -181,8 +181,8 @@ pub(crate) fn heads_of_each_length(binary: &Binary) {
         for piece_len in [len, 4096, len - 1] {
             let mut peer = Peer::open(server.addr);
             peer.send_in_pieces(head.chunks(piece_len));
-            peer.upgraded();
-            peer.expect_echoes(&Frame::text("long enough"));
+            peer.expect_upgrade();
+            peer.round_trip(&Frame::text("long enough"));
             peer.close();
         }
     }
@@ -190,7 +190,7 @@ pub(crate) fn heads_of_each_length(binary: &Binary) {
 }
 
 /// Upgrade and Connection are lists, in one line or several (RFC 9110, section 5.3).
-pub(crate) fn upgrades_in_other_words(binary: &Binary) {
+pub(crate) fn equivalent_forms_of_upgrade(binary: &Binary) {
     let server = binary.serve(&[]);
     for request in [
         handshake().with("Upgrade", "h2c, WebSocket"),
@@ -201,8 +201,8 @@ pub(crate) fn upgrades_in_other_words(binary: &Binary) {
         handshake().line(&format!("\r\n{}", ECHO.trim_end())),
     ] {
         let mut peer = Peer::open(server.addr);
-        peer.send(&request.octets());
-        peer.upgraded();
+        peer.send(&request.bytes());
+        peer.expect_upgrade();
         peer.close();
     }
 }
@@ -213,9 +213,7 @@ pub(crate) fn pages_with_content(binary: &Binary) {
     for path in ["/health", "/metrics"] {
         for (name, value) in [("Content-Length", "5"), ("Transfer-Encoding", "chunked")] {
             let mut peer = Peer::open(server.addr);
-            peer.send(
-                &[Request::new("GET", path).with(name, value).octets(), b"0\r\n\r\n".to_vec()].concat(),
-            );
+            peer.send(&[Request::new("GET", path).with(name, value).bytes(), b"0\r\n\r\n".to_vec()].concat());
             assert_eq!(peer.plain_response().status, 200, "{path} with {name}: {value}");
         }
     }
@@ -226,15 +224,15 @@ pub(crate) fn pages_with_content(binary: &Binary) {
 pub(super) fn endless(server: &Server, addr: SocketAddr, request: &Request, status: u16) {
     let before = resident_bytes(server.pid());
     let mut peer = Peer::open(addr);
-    let head = request.clone().with("Content-Length", "1000000000000").octets();
+    let head = request.clone().with("Content-Length", "1000000000000").bytes();
     let (asked, content) = (Instant::now(), vec![b'x'; 256 << 10]);
     // It fails only where the server has closed already.
     let _ = peer.try_send(&[head, content.clone()].concat());
     let response = peer.plain_response();
     assert_eq!(response.status, status, "got: {response}");
-    assert!(asked.elapsed() < AT_ONCE, "answered after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < MAX_DELAY, "answered after {:?}", asked.elapsed());
     while peer.try_send(&content).is_ok() {
-        assert!(asked.elapsed() < PATIENCE, "still read after {PATIENCE:?}");
+        assert!(asked.elapsed() < TIMEOUT, "still read after {TIMEOUT:?}");
     }
     let grown = resident_bytes(server.pid()).saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes more memory");

@@ -8,9 +8,9 @@ use crate::wire::Peer;
 /// Opens `count` connections, uses them, and checks that the figures are the sums over all shards.
 #[track_caller]
 fn all_work(server: &Server, count: usize) {
-    let mut peers = Peer::connect_many(server, count);
+    let mut peers = Peer::connect_many(server.addr, count);
     let message = Frame::text("from one of many");
-    peers.iter_mut().for_each(|peer| peer.say(&message));
+    peers.iter_mut().for_each(|peer| peer.send_frame(&message));
     peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
     let bytes = count * message.payload.len();
     server.metrics_agree(&[
@@ -56,8 +56,8 @@ pub(crate) fn more_connections_than_one_table_holds(binary: &Binary) {
     says(&server, "at most 800 connections");
     let before = server.metrics().sum("process_open_fds");
     let count = room(400);
-    let mut peers = Peer::connect_many(&server, count);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("in a table of some shard")));
+    let mut peers = Peer::connect_many(server.addr, count);
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("in a table of some shard")));
     let metrics = server.metrics_agree(&[("ws_connections_active", count)]);
     let more = metrics.sum("process_open_fds") - before;
     assert!(

@@ -4,7 +4,7 @@ use crate::frame::Frame;
 use crate::http::Request;
 use crate::server::{Binary, Finished, Server, Setup};
 use crate::sink::Sink;
-use crate::wait::{self, AT_ONCE};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use rustix::process::Signal;
 use std::time::Instant;
@@ -13,40 +13,40 @@ use std::time::Instant;
 #[track_caller]
 fn is_refused(server: &Server) {
     let mut peer = Peer::open(server.addr);
-    peer.send(&Request::handshake("/echo").octets());
+    peer.send(&Request::handshake("/echo").bytes());
     assert_eq!(peer.plain_response().status, 503);
 }
 
 /// Refused peers are logged, at most once a second, each of them by another shard; nobody notices. Then SIGTERM drains.
 #[track_caller]
 fn serves_and_drains(mut server: Server) {
-    let mut honest = Peer::connect(&server);
+    let mut honest = Peer::connect(server.addr);
     for _ in 0..8 {
         is_refused(&server);
-        honest.expect_echoes(&Frame::text("in the meantime"));
+        honest.round_trip(&Frame::text("in the meantime"));
     }
     let start = Instant::now();
     server.signal(Signal::TERM);
     honest.expect_close_frame(&[1001]);
-    honest.say(&Frame::close(1001, ""));
-    honest.expect_end();
+    honest.send_frame(&Frame::close(1001, ""));
+    honest.expect_fin();
     drop(honest);
     let status = server.exit();
     assert_eq!(status.code(), Some(0), "exit status; got: {status}");
-    assert!(start.elapsed() < 2 * AT_ONCE, "expected: an exit at once; got: after {:?}", start.elapsed());
+    assert!(start.elapsed() < 2 * MAX_DELAY, "expected: an exit at once; got: after {:?}", start.elapsed());
 }
 
 /// A lost log line is lost, and nothing else happens.
-pub(crate) fn log_that_cannot_be_written(binary: &Binary) {
+pub(crate) fn unwritable_log(binary: &Binary) {
     for stderr in Sink::HOSTILE {
         let flags = &["--max-connections", "1", "--shards", "2", "--log", "trace"];
         let server = binary.serve_with(Setup { flags, stderr, ..Setup::default() });
-        let mut honest = Peer::connect(&server);
+        let mut honest = Peer::connect(server.addr);
         is_refused(&server);
-        honest.expect_echoes(&Frame::text("let in"));
+        honest.round_trip(&Frame::text("let in"));
         honest.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);
-        if [Sink::Gone, Sink::Full].contains(&stderr) {
+        if [Sink::BrokenPipe, Sink::Full].contains(&stderr) {
             wait::until("lost lines are counted", || match server.metrics().sum("ws_log_lines_lost_total") {
                 0.0 => Err(format!("none, with stderr {stderr:?}")),
                 _ => Ok(()),
@@ -57,9 +57,9 @@ pub(crate) fn log_that_cannot_be_written(binary: &Binary) {
 }
 
 /// A queue in front of a reader that is stuck is not without end; what does not fit is counted.
-pub(crate) fn log_reader_that_is_stuck(binary: &Binary) {
+pub(crate) fn stalled_log_reader(binary: &Binary) {
     let flags = &["--shards", "1", "--log", "trace", "--max-connections", "1"];
-    let server = binary.serve_with(Setup { flags, stderr: Sink::Stuck, ..Setup::default() });
+    let server = binary.serve_with(Setup { flags, stderr: Sink::Stalled, ..Setup::default() });
     wait::until("lines are lost", || {
         // What is no HTTP is logged by the admin server, at this level.
         for _ in 0..100 {
@@ -74,10 +74,10 @@ pub(crate) fn log_reader_that_is_stuck(binary: &Binary) {
 }
 
 /// Nor does it matter whether anybody hears that the server is ready.
-pub(crate) fn output_that_cannot_be_written(binary: &Binary) {
+pub(crate) fn unwritable_output(binary: &Binary) {
     for sink in Sink::HOSTILE {
         let flags = &["--max-connections", "1"];
-        serves_and_drains(binary.serve_unheard(Setup {
+        serves_and_drains(binary.serve_without_output(Setup {
             flags,
             stdout: sink,
             stderr: sink,
@@ -87,7 +87,7 @@ pub(crate) fn output_that_cannot_be_written(binary: &Binary) {
 }
 
 /// A program that ends by itself has the same status, whether its words are read or not.
-pub(crate) fn statuses_hold(binary: &Binary) {
+pub(crate) fn exit_status_does_not_depend_on_output(binary: &Binary) {
     let server = binary.serve(&[]);
     let (addr, admin) = (server.addr.to_string(), server.admin.to_string());
     for sink in Sink::HOSTILE {
@@ -99,7 +99,7 @@ pub(crate) fn statuses_hold(binary: &Binary) {
             (&["--version"], 0),
         ] {
             // What was asked for waits for its reader, as `--version | less` does.
-            if flags == ["--version"] && [Sink::Stuck, Sink::WouldBlock].contains(&sink) {
+            if flags == ["--version"] && [Sink::Stalled, Sink::WouldBlock].contains(&sink) {
                 continue;
             }
             let setup = Setup { flags, stdout: sink, stderr: sink, ..Setup::default() };
@@ -119,7 +119,7 @@ pub(crate) fn two_servers_at_once(binary: &Binary) {
             code == Some(1) && told.contains(&addr),
             "expected: status 1, and a line with {addr}; got: {code:?}, {stderr}"
         );
-        Peer::connect(&server).expect_echoes(&Frame::text("the one that has it"));
+        Peer::connect(server.addr).round_trip(&Frame::text("the one that has it"));
     }
 }
 
@@ -130,18 +130,18 @@ pub(crate) fn hangup(binary: &Binary) {
         binary.serve_with(Setup { flags, on_signal: Some(on_signal), ..Setup::default() })
     };
     let mut server = serve("--default-signal=HUP");
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     server.signal(Signal::HUP);
     peer.expect_close_frame(&[1001]);
     server.signal(Signal::HUP);
-    peer.say(&Frame::close(1001, ""));
-    peer.expect_end();
+    peer.send_frame(&Frame::close(1001, ""));
+    peer.expect_fin();
     drop(peer);
     assert_eq!(server.exit().code(), Some(0));
     let mut server = serve("--ignore-signal=HUP");
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     server.signal(Signal::HUP);
-    peer.expect_echoes(&Frame::text("not disturbed"));
+    peer.round_trip(&Frame::text("not disturbed"));
     server.signal(Signal::TERM);
     peer.expect_close_frame(&[1001]);
     drop(peer);
@@ -167,7 +167,7 @@ pub(crate) fn empty_variables(binary: &Binary) {
     assert_eq!(shards(&server), shards(&plain));
     let limit = |server: &Server| server.metrics().sum("ws_connections_limit");
     assert_eq!(limit(&server), limit(&plain));
-    Peer::connect(&server).expect_echoes(&Frame::text("as by default"));
+    Peer::connect(server.addr).round_trip(&Frame::text("as by default"));
     wait::until("the log is as by default", || match server.output() {
         [_, log] if log.contains(" INFO ") => Ok(()),
         [_, log] => Err(log),

@@ -23,8 +23,8 @@ const BAD: [&[u8]; 12] = [
 pub(crate) fn whole_message(binary: &Binary) {
     let server = binary.serve(&[]);
     for bad in BAD {
-        let mut peer = Peer::connect(&server);
-        peer.say_all(&[&Frame::text("before"), &Frame::new(TEXT, bad)]);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frames(&[&Frame::text("before"), &Frame::new(TEXT, bad)]);
         peer.expect_echo(&Frame::text("before"));
         peer.expect_close(1007);
     }
@@ -34,20 +34,20 @@ pub(crate) fn whole_message(binary: &Binary) {
 pub(crate) fn last_fragment(binary: &Binary) {
     let server = binary.serve(&[]);
     for bad in BAD {
-        let mut peer = Peer::connect(&server);
-        peer.say_all(&[&Frame::text("a good start, ").more(), &Frame::new(CONTINUATION, bad)]);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frames(&[&Frame::text("a good start, ").more(), &Frame::new(CONTINUATION, bad)]);
         peer.expect_close(1007);
     }
 }
 
 /// However long it is, and wherever it is wrong.
-pub(crate) fn somewhere_in_a_long_message(binary: &Binary) {
+pub(crate) fn anywhere_in_a_long_message(binary: &Binary) {
     let server = binary.serve(&[]);
     for at in [0, 1, 31, 32, 4095, 4096, 65_535, 65_536, 299_999] {
         let mut text = vec![b'x'; 300_000];
         text[at] = 0xff;
-        let mut peer = Peer::connect(&server);
-        peer.say(&Frame::new(TEXT, text));
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frame(&Frame::new(TEXT, text));
         peer.expect_close(1007);
     }
 }
@@ -55,26 +55,26 @@ pub(crate) fn somewhere_in_a_long_message(binary: &Binary) {
 /// A character in two, three or four fragments is whole again in the message.
 pub(crate) fn character_cut_across_fragments(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let text = "é€🦀";
     for cut in 0..=text.len() {
         let (head, tail) = text.as_bytes().split_at(cut);
-        peer.say_all(&[&Frame::new(TEXT, head).more(), &Frame::new(CONTINUATION, tail)]);
+        peer.send_frames(&[&Frame::new(TEXT, head).more(), &Frame::new(CONTINUATION, tail)]);
         peer.expect_echo(&Frame::text(text));
     }
-    peer.say(&Frame::new(TEXT, "").more());
-    text.as_bytes().chunks(1).for_each(|octet| peer.say(&Frame::new(CONTINUATION, octet).more()));
-    peer.say(&Frame::new(CONTINUATION, ""));
+    peer.send_frame(&Frame::new(TEXT, "").more());
+    text.as_bytes().chunks(1).for_each(|byte| peer.send_frame(&Frame::new(CONTINUATION, byte).more()));
+    peer.send_frame(&Frame::new(CONTINUATION, ""));
     peer.expect_echo(&Frame::text(text));
     peer.close();
 }
 
 /// A character that the next fragment does not complete.
-pub(crate) fn character_left_incomplete(binary: &Binary) {
+pub(crate) fn incomplete_character(binary: &Binary) {
     let server = binary.serve(&[]);
     for last in [&b""[..], b"x", b"\xc3"] {
-        let mut peer = Peer::connect(&server);
-        peer.say_all(&[&Frame::new(TEXT, b"\xe2\x82").more(), &Frame::new(CONTINUATION, last)]);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frames(&[&Frame::new(TEXT, b"\xe2\x82").more(), &Frame::new(CONTINUATION, last)]);
         peer.expect_close(1007);
     }
 }
@@ -82,25 +82,25 @@ pub(crate) fn character_left_incomplete(binary: &Binary) {
 /// A character may arrive in two segments.
 pub(crate) fn character_cut_across_segments(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let message = Frame::text("🦀");
-    let octets = message.masked();
-    for cut in 7..octets.len() {
-        peer.send_in_pieces([&octets[..cut], &octets[cut..]]);
+    let bytes = message.masked();
+    for cut in 7..bytes.len() {
+        peer.send_in_pieces([&bytes[..cut], &bytes[cut..]]);
         peer.expect_echo(&message);
     }
     peer.close();
 }
 
 /// Edges of what is UTF-8, and bytes that are none in a message that need not be.
-pub(crate) fn what_is_allowed(binary: &Binary) {
+pub(crate) fn valid_text_and_any_binary(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
-    peer.expect_echoes(&Frame::text(
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text(
         "\0 \u{7f} \u{80} \u{7ff} \u{800} \u{ffff} \u{fffe} \u{d7ff} \u{e000} \u{10ffff}",
     ));
     for bad in BAD {
-        peer.expect_echoes(&Frame::new(BINARY, bad));
+        peer.round_trip(&Frame::new(BINARY, bad));
     }
     peer.close();
 }

@@ -8,7 +8,7 @@ use crate::wire::Peer;
 /// Sends a message and then something wrong, in one segment.
 #[track_caller]
 fn violates(server: &Server, wrong: &[u8]) {
-    let mut peer = Peer::connect(server);
+    let mut peer = Peer::connect(server.addr);
     let before = Frame::text("before");
     peer.send(&[&before.masked(), wrong].concat());
     peer.expect_echo(&before);
@@ -65,9 +65,9 @@ pub(crate) fn stray_continuation(binary: &Binary) {
 /// Section 5.4: a message is over before it continues again.
 pub(crate) fn continuation_after_the_last(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let last = Frame::new(CONTINUATION, "two");
-    peer.say_all(&[&Frame::text("one").more(), &last, &last]);
+    peer.send_frames(&[&Frame::text("one").more(), &last, &last]);
     peer.expect_echo(&Frame::text("onetwo"));
     peer.expect_close(1002);
 }
@@ -106,7 +106,7 @@ pub(crate) fn long_control_frames(binary: &Binary) {
 pub(crate) fn length_with_the_top_bit(binary: &Binary) {
     let server = binary.serve(&[]);
     for len in [1 << 63, u64::MAX, (1 << 63) + 5] {
-        let mut peer = Peer::connect(&server);
+        let mut peer = Peer::connect(server.addr);
         peer.send(&Frame::new(BINARY, "").declaring(len));
         peer.expect_close_of(&[1002, 1009]);
     }
@@ -115,12 +115,12 @@ pub(crate) fn length_with_the_top_bit(binary: &Binary) {
 /// One connection's mistake is not another one's.
 pub(crate) fn other_connections_go_on(binary: &Binary) {
     let server = binary.serve(&["--shards", "1"]);
-    let mut bystander = Peer::connect(&server);
+    let mut bystander = Peer::connect(server.addr);
     let half = Frame::text("one message");
-    let octets = half.masked();
-    bystander.send_in_pieces([&octets[..9]]);
+    let bytes = half.masked();
+    bystander.send_in_pieces([&bytes[..9]]);
     violates(&server, &Frame::new(7, "wrong").masked());
-    bystander.send(&octets[9..]);
+    bystander.send(&bytes[9..]);
     bystander.expect_echo(&half);
     bystander.close();
 }

@@ -27,7 +27,7 @@ const STALL: Duration = Duration::from_millis(300);
 const LEAN_BUFFER_LEN: usize = 16 << 10;
 
 /// How long a crowd of any size may take for what it does together.
-const CROWD_PATIENCE: Duration = Duration::from_secs(60);
+const CROWD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A socket with a source address that has ports left, on which nothing blocks. Closed, it is reset, so that it
 /// leaves nothing in TIME_WAIT.
@@ -81,7 +81,7 @@ impl Watch {
 /// Connections that do the same thing.
 pub(super) struct Crowd {
     pub members: Vec<TcpStream>,
-    heard: Vec<Heard>,
+    received: Vec<Received>,
 }
 
 impl Crowd {
@@ -104,8 +104,8 @@ impl Crowd {
     }
 
     fn of(members: Vec<TcpStream>) -> Crowd {
-        let heard = members.iter().map(|_| Heard::default()).collect();
-        let mut crowd = Crowd { members, heard };
+        let received = members.iter().map(|_| Received::default()).collect();
+        let mut crowd = Crowd { members, received };
         crowd.each("connects", |_, member| match member.peer_addr() {
             Err(error) if error.kind() == ErrorKind::NotConnected => match member.take_error()? {
                 None => Err(ErrorKind::WouldBlock.into()),
@@ -120,7 +120,7 @@ impl Crowd {
     pub fn upgraded(mut self) -> Crowd {
         let count = self.members.len();
         let crowd = &mut self;
-        crowd.send(&Request::handshake("/echo").octets());
+        crowd.send(&Request::handshake("/echo").bytes());
         let mut heads = vec![vec![]; count];
         crowd.each("is answered", |number, member| {
             let head: &mut Vec<u8> = &mut heads[number];
@@ -139,11 +139,11 @@ impl Crowd {
     }
 
     /// Sends the same bytes on all. A connection that has ended takes none; the end will tell.
-    pub fn send(&mut self, octets: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         let mut sent = vec![0; self.members.len()];
-        self.each("takes octets", |number, member| {
-            while sent[number] < octets.len() {
-                match member.write(&octets[sent[number]..]) {
+        self.each("takes bytes", |number, member| {
+            while sent[number] < bytes.len() {
+                match member.write(&bytes[sent[number]..]) {
                     Ok(len) => sent[number] += len,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
                     Err(_) => break,
@@ -156,46 +156,46 @@ impl Crowd {
     /// Sends a message on all, and hears the echoes.
     pub fn echo(&mut self, message: &Frame) {
         self.send(&message.masked());
-        let mut heard = mem::take(&mut self.heard);
+        let mut received = mem::take(&mut self.received);
         self.each("hears its echo", |number, member| {
-            heard[number].read(member);
-            if heard[number].answered < message.payload.len() {
+            received[number].read(member);
+            if received[number].answered < message.payload.len() {
                 Err(ErrorKind::WouldBlock.into())
             } else {
                 Ok(())
             }
         });
-        self.heard = heard;
+        self.received = received;
     }
 
     /// Sends the beginning of a message on all, each piece of its payload once those before it have been answered.
     pub fn send_in_answered_pieces(&mut self, header: &[u8], payload: &[u8]) {
         const PIECE_LEN: usize = 8 << 10;
         self.send(header);
-        let mut heard = mem::take(&mut self.heard);
-        heard.iter_mut().for_each(|heard| heard.answered = 0);
+        let mut received = mem::take(&mut self.received);
+        received.iter_mut().for_each(|received| received.answered = 0);
         let mut sent = vec![0; self.members.len()];
         self.each("is answered in pieces", |number, member| {
-            heard[number].read(member);
+            received[number].read(member);
             while sent[number] < payload.len() {
-                let end = payload.len().min(heard[number].answered + PIECE_LEN);
+                let end = payload.len().min(received[number].answered + PIECE_LEN);
                 sent[number] += member.write(&payload[sent[number]..end])?;
                 if sent[number] == end {
                     break;
                 }
             }
-            if heard[number].answered < payload.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if received[number].answered < payload.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        self.heard = heard;
+        self.received = received;
     }
 
     /// Sends the same bytes again and again on all, and reads nothing, until no socket takes any more.
-    pub fn send_until_full(&mut self, octets: &[u8]) {
+    pub fn send_until_full(&mut self, bytes: &[u8]) {
         let mut sent = vec![(0, Instant::now()); self.members.len()];
         self.each("is full at last", |number, member| {
             let (at, last) = &mut sent[number];
-            while let Ok(len @ 1..) = member.write(&octets[*at..]) {
-                (*at, *last) = ((*at + len) % octets.len(), Instant::now());
+            while let Ok(len @ 1..) = member.write(&bytes[*at..]) {
+                (*at, *last) = ((*at + len) % bytes.len(), Instant::now());
             }
             if last.elapsed() > STALL { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
         });
@@ -203,7 +203,7 @@ impl Crowd {
 
     /// Goes through the members until each has done its `step`, which is tried again where it would have blocked.
     pub fn each(&mut self, what: &str, mut step: impl FnMut(usize, &mut TcpStream) -> io::Result<()>) {
-        let deadline = Instant::now() + CROWD_PATIENCE;
+        let deadline = Instant::now() + CROWD_TIMEOUT;
         let mut left: Vec<usize> = (0..self.members.len()).collect();
         loop {
             left.retain(|&number| match step(number, &mut self.members[number]) {
@@ -232,14 +232,14 @@ impl Crowd {
         while ends.count < self.members.len() && !stop.load(Relaxed) {
             let mut ended = watch.wait(Duration::from_millis(10));
             if reads {
-                ended.retain(|&number| !self.heard[number].read(&mut self.members[number]));
+                ended.retain(|&number| !self.received[number].read(&mut self.members[number]));
             }
             // The end of a connection may come in two events: a FIN, and a RST.
             for number in ended.into_iter().filter(|&number| mem::replace(&mut open[number], false)) {
                 ends.count += 1;
                 ends.first.get_or_insert(start.elapsed());
                 ends.last = start.elapsed();
-                *ends.closes.entry(self.heard[number].close).or_default() += 1;
+                *ends.closes.entry(self.received[number].close).or_default() += 1;
             }
             if !drip.is_empty() {
                 let due = (start.elapsed().as_secs_f64() * self.members.len() as f64) as usize;
@@ -251,12 +251,12 @@ impl Crowd {
     }
 
     /// Of the bytes that are sent one by one to each member in turn, sends those whose turn has come.
-    fn drip(&mut self, octets: &[u8], due: Range<usize>, open: &[bool]) {
+    fn drip(&mut self, bytes: &[u8], due: Range<usize>, open: &[bool]) {
         for turn in due {
-            let (number, octet) = (turn % open.len(), turn / open.len());
+            let (number, byte) = (turn % open.len(), turn / open.len());
             if open[number] {
                 // It fails where the server has just ended the connection, of which an event will tell.
-                let _ = self.members[number].write(&octets[octet..octet + 1]);
+                let _ = self.members[number].write(&bytes[byte..byte + 1]);
             }
         }
     }
@@ -274,9 +274,9 @@ pub(super) struct Ends {
     pub closes: BTreeMap<u16, usize>,
 }
 
-/// What a member has heard.
+/// What a member has received.
 #[derive(Default)]
-struct Heard {
+struct Received {
     /// Of a frame that has not all come.
     begun: Vec<u8>,
     /// Payload of data frames.
@@ -285,7 +285,7 @@ struct Heard {
     close: u16,
 }
 
-impl Heard {
+impl Received {
     /// Reads what there is. Returns whether more may come.
     fn read(&mut self, member: &mut TcpStream) -> bool {
         let mut piece = [0; 16 << 10];

@@ -9,7 +9,7 @@ use crate::frame::{BINARY, Frame};
 use crate::link::{self, Faults, Link, with_link};
 use crate::process;
 use crate::server::{Binary, Server};
-use crate::wait::{self, AT_ONCE};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use busy::BusyPeer;
 use rustix::process::Signal;
@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 pub(crate) fn peers_that_vanish(binary: &Binary) {
     let count = room(sized(1_000, 9_000));
     let server = binary.serve_many(count * 6 / 5, &[]);
-    let peers = Peer::connect_many(&server, count);
+    let peers = Peer::connect_many(server.addr, count);
     server.metrics_agree(&[("ws_connections_active", count)]);
     peers.into_iter().for_each(Peer::reset);
     server.metrics_agree(&[
@@ -35,11 +35,11 @@ pub(crate) fn peers_that_vanish(binary: &Binary) {
 
 /// SIGTERM in full echo: the echoes that each of many peers gets before Close 1001 are those of the first messages
 /// that it sent, and over all peers they are as many as the server says it received.
-pub(crate) fn drain_in_full_echo(binary: &Binary) {
+pub(crate) fn drain_under_load(binary: &Binary) {
     const THREADS: usize = 8;
     let count = room(sized(200, 2_000));
     let mut server = binary.serve_many(2 * count, &["--drain-timeout", "60s"]);
-    let mut keeper = Peer::connect(&server);
+    let mut keeper = Peer::connect(server.addr);
     let mut peers: Vec<_> = (0..count).map(|number| BusyPeer::connect(&server, number)).collect();
     let echoes = thread::scope(|scope| {
         let crowds: Vec<_> = peers
@@ -62,8 +62,8 @@ pub(crate) fn drain_in_full_echo(binary: &Binary) {
         server.metrics_agree(&[("ws_messages_received_total", echoes), ("ws_messages_sent_total", echoes)]);
     let sent_away = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
     assert_eq!(sent_away, count as f64 + 1.0, "closed for the reason shutdown; got:\n{metrics}");
-    keeper.say(&Frame::close(1001, ""));
-    keeper.expect_end();
+    keeper.send_frame(&Frame::close(1001, ""));
+    keeper.expect_fin();
     drop(keeper);
     let status = server.exit();
     assert_eq!(status.code(), Some(0), "exit status; got: {status}");
@@ -86,10 +86,10 @@ pub(crate) fn lossy_link(binary: &Binary) {
     let converse = |server: &Server| {
         let messages = LENS.map(|len| Frame::new(BINARY, noise(len, len as u64)));
         let segment = messages.each_ref();
-        let mut peer = Peer::connect(server);
-        peer.patience = LONG;
+        let mut peer = Peer::connect(server.addr);
+        peer.timeout = LONG;
         for _ in 0..turns {
-            peer.say_all(&segment);
+            peer.send_frames(&segment);
             messages.iter().for_each(|message| peer.expect_echo_among_pings(message));
             // Time for some Pings.
             let silent_until = Instant::now() + Duration::from_secs(1);
@@ -98,7 +98,7 @@ pub(crate) fn lossy_link(binary: &Binary) {
                 thread::sleep(Duration::from_millis(20));
             }
         }
-        peer.leave();
+        peer.close_among_pings();
     };
     with_link(faults, |link: &Link| {
         let server = serve_on_link(binary, 2 * count, &["--ping-interval", "200ms", "--idle-timeout", "60s"]);
@@ -127,12 +127,12 @@ pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
         let flags = ["--ping-interval", "500ms", "--idle-timeout", "3s"];
         let mut server = serve_on_link(binary, 2 * count, &flags);
         // Its shards have all their descriptors only once they have served somebody.
-        Peer::connect_many(&server, 20).into_iter().for_each(Peer::leave);
+        Peer::connect_many(server.addr, 20).into_iter().for_each(Peer::close_among_pings);
         server.metrics_agree(&[("ws_connections_active", 0)]);
         let held_before = process::descriptors(server.pid());
-        let mut peers = Peer::connect_many(&server, count);
+        let mut peers = Peer::connect_many(server.addr, count);
         server.addr.set_ip(link::NEAR.into());
-        let mut alive = Peer::connect(&server);
+        let mut alive = Peer::connect(server.addr);
         let metrics = server.metrics_agree(&[("ws_connections_active", count + 1)]);
         let idle_before = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
         for (i, peer) in peers.iter_mut().enumerate() {
@@ -153,14 +153,14 @@ pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
         });
         let took = start.elapsed();
         assert!(
-            (LIMIT / 2..LIMIT * 2 + AT_ONCE).contains(&took),
+            (LIMIT / 2..LIMIT * 2 + MAX_DELAY).contains(&took),
             "expected: closed after {LIMIT:?}; got: {took:?}"
         );
         let idle = server.metrics().sum_where("ws_connections_closed_total", "reason", "idle");
         assert_eq!(idle - idle_before, count as f64, "closed for the reason idle");
-        alive.say(&Frame::text("still here"));
+        alive.send_frame(&Frame::text("still here"));
         alive.expect_echo_among_pings(&Frame::text("still here"));
-        alive.leave();
+        alive.close_among_pings();
         wait::until("their descriptors are free", || match process::descriptors(server.pid()) {
             held if held <= held_before => Ok(()),
             held => Err(format!("{held} descriptors, {held_before} before")),

@@ -4,7 +4,7 @@ use super::background::Background;
 use super::crowd::{Crowd, Watch};
 use super::sized;
 use crate::frame::{Frame, TEXT};
-use crate::wait::{self, PATIENCE};
+use crate::wait::{self, TIMEOUT};
 use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 use std::fmt;
@@ -152,15 +152,15 @@ impl Group {
             self.sent += 1;
         }
         let left = due(self.sent).saturating_duration_since(Instant::now());
-        let mut heard = vec![];
+        let mut received = vec![];
         for index in self.watch.wait(left) {
-            self.clients[index].hear(&mut heard);
+            self.clients[index].receive(&mut received);
         }
-        self.echoes += heard.len() as u64;
+        self.echoes += received.len() as u64;
         let waiting = self.clients.iter().filter_map(|client| client.waiting.front());
         let settled = waiting.map(|&(_, due)| due).min().unwrap_or(due(self.sent));
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.echoes.append(&mut heard);
+        log.echoes.append(&mut received);
         log.settled = settled;
     }
 }
@@ -172,17 +172,14 @@ fn message(number: u64) -> Frame {
 
 impl Client {
     fn send(&mut self, number: u64, due: Instant) {
-        let octets = message(number).masked();
-        let sent = self.stream.write(&octets);
-        assert!(
-            matches!(sent, Ok(len) if len == octets.len()),
-            "expected: room for a message; got: {sent:?}"
-        );
+        let bytes = message(number).masked();
+        let sent = self.stream.write(&bytes);
+        assert!(matches!(sent, Ok(len) if len == bytes.len()), "expected: room for a message; got: {sent:?}");
         self.waiting.push_back((number, due));
-        assert!(due.elapsed() < PATIENCE, "expected: an echo within {PATIENCE:?}");
+        assert!(due.elapsed() < TIMEOUT, "expected: an echo within {TIMEOUT:?}");
     }
 
-    fn hear(&mut self, heard: &mut Vec<(Instant, Duration)>) {
+    fn receive(&mut self, received: &mut Vec<(Instant, Duration)>) {
         let mut piece = [0; 4096];
         loop {
             match self.stream.read(&mut piece) {
@@ -196,7 +193,7 @@ impl Client {
             at += len;
             let (number, due) = self.waiting.pop_front().expect("no echo without a message");
             assert_eq!((frame.opcode, &frame), (TEXT, &message(number)), "its echo, and in its turn");
-            heard.push((due, due.elapsed()));
+            received.push((due, due.elapsed()));
         }
         self.inbox.drain(..at);
     }

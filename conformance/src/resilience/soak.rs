@@ -96,8 +96,8 @@ impl Tally {
             (accepted, self.opened.range(), "connections opened"),
             (metrics.sum("ws_messages_received_total"), self.messages.range(), "messages received"),
             (metrics.sum("ws_messages_sent_total"), self.messages.range(), "messages sent"),
-            (metrics.sum("ws_received_bytes_total"), self.bytes.range(), "octets received"),
-            (metrics.sum("ws_sent_bytes_total"), self.bytes.range(), "octets sent"),
+            (metrics.sum("ws_received_bytes_total"), self.bytes.range(), "bytes received"),
+            (metrics.sum("ws_sent_bytes_total"), self.bytes.range(), "bytes sent"),
             (violations, self.violations.range(), "violations"),
         ] {
             if !range.contains(&counted) {
@@ -122,7 +122,7 @@ pub(crate) fn mixed_load(binary: &Binary) {
     let length = length();
     let server = binary.serve_many(MOST, &FLAGS);
     let tally = Tally::default();
-    let mut lasting = Peer::connect_many(&server, LASTING);
+    let mut lasting = Peer::connect_many(server.addr, LASTING);
     tally.opened.add(LASTING);
     let record = Record::new(binary);
     let stop = AtomicBool::new(false);
@@ -141,7 +141,7 @@ pub(crate) fn mixed_load(binary: &Binary) {
         });
         rounds(&server, &tally, &record, length, &stop);
     });
-    lasting.into_iter().for_each(Peer::leave);
+    lasting.into_iter().for_each(Peer::close_among_pings);
     server.metrics_agree(&[("ws_connections_active", 0)]);
     let summary = record.summary(&tally, length);
     println!("{} soaked for {:.1} minutes\n{summary}", server.ready_line, length.as_secs_f64() / 60.0);

@@ -3,7 +3,7 @@
 use crate::cases::noise;
 use crate::frame::{BINARY, CLOSE, Frame};
 use crate::server::Server;
-use crate::wire::{Heard, Peer};
+use crate::wire::{Peer, Received};
 
 /// Lengths of the messages of a turn.
 const LENS: [usize; 6] = [10, 125, 126, 1_000, 5_000, 70_000];
@@ -19,8 +19,8 @@ pub(super) struct BusyPeer {
 
 impl BusyPeer {
     pub fn connect(server: &Server, number: usize) -> BusyPeer {
-        let mut peer = Peer::connect(server);
-        peer.patience = super::LONG;
+        let mut peer = Peer::connect(server.addr);
+        peer.timeout = super::LONG;
         BusyPeer { peer: Some(peer), number, sent: 0, echoes: 0 }
     }
 
@@ -29,7 +29,7 @@ impl BusyPeer {
         let Some(peer) = &mut self.peer else { return };
         let numbers = self.sent..self.sent + LENS.len();
         let messages = numbers.map(|number| message(self.number, number, noise)).collect::<Vec<_>>();
-        peer.say_all(&messages.iter().collect::<Vec<_>>());
+        peer.send_frames(&messages.iter().collect::<Vec<_>>());
         self.sent += LENS.len();
     }
 
@@ -38,11 +38,11 @@ impl BusyPeer {
         let Some(mut peer) = self.peer.take() else { return };
         while self.sent - self.echoes > LENS.len() {
             let expected = message(self.number, self.echoes, noise);
-            match peer.hear() {
-                Heard::Frame(frame) if frame == expected => self.echoes += 1,
-                Heard::Frame(Frame { opcode: CLOSE, payload, .. }) if payload.starts_with(&[3, 0xe9]) => {
-                    peer.say(&Frame::close(1001, ""));
-                    return peer.expect_end();
+            match peer.receive() {
+                Received::Frame(frame) if frame == expected => self.echoes += 1,
+                Received::Frame(Frame { opcode: CLOSE, payload, .. }) if payload.starts_with(&[3, 0xe9]) => {
+                    peer.send_frame(&Frame::close(1001, ""));
+                    return peer.expect_fin();
                 }
                 other => peer.fail(&format!("{expected}, number {}, or Close 1001", self.echoes), other),
             }

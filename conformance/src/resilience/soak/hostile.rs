@@ -8,7 +8,7 @@ use crate::wire::Peer;
 use std::collections::VecDeque;
 
 /// Peers that stand still at the same time.
-const STUCK: usize = 20;
+const STALLED: usize = 20;
 /// Messages that are sent before a peer resets without having read one echo: few, for nobody knows which arrived.
 const UNREAD: usize = 8;
 const UNREAD_LEN: usize = 128 << 10;
@@ -20,10 +20,10 @@ impl<'r> Round<'r> {
     /// One after another. Who is to stand still stays for a while.
     pub fn hostile(&self) {
         let deeds: [Deed<'r>; 12] = [
-            |round| round.refused(Request::handshake("/echo").without("Sec-WebSocket-Key").octets(), 400),
+            |round| round.refused(Request::handshake("/echo").without("Sec-WebSocket-Key").bytes(), 400),
             |round| round.refused(b"nonsense\r\n\r\n".to_vec(), 400),
             |round| {
-                round.refused(Request::handshake("/echo").with("Sec-WebSocket-Version", "8").octets(), 426)
+                round.refused(Request::handshake("/echo").with("Sec-WebSocket-Version", "8").bytes(), 426)
             },
             |round| round.violates(&Frame::text("Hello").unmasked(), 1002),
             |round| round.violates(&Frame::new(3, "").masked(), 1002),
@@ -35,11 +35,11 @@ impl<'r> Round<'r> {
             Round::stops_in_the_handshake,
             Round::stops_in_a_message,
         ];
-        let mut stuck = VecDeque::new();
+        let mut stalled = VecDeque::new();
         self.paced(20.0, |turn| {
-            stuck.extend(deeds[turn % deeds.len()](self));
-            if stuck.len() > STUCK {
-                stuck.pop_front();
+            stalled.extend(deeds[turn % deeds.len()](self));
+            if stalled.len() > STALLED {
+                stalled.pop_front();
             }
         });
     }
@@ -53,9 +53,9 @@ impl<'r> Round<'r> {
     }
 
     /// Bytes that end the connection with a Close.
-    fn violates(&self, octets: &[u8], code: u16) -> Option<Peer> {
+    fn violates(&self, bytes: &[u8], code: u16) -> Option<Peer> {
         let mut peer = self.connect();
-        peer.send(octets);
+        peer.send(bytes);
         peer.expect_close(code);
         self.tally.violations.add(1);
         None
@@ -63,7 +63,7 @@ impl<'r> Round<'r> {
 
     /// With nothing sent, with a part of a request, and with all of it: which then may have become a connection.
     fn resets_in_the_handshake(&self) -> Option<Peer> {
-        let request = Request::handshake("/echo").octets();
+        let request = Request::handshake("/echo").bytes();
         for len in [0, 50, request.len()] {
             let mut peer = Peer::open(self.server.addr);
             peer.send(&request[..len]);
@@ -81,8 +81,8 @@ impl<'r> Round<'r> {
     /// Without having read one echo of many.
     fn resets_unread(&self) -> Option<Peer> {
         let mut peer = self.connect();
-        let octets = Frame::new(BINARY, noise(UNREAD_LEN, 2)).masked();
-        let whole = peer.send_until_full(&octets.repeat(UNREAD)) / octets.len();
+        let bytes = Frame::new(BINARY, noise(UNREAD_LEN, 2)).masked();
+        let whole = peer.send_until_full(&bytes.repeat(UNREAD)) / bytes.len();
         self.tally.messages.add_unsure(whole);
         self.tally.bytes.add_unsure(whole * UNREAD_LEN);
         peer.reset();
@@ -91,7 +91,7 @@ impl<'r> Round<'r> {
 
     fn stops_in_the_handshake(&self) -> Option<Peer> {
         let mut peer = Peer::open(self.server.addr);
-        peer.send(&Request::handshake("/echo").octets()[..50]);
+        peer.send(&Request::handshake("/echo").bytes()[..50]);
         Some(peer)
     }
 

@@ -2,8 +2,8 @@
 
 use super::Tally;
 use super::slope::Slope;
-use crate::inject::note;
 use crate::metrics::Metrics;
+use crate::notice::note;
 use crate::process;
 use crate::server::Binary;
 use std::fs::File;
@@ -127,12 +127,12 @@ impl Record {
         let [first, last] = [quiet.first(), quiet.last()]
             .map(|sample| sample.expect("a sample after each round").resident_bytes as f64);
         if length < JUDGED_FROM {
-            assert!(last - first <= first * MOST_GROWTH, "memory grew from {first} to {last} octets");
+            assert!(last - first <= first * MOST_GROWTH, "memory grew from {first} to {last} bytes");
         } else if let Some(growth) = self.growth() {
             let noise = (2.0 * growth.standard_error).max(last / 100.0);
             assert!(
                 growth.slope <= noise,
-                "memory grows by {} octets an hour; noise is {noise}",
+                "memory grows by {} bytes an hour; noise is {noise}",
                 growth.slope
             );
         }
@@ -152,7 +152,7 @@ impl Record {
         format!(
             "  connections  accepted {accepted} = closed {closed} + active {active}; peers opened {opened:?}; \
              rejected {rejected}\n  \
-               messages     received {received}, sent {sent}; peers had echoes of {messages:?}, {bytes:?} octets\n  \
+               messages     received {received}, sent {sent}; peers had echoes of {messages:?}, {bytes:?} bytes\n  \
                violations   {violations:?}\n  \
                descriptors  {}, as its threads see them, after each of {} rounds\n  \
                threads      {}\n  \

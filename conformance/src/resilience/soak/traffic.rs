@@ -4,7 +4,7 @@ use super::Tally;
 use crate::cases::noise;
 use crate::descriptors::own_table;
 use crate::frame::{BINARY, CONTINUATION, Frame};
-use crate::server::Server;
+use crate::server::{Server, get};
 use crate::wire::Peer;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ impl Round<'_> {
     }
 
     pub fn connect(&self) -> Peer {
-        let peer = Peer::connect(self.server);
+        let peer = Peer::connect(self.server.addr);
         self.tally.opened.add(1);
         peer
     }
@@ -68,7 +68,7 @@ impl Round<'_> {
     }
 
     /// Hears the echo of a message that was sent before.
-    fn hear_echo(&self, peer: &mut Peer, message: &Frame) {
+    fn receive_echo(&self, peer: &mut Peer, message: &Frame) {
         peer.expect_echo_among_pings(message);
         self.tally.messages.add(1);
         self.tally.bytes.add(message.payload.len());
@@ -80,10 +80,10 @@ impl Round<'_> {
         let messages = messages();
         self.paced(15.0, |turn| {
             let of = |i: usize| &messages[(turn + i) % messages.len()];
-            peers.iter_mut().enumerate().for_each(|(i, peer)| peer.say(of(i)));
-            peers.iter_mut().enumerate().for_each(|(i, peer)| self.hear_echo(peer, of(i)));
+            peers.iter_mut().enumerate().for_each(|(i, peer)| peer.send_frame(of(i)));
+            peers.iter_mut().enumerate().for_each(|(i, peer)| self.receive_echo(peer, of(i)));
         });
-        peers.into_iter().for_each(Peer::leave);
+        peers.into_iter().for_each(Peer::close_among_pings);
     }
 
     /// Messages at a steady rate, whatever became of those before on other connections.
@@ -94,15 +94,15 @@ impl Round<'_> {
         self.paced(300.0, |turn| {
             let i = turn % peers.len();
             if let Some(message) = outstanding[i].take() {
-                self.hear_echo(&mut peers[i], message);
+                self.receive_echo(&mut peers[i], message);
             }
             let message = &messages[turn % messages.len()];
-            peers[i].say(message);
+            peers[i].send_frame(message);
             outstanding[i] = Some(message);
         });
         for (mut peer, message) in peers.into_iter().zip(outstanding) {
-            message.iter().for_each(|message| self.hear_echo(&mut peer, message));
-            peer.leave();
+            message.iter().for_each(|message| self.receive_echo(&mut peer, message));
+            peer.close_among_pings();
         }
     }
 
@@ -111,13 +111,13 @@ impl Round<'_> {
         let message = Frame::text("here and gone");
         self.paced(30.0, |turn| {
             let mut peer = self.connect();
-            peer.say(&message);
-            self.hear_echo(&mut peer, &message);
+            peer.send_frame(&message);
+            self.receive_echo(&mut peer, &message);
             match turn % 4 {
-                0 => peer.leave(),
+                0 => peer.close_among_pings(),
                 1 => {
-                    peer.finish();
-                    peer.expect_end_at_last();
+                    peer.half_close();
+                    peer.read_to_fin();
                 }
                 2 => peer.reset(),
                 _ => drop(peer),
@@ -131,12 +131,12 @@ impl Round<'_> {
         let messages = messages();
         let segment = messages.iter().collect::<Vec<_>>();
         self.paced(0.6, |_| {
-            peers.iter_mut().for_each(|peer| peer.say_all(&segment));
+            peers.iter_mut().for_each(|peer| peer.send_frames(&segment));
             for peer in &mut peers {
-                messages.iter().for_each(|message| self.hear_echo(peer, message));
+                messages.iter().for_each(|message| self.receive_echo(peer, message));
             }
         });
-        peers.into_iter().for_each(Peer::leave);
+        peers.into_iter().for_each(Peer::close_among_pings);
     }
 
     /// Whole on a connection that stays, and in fragments on one that does not.
@@ -145,20 +145,20 @@ impl Round<'_> {
         let message = Frame::new(BINARY, noise(LARGE_LEN, 1));
         self.paced(0.7, |turn| {
             if turn % 2 == 0 {
-                lasting.say(&message);
-                return self.hear_echo(&mut lasting, &message);
+                lasting.send_frame(&message);
+                return self.receive_echo(&mut lasting, &message);
             }
             let mut peer = self.connect();
             let mut fragments: Vec<_> = message.payload.chunks(LARGE_LEN / 16).collect();
             let last = fragments.pop().expect("sixteen");
             for (i, fragment) in fragments.into_iter().enumerate() {
-                peer.say(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
+                peer.send_frame(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
             }
-            peer.say(&Frame::new(CONTINUATION, last));
-            self.hear_echo(&mut peer, &message);
-            peer.leave();
+            peer.send_frame(&Frame::new(CONTINUATION, last));
+            self.receive_echo(&mut peer, &message);
+            peer.close_among_pings();
         });
-        lasting.leave();
+        lasting.close_among_pings();
     }
 
     /// Somebody looks at the figures.
@@ -166,7 +166,7 @@ impl Round<'_> {
         self.paced(1.0, |_| {
             self.server.metrics();
             for addr in [self.server.addr, self.server.admin] {
-                assert_eq!(self.server.get(addr, "/health").status, 200, "status of /health");
+                assert_eq!(get(addr, "/health").status, 200, "status of /health");
             }
         });
     }

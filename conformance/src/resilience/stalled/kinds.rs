@@ -1,6 +1,6 @@
-//! Peers that are stuck, each in one of four ways.
+//! Peers that are stalled, each in one of four ways.
 
-use super::{BEGUN_LEN, LOOK_EVERY, MESSAGE_LEN, READER_LEN, Siege};
+use super::{Attack, BEGUN_LEN, LOOK_EVERY, MESSAGE_LEN, READER_LEN};
 use crate::frame::{BINARY, Frame};
 use crate::http::Request;
 use crate::resilience::background::Background;
@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-/// How a peer is stuck.
+/// How a peer is stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It sends one byte of its request per second.
@@ -28,28 +28,28 @@ pub(super) enum Kind {
 
 pub(super) const KINDS: [Kind; 4] = [Kind::Handshake, Kind::Header, Kind::Message, Kind::Reader];
 
-/// Peers that are stuck in the same way, on a thread of their own until the server has ended them all.
-pub(super) struct Stuck {
+/// Peers that are stalled in the same way, on a thread of their own until the server has ended them all.
+pub(super) struct Stalled {
     kind: Kind,
     thread: Background<Ends>,
     established: mpsc::Receiver<()>,
 }
 
-impl Stuck {
-    pub fn start(kind: Kind, addr: SocketAddr, siege: Siege) -> Stuck {
+impl Stalled {
+    pub fn start(kind: Kind, addr: SocketAddr, attack: Attack) -> Stalled {
         let (tell, established) = mpsc::channel();
         let thread = Background::start_apart(move |stop| {
-            let mut crowd = Crowd::connect_lean(addr, siege.each);
+            let mut crowd = Crowd::connect_lean(addr, attack.each);
             if kind != Kind::Handshake {
                 crowd = crowd.upgraded();
             }
             let mut drip = vec![];
             match kind {
-                Kind::Handshake => drip = Request::handshake("/echo").octets(),
+                Kind::Handshake => drip = Request::handshake("/echo").bytes(),
                 Kind::Header => crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN)[..5]),
                 Kind::Message => {
                     let (header, begun) = (Frame::new(BINARY, []).declaring(MESSAGE_LEN), vec![0; BEGUN_LEN]);
-                    if siege.in_pieces {
+                    if attack.streams {
                         crowd.send_in_answered_pieces(&header, &begun);
                     } else {
                         crowd.send(&[header, begun].concat());
@@ -63,25 +63,25 @@ impl Stuck {
             let _ = tell.send(());
             crowd.await_ends(&drip, kind != Kind::Reader, stop)
         });
-        Stuck { kind, thread, established }
+        Stalled { kind, thread, established }
     }
 
     /// Waits until they are what they are to be.
     pub fn establish(&self) {
-        self.established.recv().expect("stuck as it should be");
+        self.established.recv().expect("stalled as it should be");
     }
 
-    /// Waits until the server has ended all of them, and they have heard of it: but for those that do not read, who are
+    /// Waits until the server has ended all of them, and they have received of it: but for those that do not read, who are
     /// reset, and a reset that finds the kernel's queue full (`net.core.netdev_max_backlog`) is not sent again.
     ///
     /// # Panics
     /// When that takes longer than it may.
     #[track_caller]
-    pub fn await_ends<const N: usize>(all: [Stuck; N], server: &Server, siege: Siege) -> [Ends; N] {
-        let limit = siege.limit();
+    pub fn await_ends<const N: usize>(all: [Stalled; N], server: &Server, attack: Attack) -> [Ends; N] {
+        let limit = attack.limit();
         let left = || {
-            let left = all.iter().filter(|stuck| stuck.kind != Kind::Reader && !stuck.thread.is_over());
-            let kinds: Vec<Kind> = left.map(|stuck| stuck.kind).collect();
+            let left = all.iter().filter(|stalled| stalled.kind != Kind::Reader && !stalled.thread.is_over());
+            let kinds: Vec<Kind> = left.map(|stalled| stalled.kind).collect();
             if kinds.is_empty() { Ok(()) } else { Err(format!("some are left of {kinds:?}")) }
         };
         if let Err(left) = wait::within(limit, left) {
@@ -92,7 +92,7 @@ impl Stuck {
         let mut last_loss = Instant::now();
         loop {
             let active = server.metrics().sum("ws_connections_active");
-            if active == siege.honest as f64 {
+            if active == attack.honest as f64 {
                 break;
             }
             if is_lossy(server.addr) {
@@ -100,12 +100,16 @@ impl Stuck {
             }
             let since = last_loss.elapsed();
             assert!(
-                since <= siege.timeout,
+                since <= attack.timeout,
                 "expected: all but {} honest ones are gone; got: {active} active, {since:?} after the last loss",
-                siege.honest
+                attack.honest
             );
             thread::sleep(LOOK_EVERY);
         }
-        all.map(|stuck| if stuck.kind == Kind::Reader { stuck.thread.stop() } else { stuck.thread.join() })
+        all.map(
+            |stalled| {
+                if stalled.kind == Kind::Reader { stalled.thread.stop() } else { stalled.thread.join() }
+            },
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! Peers that are slow or stuck in every way, by the thousand, while others want to be served.
+//! Peers that are slow or stalled in every way, by the thousand, while others want to be served.
 
 mod kinds;
 
@@ -12,9 +12,9 @@ use crate::descriptors::room;
 use crate::frame::{BINARY, Frame};
 use crate::process::{descriptors, resident_bytes};
 use crate::server::{Binary, Server};
-use crate::wait::{self, AT_ONCE};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
-use kinds::{KINDS, Kind, Stuck};
+use kinds::{KINDS, Kind, Stalled};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,9 @@ const READER_LEN: usize = 64 << 10;
 /// Between two looks at whether all of them are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The sizes of a siege.
+/// The sizes of a attack.
 #[derive(Clone, Copy)]
-struct Siege {
+struct Attack {
     /// Peers of each kind.
     each: usize,
     honest: usize,
@@ -41,24 +41,24 @@ struct Siege {
     /// Time for a handshake, and for silence.
     timeout: Duration,
     /// Whether the server answers a message in fragments while it arrives.
-    in_pieces: bool,
+    streams: bool,
 }
 
-impl Siege {
-    fn new() -> Siege {
-        Siege {
+impl Attack {
+    fn new() -> Attack {
+        Attack {
             each: room(sized(200, 5_000)),
             honest: room(sized(50, 1_000)),
             rate: sized(1_000, 5_000) as u32,
             window: Duration::from_secs(sized(1, 10) as u64),
             timeout: Duration::from_secs(sized(6, 60) as u64),
-            in_pieces: false,
+            streams: false,
         }
     }
 
-    /// A server with so much budget, and the siege that it is to stand: of each kind as many as it holds, since where it
+    /// A server with so much budget, and the attack that it is to stand: of each kind as many as it holds, since where it
     /// needs a thread each, the machine may not have as many.
-    fn serve(mut self, binary: &Binary, budget: usize) -> (Server, Siege) {
+    fn serve(mut self, binary: &Binary, budget: usize) -> (Server, Attack) {
         let timeout = format!("{}s", self.timeout.as_secs());
         let max = (self.each * KINDS.len() + self.honest) * 11 / 10;
         let [max, budget] = [max, budget].map(|number| number.to_string());
@@ -69,7 +69,7 @@ impl Siege {
             ]
             .concat(),
         );
-        self.in_pieces = Peer::connect(&server).answers_in_pieces();
+        self.streams = Peer::connect(server.addr).streams_echoes();
         server.metrics_agree(&[("ws_connections_active", 0)]);
         let limit = server.metrics().sum("ws_connections_limit") as usize;
         // A twentieth is for what else the machine does meanwhile.
@@ -83,10 +83,10 @@ impl Siege {
         before + budget + (self.each * KINDS.len()) as u64 * connection_bytes(server) + SLACK_BYTES
     }
 
-    /// From when all are stuck until all are gone: the timeout, what a loop takes to look, and a server to give up telling
+    /// From when all are stalled until all are gone: the timeout, what a loop takes to look, and a server to give up telling
     /// a peer that does not read.
     fn limit(&self) -> Duration {
-        self.timeout + self.timeout / 8 + Duration::from_secs(2) + AT_ONCE
+        self.timeout + self.timeout / 8 + Duration::from_secs(2) + MAX_DELAY
     }
 }
 
@@ -106,47 +106,47 @@ const SLACK_BYTES: u64 = 16 << 20;
 /// Output that the kernel may hold for a connection whose peer takes none: 128 KiB, and what is on its way.
 const UNSENT_BYTES: u64 = 512 << 10;
 
-/// How much slower an honest client may be served while others are stuck, and while they come, when both the server and
+/// How much slower an honest client may be served while others are stalled, and while they come, when both the server and
 /// those who send to it want all cores. (A loop that reads a lot of everybody in turn has it wait for seconds.)
 const SLOWER: u32 = 5;
 
 /// A p99 below this is a matter of what else runs on the machine; it counts as this much.
 const LEAST_P99: Duration = Duration::from_millis(5);
 
-/// Peers stuck in every way, all at once: honest clients hardly notice, memory is bounded, and after their time the
-/// stuck ones are gone, and nobody else.
+/// Peers stalled in every way, all at once: honest clients hardly notice, memory is bounded, and after their time the
+/// stalled ones are gone, and nobody else.
 pub(crate) fn peers(binary: &Binary) {
-    let siege = Siege::new();
-    let (server, siege) = siege.serve(binary, siege.each * (BEGUN_LEN + 4 * READER_LEN));
-    let Siege { each, honest: honest_count, window, .. } = siege;
+    let attack = Attack::new();
+    let (server, attack) = attack.serve(binary, attack.each * (BEGUN_LEN + 4 * READER_LEN));
+    let Attack { each, honest: honest_count, window, .. } = attack;
     let scrapes = scraper(server.admin, |_| {});
-    let honest = Honest::start(server.addr, honest_count, siege.rate);
+    let honest = Honest::start(server.addr, honest_count, attack.rate);
     server.metrics_agree(&[("ws_connections_active", honest_count)]);
     let quiet = honest.latencies(window);
     let (rss_before, fds_before) = (resident_bytes(server.pid()), descriptors(server.pid()));
 
     let start = Instant::now();
-    let stuck = KINDS.map(|kind| Stuck::start(kind, server.addr, siege));
-    stuck.iter().for_each(Stuck::establish);
+    let stalled = KINDS.map(|kind| Stalled::start(kind, server.addr, attack));
+    stalled.iter().for_each(Stalled::establish);
     let (onset, onset_time) = (honest.latencies_since(start), start.elapsed());
-    let besieged = honest.latencies(window);
+    let during = honest.latencies(window);
     let rss_during = resident_bytes(server.pid());
     let unsent = unsent_bytes(server.addr).into_iter().max().expect("a socket");
-    // All were stuck until here, or this was no siege.
+    // All were stalled until here, or this was no attack.
     server.metrics_agree(&[
         ("ws_connections_active", honest_count + 3 * each),
         ("ws_connections_rejected_total", 0),
     ]);
 
-    let ends = Stuck::await_ends(stuck, &server, siege);
+    let ends = Stalled::await_ends(stalled, &server, attack);
     let gone_time = start.elapsed();
-    is_over(&server, siege, fds_before);
+    is_over(&server, attack, fds_before);
     let after = honest.latencies(window);
     let rss_after = resident_bytes(server.pid());
     let (scrapes, _) = (scrapes.stop(), honest.stop());
     println!(
-        "stuck::peers on {}: 4 x {each} stuck, {honest_count} honest; latency quiet {quiet}; onset of {onset_time:.1?} \
-         {onset}; besieged {besieged}; after {after}; RSS {} MB, {} MB, {} MB; at most {unsent} octets unsent in the kernel; \
+        "stalled::peers on {}: 4 x {each} stalled, {honest_count} honest; latency quiet {quiet}; onset of {onset_time:.1?} \
+         {onset}; during {during}; after {after}; RSS {} MB, {} MB, {} MB; at most {unsent} bytes unsent in the kernel; \
          all gone after {gone_time:.1?}; slowest of {} scrapes {:.1?}",
         &server.ready_line[..6],
         rss_before >> 20,
@@ -156,13 +156,13 @@ pub(crate) fn peers(binary: &Binary) {
         scrapes.slowest,
     );
     ends_are_right(&ends);
-    let bound = siege.memory_bound(&server, rss_before);
-    assert!(rss_during <= bound, "expected: at most {bound} octets of memory; got: {rss_during}");
-    assert!(unsent <= UNSENT_BYTES, "expected: at most {UNSENT_BYTES} octets unsent a socket; got: {unsent}");
+    let bound = attack.memory_bound(&server, rss_before);
+    assert!(rss_during <= bound, "expected: at most {bound} bytes of memory; got: {rss_during}");
+    assert!(unsent <= UNSENT_BYTES, "expected: at most {UNSENT_BYTES} bytes unsent a socket; got: {unsent}");
     // A thread or a task each is what stages 1 and 2 are about.
     if server.ready_line.starts_with("stage3") || server.ready_line.starts_with("stage4") {
         let quiet = quiet.p99().max(LEAST_P99);
-        for (latencies, when) in [(onset, "while they come"), (besieged, "with all stuck")] {
+        for (latencies, when) in [(onset, "while they come"), (during, "with all stalled")] {
             let p99 = latencies.p99();
             assert!(
                 p99 <= quiet * SLOWER,
@@ -176,82 +176,82 @@ pub(crate) fn peers(binary: &Binary) {
 /// is never exceeded, and small messages pass all the while.
 pub(crate) fn small_budget(binary: &Binary) {
     let budget = sized(8 << 20, 64 << 20);
-    let (server, siege) = Siege::new().serve(binary, budget);
+    let (server, attack) = Attack::new().serve(binary, budget);
     let scrapes = scraper(server.admin, move |metrics| {
         let [held, limit] =
             ["ws_buffered_bytes", "ws_buffer_budget_bytes"].map(|name| metrics.sum(name) as usize);
         assert!(
             limit == budget && held <= budget,
-            "expected: at most {budget} octets held; got: {held} of {limit}"
+            "expected: at most {budget} bytes held; got: {held} of {limit}"
         );
     });
-    let honest = Honest::start(server.addr, siege.honest, siege.rate);
-    server.metrics_agree(&[("ws_connections_active", siege.honest)]);
+    let honest = Honest::start(server.addr, attack.honest, attack.rate);
+    server.metrics_agree(&[("ws_connections_active", attack.honest)]);
     let rss_before = resident_bytes(server.pid());
     let start = Instant::now();
-    let stuck = [Kind::Message, Kind::Reader].map(|kind| Stuck::start(kind, server.addr, siege));
-    stuck.iter().for_each(Stuck::establish);
+    let stalled = [Kind::Message, Kind::Reader].map(|kind| Stalled::start(kind, server.addr, attack));
+    stalled.iter().for_each(Stalled::establish);
     let rss_during = resident_bytes(server.pid());
-    let [messages, _] = Stuck::await_ends(stuck, &server, siege);
-    let metrics = server.metrics_agree(&[("ws_connections_active", siege.honest), ("ws_buffered_bytes", 0)]);
+    let [messages, _] = Stalled::await_ends(stalled, &server, attack);
+    let metrics = server.metrics_agree(&[("ws_connections_active", attack.honest), ("ws_buffered_bytes", 0)]);
     let latencies = honest.latencies_since(start);
     let (scrapes, _) = (scrapes.stop(), honest.stop());
     let closed = |reason| metrics.sum_where("ws_connections_closed_total", "reason", reason) as usize;
     let (overload, idle) = (closed("overload"), closed("idle"));
     let told = messages.closes.get(&1013).copied().unwrap_or(0);
     println!(
-        "stuck::small_budget on {}: {} MB of budget, 2 x {} offenders, {overload} closed as overload, {idle} as idle; \
+        "stalled::small_budget on {}: {} MB of budget, 2 x {} offenders, {overload} closed as overload, {idle} as idle; \
          latency {latencies}; RSS {} MB, {} MB; slowest of {} scrapes {:.1?}",
         &server.ready_line[..6],
         budget >> 20,
-        siege.each,
+        attack.each,
         rss_before >> 20,
         rss_during >> 20,
         scrapes.count,
         scrapes.slowest,
     );
-    assert_eq!(overload + idle, 2 * siege.each, "closed as overload or as idle; got:\n{metrics}");
-    let kept = siege.each - told;
+    assert_eq!(overload + idle, 2 * attack.each, "closed as overload or as idle; got:\n{metrics}");
+    let kept = attack.each - told;
     // A server that answers in pieces holds nothing of the messages.
-    let room = if siege.in_pieces { siege.each } else { budget / (BEGUN_LEN - FREE_LEN) };
+    let room = if attack.streams { attack.each } else { budget / (BEGUN_LEN - FREE_LEN) };
     assert!(
-        overload >= told && kept <= room && (told == 0 || !siege.in_pieces),
+        overload >= told && kept <= room && (told == 0 || !attack.streams),
         "expected: 1013 for all but {room} messages; got: {:?}",
         messages.closes
     );
-    let bound = siege.memory_bound(&server, rss_before);
-    assert!(rss_during <= bound, "expected: at most {bound} octets of memory; got: {rss_during}");
+    let bound = attack.memory_bound(&server, rss_before);
+    assert!(rss_during <= bound, "expected: at most {bound} bytes of memory; got: {rss_during}");
 }
 
 /// Peers that stop in the middle of a message, and have read what it was answered so far. A server that answers in pieces
 /// keeps where they stand, and nothing of what they have sent; what others gather, the budget bounds (`peers`).
 pub(crate) fn messages(binary: &Binary) {
     const STATE_BYTES: u64 = 200;
-    let (server, siege) = Siege::new().serve(binary, sized(8 << 20, 64 << 20));
-    if !siege.in_pieces {
+    let (server, attack) = Attack::new().serve(binary, sized(8 << 20, 64 << 20));
+    if !attack.streams {
         return;
     }
-    let mut crowd = Crowd::connect_lean(server.addr, siege.each).upgraded();
+    let mut crowd = Crowd::connect_lean(server.addr, attack.each).upgraded();
     crowd.echo(&Frame::text("warm"));
     let idle = resident_bytes(server.pid());
     crowd.send_in_answered_pieces(&Frame::new(BINARY, []).declaring(MESSAGE_LEN), &vec![0; BEGUN_LEN]);
     let grown = resident_bytes(server.pid()).saturating_sub(idle);
     println!(
-        "stuck::messages on {}: {} begun, {} KB above idle",
+        "stalled::messages on {}: {} begun, {} KB above idle",
         &server.ready_line[..6],
-        siege.each,
+        attack.each,
         grown >> 10
     );
-    let bound = siege.each as u64 * STATE_BYTES + (512 << 10);
+    let bound = attack.each as u64 * STATE_BYTES + (512 << 10);
     assert!(grown <= bound, "expected: at most {bound} bytes above idle; got: {grown}");
 }
 
-/// The stuck ones are counted under their reasons, and nothing of them is left; the honest ones are all there.
-fn is_over(server: &Server, siege: Siege, fds_before: usize) {
-    let metrics = server.metrics_agree(&[("ws_connections_active", siege.honest)]);
+/// The stalled ones are counted under their reasons, and nothing of them is left; the honest ones are all there.
+fn is_over(server: &Server, attack: Attack, fds_before: usize) {
+    let metrics = server.metrics_agree(&[("ws_connections_active", attack.honest)]);
     let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
     let late = metrics.sum_where("ws_connections_rejected_total", "reason", "handshake_timeout");
-    let expected = ((3 * siege.each) as f64, siege.each as f64);
+    let expected = ((3 * attack.each) as f64, attack.each as f64);
     assert_eq!((idle, late), expected, "closed as idle, and handshakes that were late; got:\n{metrics}");
     wait::until("no descriptor is left over", || match descriptors(server.pid()) {
         left if left > fds_before => Err(format!("{left}, {fds_before} before")),
@@ -260,7 +260,7 @@ fn is_over(server: &Server, siege: Siege, fds_before: usize) {
     wait::until("the kernel holds no output for those that are gone", || {
         match unsent_bytes(server.addr).iter().sum() {
             0..UNSENT_BYTES => Ok(()),
-            left => Err(format!("{left} octets")),
+            left => Err(format!("{left} bytes")),
         }
     });
 }
@@ -269,6 +269,6 @@ fn is_over(server: &Server, siege: Siege, fds_before: usize) {
 fn ends_are_right([handshake, header, message, _]: &[Ends; 4]) {
     for (ends, code) in [(handshake, 0), (header, 1001), (message, 1001)] {
         let expected = BTreeMap::from([(code, ends.count)]);
-        assert_eq!(ends.closes, expected, "codes of the Close frames that stuck peers hear (0: none)");
+        assert_eq!(ends.closes, expected, "codes of the Close frames that stalled peers hear (0: none)");
     }
 }
