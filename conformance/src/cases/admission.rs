@@ -1,4 +1,5 @@
-//! The gate: who comes over the limit is told so, and the server can still be asked how it is.
+//! Admission: above `--max-connections`, or out of descriptors, a connection is rejected with 503 (RFC 9110, section
+//! 15.6.4), while `/health` and `/metrics` still answer.
 
 use crate::descriptors::room;
 use crate::frame::Frame;
@@ -10,12 +11,12 @@ use crate::wire::Peer;
 use std::thread;
 use std::time::Duration;
 
-/// Tries to connect: a peer, or `None` where there is no room (RFC 9110, section 15.6.4).
+/// Tries to connect. `None` if the server answers 503.
 #[track_caller]
 fn try_connect(server: &Server) -> Option<Peer> {
     let mut peer = Peer::open(server.addr);
     if peer.try_send(&Request::handshake("/echo").bytes()).is_err() {
-        peer.fail("an answer", "a connection reset");
+        peer.fail("a response", "a connection reset (RST)");
     }
     let response = peer.response_head();
     match response.status {
@@ -57,7 +58,7 @@ pub(crate) fn full_server_answers_503(binary: &Binary) {
     peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("still here")));
 }
 
-/// The answer is whole: it has its length and its end, and no reset destroys it.
+/// The 503 arrives with its whole content and a FIN: a reset could discard it.
 pub(crate) fn the_503_is_complete(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
     let _peer = Peer::connect(server.addr);
@@ -68,14 +69,14 @@ pub(crate) fn the_503_is_complete(binary: &Binary) {
     }
 }
 
-/// However the one before it went.
+/// After a closing handshake, a reset, and a FIN without a Close.
 pub(crate) fn admits_again_after_a_close(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
-    for leave in [Peer::close, Peer::reset, drop] {
+    for end in [Peer::close, Peer::reset, drop] {
         let mut peer = Peer::connect(server.addr);
         peer.round_trip(&Frame::text("admitted"));
         assert!(try_connect(&server).is_none(), "expected: 503 at 1 of 1 connections; got: 101");
-        leave(peer);
+        end(peer);
         let peer =
             wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string()));
         peer.close();
@@ -83,7 +84,7 @@ pub(crate) fn admits_again_after_a_close(binary: &Binary) {
     }
 }
 
-/// With few descriptors, and shards that the kernel fills unevenly: as many as the server says, and no more.
+/// With few descriptors, and an uneven distribution over shards: exactly as many connections as the ready line announces.
 pub(crate) fn announced_capacity_is_available(binary: &Binary) {
     for shards in ["1", "2", "3"] {
         let server =
@@ -94,12 +95,12 @@ pub(crate) fn announced_capacity_is_available(binary: &Binary) {
             continue;
         }
         let peers: Vec<Peer> = (0..announced).map_while(|_| try_connect(&server)).collect();
-        assert_eq!(peers.len(), announced, "connections let in, of those announced by {shards} shards");
+        assert_eq!(peers.len(), announced, "connections admitted, of those announced with {shards} shards");
         assert!(try_connect(&server).is_none(), "one more than announced");
     }
 }
 
-/// The limit is the server's, however many shards it has.
+/// The limit applies to the whole server, whatever the number of shards.
 pub(crate) fn limit_holds_over_all_shards(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "8", "--shards", "4"]);
     let admitted: Vec<_> = (0..80).filter_map(|_| try_connect(&server)).collect();
@@ -112,7 +113,7 @@ pub(crate) fn limit_holds_over_all_shards(binary: &Binary) {
     is_healthy(&server);
 }
 
-/// Out of descriptors: every connection is answered, some with 503, and the server neither spins nor ends.
+/// Out of descriptors: each connection gets a response, some of them 503, and the server neither spins nor exits.
 pub(crate) fn out_of_descriptors(binary: &Binary) {
     let mut server =
         binary.serve_with(Setup { flags: &["--shards", "2"], nofile: Some(64), ..Setup::default() });
@@ -125,7 +126,7 @@ pub(crate) fn out_of_descriptors(binary: &Binary) {
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(300));
     let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
     peers.iter_mut().flatten().for_each(|peer| peer.round_trip(&Frame::text("held")));
     drop(peers);
     server.metrics_agree(&[("ws_connections_active", 0)]);
@@ -133,13 +134,13 @@ pub(crate) fn out_of_descriptors(binary: &Binary) {
     assert!(server.runs(), "the server ended");
 }
 
-/// Out of descriptors for connections that say nothing, where there is no answering: the server waits until it has
-/// one again, and does not spin.
+/// Out of descriptors for connections that send nothing, so that no 503 can be sent: the server pauses accepting until
+/// one is free, and does not spin.
 pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
     let flags = &["--shards", "2", "--handshake-timeout", "60s"];
     let server = binary.serve_with(Setup { flags, nofile: Some(64), ..Setup::default() });
     let silent: Vec<_> = (0..room(400)).map(|_| Peer::open(server.addr)).collect();
-    wait::until("connections are refused, for want of descriptors", || {
+    wait::until("connections are rejected for lack of descriptors", || {
         let metrics = server.metrics();
         let refused = metrics.sum("ws_connections_rejected_total");
         if refused > 0.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
@@ -147,13 +148,13 @@ pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(300));
     let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
     assert_eq!(get(server.admin, "/health").status, 200);
     drop(silent);
     wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
 }
 
-/// Plain requests take no room for good.
+/// Plain HTTP requests do not count against the limit once they are answered.
 pub(crate) fn plain_requests_release_their_slot(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
     for path in ["/echo", "/health", "/metrics", "/nothing"] {

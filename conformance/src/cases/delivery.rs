@@ -1,4 +1,4 @@
-//! TCP knows no frames: where segments begin and end must not matter.
+//! Segmentation: TCP is a byte stream, so the boundaries of segments must not matter.
 
 use super::leaks::full_size;
 use super::noise;
@@ -20,7 +20,7 @@ pub(crate) fn frames_byte_by_byte(binary: &Binary) {
     peer.expect_close(1000);
 }
 
-/// Each cut through the longest header (14 bytes), and through the key.
+/// Split at each byte of the header, whose longest form has 14 bytes.
 pub(crate) fn header_in_two_pieces(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -35,7 +35,7 @@ pub(crate) fn header_in_two_pieces(binary: &Binary) {
     peer.close();
 }
 
-/// A whole frame and a part of the next in one segment.
+/// A whole frame and part of the next in one segment.
 pub(crate) fn frame_and_a_part_of_the_next(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -67,7 +67,7 @@ fn in_one_segment(binary: &Binary, count: usize) {
     peer.close();
 }
 
-/// Small and large ones mixed, more than any one buffer holds, with the cuts wherever they fall.
+/// A mix of small and large messages, larger than a read buffer, split at arbitrary places.
 pub(crate) fn stream_cut_at_odd_places(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -84,8 +84,8 @@ pub(crate) fn stream_cut_at_odd_places(binary: &Binary) {
     peer.close();
 }
 
-/// Most blocking clients write a whole message before they read anything: a server that stopped reading because its echo is not
-/// read would wait for ever, and so would the client.
+/// Most blocking clients write a whole message before they read. A server that applies backpressure within a message would
+/// deadlock with them.
 pub(crate) fn message_written_before_anything_is_read(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -97,7 +97,7 @@ pub(crate) fn message_written_before_anything_is_read(binary: &Binary) {
     peer.close();
 }
 
-/// The same on many connections at once: a hundred, or a thousand at full size.
+/// The same on 100 connections at once, or 1,000 at full size.
 pub(crate) fn messages_written_before_anything_is_read(binary: &Binary) {
     let count = if full_size() { 1_000 } else { 100 };
     let server = binary.serve(&[]);
@@ -113,14 +113,12 @@ pub(crate) fn messages_written_before_anything_is_read(binary: &Binary) {
 fn writes_whole(peer: &mut Peer, bytes: &[u8]) {
     let written = peer.send_until_full(bytes);
     if written < bytes.len() {
-        peer.fail(
-            "the server reads on to the end of a message",
-            format!("{written} bytes of {}", bytes.len()),
-        );
+        peer.fail("the server reads to the end of a message", format!("{written} of {} bytes", bytes.len()));
     }
 }
 
-/// A message of everyday size that has all arrived comes back as one frame, however long the messages before it were.
+/// A message that has arrived whole is echoed as one frame, whatever the length of the messages before it. The server is
+/// stopped while it arrives.
 pub(crate) fn messages_up_to_64_kib_are_one_frame(binary: &Binary) {
     let server = binary.serve(&["--shards", "1"]);
     let mut peer = Peer::connect(server.addr);
@@ -131,7 +129,7 @@ pub(crate) fn messages_up_to_64_kib_are_one_frame(binary: &Binary) {
         server.signal(Signal::CONT);
         match peer.receive_frame() {
             Received::Frame(frame) if frame == message => {}
-            other => peer.fail(&format!("{message}, in one frame"), other),
+            other => peer.fail(&format!("one frame: {message}"), other),
         }
     }
     peer.close();

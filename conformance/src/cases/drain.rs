@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: accepting stops, every peer gets Close 1001 (RFC 6455, section 7.4.1), and the process ends
-//! when all have gone, or when it has waited long enough.
+//! Drain on SIGTERM or SIGINT: the server stops accepting, sends Close 1001 (RFC 6455, section 7.4.1) to every peer, and
+//! exits once all have disconnected or after `--drain-timeout`.
 
 use super::noise;
 use crate::frame::{BINARY, CLOSE, Frame};
@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Waits for the end, which must be an exit with status 0, and returns how long it took.
+/// Expects the server to exit with status 0, and returns how long that took.
 #[track_caller]
 fn exits_cleanly(server: &mut Server) -> Duration {
     let start = Instant::now();
@@ -21,7 +21,7 @@ fn exits_cleanly(server: &mut Server) -> Duration {
     start.elapsed()
 }
 
-/// Hears Close 1001, answers it, hears the end, and goes.
+/// Expects Close 1001, replies, and expects a FIN.
 #[track_caller]
 fn expect_going_away(mut peer: Peer) {
     peer.expect_close_frame(&[1001]);
@@ -43,7 +43,7 @@ fn ends_at_once_without_peers(binary: &Binary, signal: Signal) {
     server.metrics_agree(&[("ws_connections_active", 0)]);
     server.signal(signal);
     let took = exits_cleanly(&mut server);
-    assert!(took < MAX_DELAY, "expected: an exit at once, as there is no peer; got: one after {took:?}");
+    assert!(took < MAX_DELAY, "expected: an exit within {MAX_DELAY:?} without peers; got: after {took:?}");
     let [stdout, _] = server.output();
     assert_eq!(stdout, format!("{}\n", server.ready_line), "stdout");
 }
@@ -57,7 +57,7 @@ pub(crate) fn idle_peers(binary: &Binary) {
     exits_cleanly(&mut server);
 }
 
-/// Peers in the middle of sending messages, one after another: echoes until the Close, and each of them right.
+/// Peers that send messages without pause receive correct echoes until the Close.
 pub(crate) fn busy_peers(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
     let peers = Peer::connect_many(server.addr, 8);
@@ -91,7 +91,7 @@ pub(crate) fn busy_peers(binary: &Binary) {
     exits_cleanly(&mut server);
 }
 
-/// A peer in the middle of a frame ends it before it answers the Close, as it must.
+/// A peer in the middle of a frame must finish it before it replies to the Close.
 pub(crate) fn peer_in_the_middle_of_a_frame(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
     let mut peers = Peer::connect_many(server.addr, 3);
@@ -108,7 +108,7 @@ pub(crate) fn peer_in_the_middle_of_a_frame(binary: &Binary) {
     exits_cleanly(&mut server);
 }
 
-/// While a peer lingers: no new connection, and `/health` says why.
+/// While one peer stays connected: new connections are refused, and `/health` answers 503.
 pub(crate) fn nothing_new_while_draining(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
     let [mut peer, other] = [Peer::connect(server.addr), Peer::connect(server.addr)];
@@ -129,14 +129,14 @@ pub(crate) fn nothing_new_while_draining(binary: &Binary) {
         let closed = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
         if closed >= 1.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
     });
-    assert!(server.runs(), "expected: it waits for the last peer; got: it ended");
+    assert!(server.runs(), "expected: the server waits for the last peer; got: it ended");
     peer.send_frame(&Frame::close(1001, ""));
     peer.expect_fin();
     drop(peer);
     exits_cleanly(&mut server);
 }
 
-/// A peer that goes without an answer to the Close is gone, too.
+/// A peer that disconnects without a reply to the Close does not delay the exit.
 pub(crate) fn peers_that_disconnect(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
     let mut peers = Peer::connect_many(server.addr, 6);
@@ -148,17 +148,17 @@ pub(crate) fn peers_that_disconnect(binary: &Binary) {
     exits_cleanly(&mut server);
 }
 
-/// Whoever has not finished the handshake is no peer to wait for.
+/// A connection without a finished handshake does not delay the exit.
 pub(crate) fn unfinished_handshakes_do_not_delay_it(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--handshake-timeout", "60s"]);
     let request = Request::handshake("/echo").bytes();
-    let mut peers = [0, 1, request.len() - 1].map(|bytes| (Peer::open(server.addr), bytes));
-    peers.iter_mut().for_each(|(peer, bytes)| peer.send_in_pieces([&request[..*bytes]]));
+    let mut peers = [0, 1, request.len() - 1].map(|len| (Peer::open(server.addr), len));
+    peers.iter_mut().for_each(|(peer, len)| peer.send_in_pieces([&request[..*len]]));
     server.signal(Signal::TERM);
     exits_cleanly(&mut server);
 }
 
-/// Peers that never answer the Close: one silent, one that reads nothing of what it asked for.
+/// Peers that never reply to the Close: one that is silent, and one that does not read its echoes.
 pub(crate) fn drain_timeout_bounds_the_wait(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "700ms"]);
     let mut silent = Peer::connect(server.addr);
@@ -168,7 +168,7 @@ pub(crate) fn drain_timeout_bounds_the_wait(binary: &Binary) {
     let took = exits_cleanly(&mut server);
     silent.expect_close_frame(&[1001]);
     let (least, most) = (Duration::from_millis(600), Duration::from_millis(700) + MAX_DELAY);
-    assert!((least..most).contains(&took), "expected: an exit after 700 ms; got: one after {took:?}");
+    assert!((least..most).contains(&took), "expected: an exit after 700 ms; got: after {took:?}");
 }
 
 pub(crate) fn second_signal_ends_at_once(binary: &Binary) {
@@ -181,11 +181,11 @@ pub(crate) fn second_signal_ends_at_once(binary: &Binary) {
         server.signal(second);
         server.exit();
         let took = start.elapsed();
-        assert!(took < MAX_DELAY, "expected: an end at once; got: one after {took:?}");
+        assert!(took < MAX_DELAY, "expected: an end within {MAX_DELAY:?}; got: after {took:?}");
     }
 }
 
-/// Shards with descriptor tables of their own hear of it as well.
+/// The drain reaches shards that have their own descriptor tables.
 pub(crate) fn with_more_connections_than_one_table_holds(binary: &Binary) {
     let flags = &["--max-connections", "400", "--drain-timeout", "60s"];
     let mut server = binary.serve_with(Setup { flags, nofile: Some(150), ..Setup::default() });

@@ -1,11 +1,11 @@
-//! Messages come back as they were sent: with the same opcode and the same payload (RFC 6455, section 5.6).
+//! Echoes have the opcode and the payload of the message (RFC 6455, section 5.6).
 
 use super::{noise, prose};
 use crate::frame::{BINARY, Frame, TEXT};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// The lengths about each step of the length's encoding (section 5.2), and one of many reads.
+/// Lengths on both sides of each step of the length encoding (section 5.2), and one that takes many reads.
 const LENGTHS: [usize; 10] = [0, 1, 2, 124, 125, 126, 127, 65_535, 65_536, 1 << 20];
 
 pub(crate) fn text_of_each_length(binary: &Binary) {
@@ -26,7 +26,7 @@ pub(crate) fn binary_of_each_length(binary: &Binary) {
     peer.close();
 }
 
-/// Every length up to some buffers' size, several of them in flight.
+/// 700 lengths up to 4,893 bytes, beyond the default read buffer, with 50 messages in flight.
 pub(crate) fn many_lengths_in_a_row(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -38,7 +38,7 @@ pub(crate) fn many_lengths_in_a_row(binary: &Binary) {
     peer.close();
 }
 
-/// A message of the default limit.
+/// A message as long as the default `--max-message-size`.
 pub(crate) fn sixteen_mebibytes(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -47,7 +47,7 @@ pub(crate) fn sixteen_mebibytes(binary: &Binary) {
     peer.close();
 }
 
-/// Each connection hears its own echoes.
+/// Each connection receives its own echoes.
 pub(crate) fn many_connections(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peers = Peer::connect_many(server.addr, 100);
@@ -60,7 +60,7 @@ pub(crate) fn many_connections(binary: &Binary) {
     peers.into_iter().for_each(Peer::close);
 }
 
-/// An echo follows the end of the peer's own sending (half-close), if that is all it did.
+/// Echoes still arrive after the peer has sent its last message and half-closed.
 pub(crate) fn after_a_half_close(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);

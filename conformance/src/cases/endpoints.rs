@@ -1,5 +1,4 @@
-//! Plain HTTP on either address. That every answer has the right length and is the last one on its connection
-//! is checked with each.
+//! Plain HTTP on both addresses (RFC 9110, RFC 9112). `plain_response` checks the length and the FIN of each response.
 
 use crate::http::Request;
 use crate::metrics::Metrics;
@@ -38,7 +37,7 @@ pub(crate) fn other_paths_are_not_found(binary: &Binary) {
     assert_eq!(response.status, 404, "http://{}/nothing, got: {response}", server.admin);
 }
 
-/// RFC 9110, section 9.3.2.
+/// A response to HEAD has no content (RFC 9110, section 9.3.2).
 pub(crate) fn head_has_no_content(binary: &Binary) {
     let server = binary.serve(&[]);
     for (path, status) in [("/health", 200), ("/metrics", 200), ("/nothing", 404), ("/echo", 426)] {
@@ -49,7 +48,7 @@ pub(crate) fn head_has_no_content(binary: &Binary) {
     }
 }
 
-/// An answer to one request does not depend on how it arrives, or on what comes behind it.
+/// The response does not depend on how the request is segmented, or on what follows it.
 pub(crate) fn requests_in_pieces_or_too_many(binary: &Binary) {
     let server = binary.serve(&[]);
     let request = Request::new("GET", "/health").bytes();
@@ -63,7 +62,7 @@ pub(crate) fn requests_in_pieces_or_too_many(binary: &Binary) {
     assert_eq!(peer.plain_response().status, 200);
 }
 
-/// A client that hangs up before its answer, or says nothing at all, does no harm.
+/// Clients that disconnect before the response, or without a request.
 pub(crate) fn clients_that_disconnect(binary: &Binary) {
     let server = binary.serve(&[]);
     for round in 0..20 {

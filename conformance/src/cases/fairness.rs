@@ -1,4 +1,4 @@
-//! No peer can hold up another on its shard, or make the server hoard for it.
+//! No peer stalls another connection of its shard, or makes the server buffer without bound.
 
 use super::noise;
 use crate::frame::{BINARY, Frame, PING};
@@ -11,35 +11,35 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than all buffers of the kernel between two sockets hold: who can send as much unread is never held back.
+/// More than the kernel buffers between two sockets: a peer that can send this much without reading sees no backpressure.
 const ENDLESS_BYTES: usize = 128 << 20;
 
-/// What the server's memory may grow by for one peer that does not read.
+/// The most that the server's memory may grow for one peer that does not read.
 const ALLOWED_BYTES: u64 = 8 << 20;
 
 fn one_shard(binary: &Binary) -> Server {
     binary.serve(&["--shards", "1"])
 }
 
-/// Hears some echoes, each of them soon.
+/// Expects ten echoes, each within [`MAX_DELAY`].
 #[track_caller]
 fn echoes_at_once(peer: &mut Peer) {
     for i in 0..10 {
         let start = Instant::now();
-        peer.round_trip(&Frame::text(&format!("not held up {i}")));
+        peer.round_trip(&Frame::text(&format!("not stalled {i}")));
         if start.elapsed() > MAX_DELAY {
-            peer.fail(&format!("an echo within {MAX_DELAY:?}"), format!("one after {:?}", start.elapsed()));
+            peer.fail(&format!("an echo within {MAX_DELAY:?}"), format!("after {:?}", start.elapsed()));
         }
     }
 }
 
-/// A message by its number.
+/// A message that depends on its number.
 fn message(number: usize, len: usize) -> Frame {
     Frame::new(BINARY, noise(len, number as u64 * 2 + 1))
 }
 
-/// A peer sends messages of `len` bytes and reads none of the echoes until the server stops reading. Meanwhile
-/// memory stays bounded and others are served. Then it reads: every echo is there, right and in order.
+/// A peer sends messages of `len` bytes without reading, until backpressure stops it. Memory stays bounded, and another
+/// connection is served. Then the peer reads, and every echo arrives, in order.
 fn reader_that_stops_reading(binary: &Binary, len: usize) {
     let server = one_shard(binary);
     let [mut stalled, mut other] = [Peer::connect(server.addr), Peer::connect(server.addr)];
@@ -78,8 +78,8 @@ pub(crate) fn reader_that_stops_reading_small_echoes(binary: &Binary) {
     reader_that_stops_reading(binary, 100);
 }
 
-/// A flood of Pings from a peer that reads no Pong: the server may stop reading it, or answer only the last Ping
-/// (section 5.5.3), but not hoard the Pongs.
+/// A flood of Pings from a peer that reads no Pongs. The server may stop reading, or answer only the latest Ping (RFC
+/// 6455, section 5.5.3), but not buffer the Pongs without bound.
 pub(crate) fn reader_that_stops_reading_pongs(binary: &Binary) {
     let server = one_shard(binary);
     let [mut stalled, mut other] = [Peer::connect(server.addr), Peer::connect(server.addr)];
@@ -111,32 +111,32 @@ pub(crate) fn reader_that_stops_reading_pongs(binary: &Binary) {
     stalled.close();
 }
 
-/// A frame's header, its payload, a message's fragments, a request: begun, and left so.
+/// Peers that stop in a frame header, a payload, a fragmented message, and a request. Some continue later.
 pub(crate) fn peers_stalled_in_the_middle(binary: &Binary) {
     let server = one_shard(binary);
     let mut other = Peer::connect(server.addr);
     let frame = Frame::new(BINARY, noise(300, 11)).masked();
     let mut stalled = Peer::connect_many(server.addr, 5);
-    for (peer, bytes) in stalled.iter_mut().zip([1, 2, 5, 8, 100]) {
-        peer.send_in_pieces([&frame[..bytes]]);
+    for (peer, len) in stalled.iter_mut().zip([1, 2, 5, 8, 100]) {
+        peer.send_in_pieces([&frame[..len]]);
     }
     stalled[4].send(&frame[100..]);
     stalled[4].expect_echo(&Frame::new(BINARY, noise(300, 11)));
     stalled[4].send_frame(&Frame::text("begun").more());
     let request = Request::handshake("/echo").bytes();
-    let mut asking = [0, 1, request.len() - 1].map(|bytes| (Peer::open(server.addr), bytes));
-    asking.iter_mut().for_each(|(peer, bytes)| peer.send_in_pieces([&request[..*bytes]]));
+    let mut handshakes = [0, 1, request.len() - 1].map(|len| (Peer::open(server.addr), len));
+    handshakes.iter_mut().for_each(|(peer, len)| peer.send_in_pieces([&request[..*len]]));
     echoes_at_once(&mut other);
     Peer::connect(server.addr).close();
-    for (peer, bytes) in &mut asking {
-        peer.send(&request[*bytes..]);
+    for (peer, len) in &mut handshakes {
+        peer.send(&request[*len..]);
         peer.expect_upgrade();
     }
     stalled[0].send(&frame[1..]);
     stalled[0].expect_echo(&Frame::new(BINARY, noise(300, 11)));
 }
 
-/// A peer that always has more: its turn must end, though its input does not while others wait.
+/// A peer whose input never ends: its time slice must end while others are ready.
 pub(crate) fn peer_that_floods(binary: &Binary) {
     let server = one_shard(binary);
     let mut other = Peer::connect(server.addr);
@@ -157,7 +157,7 @@ pub(crate) fn peer_that_floods(binary: &Binary) {
     });
 }
 
-/// A message of 16 MiB on its way.
+/// A message of 16 MiB in transfer.
 pub(crate) fn peer_with_a_large_message(binary: &Binary) {
     let server = one_shard(binary);
     let mut other = Peer::connect(server.addr);
@@ -169,7 +169,7 @@ pub(crate) fn peer_with_a_large_message(binary: &Binary) {
     });
 }
 
-/// A RST in the middle of a frame, of a fragmented message, and of echoes that nobody will read.
+/// A reset in the middle of a frame, in the middle of a fragmented message, and with echoes unread.
 pub(crate) fn reset_in_the_middle(binary: &Binary) {
     let server = one_shard(binary);
     let mut other = Peer::connect(server.addr);
@@ -191,16 +191,16 @@ pub(crate) fn reset_in_the_middle(binary: &Binary) {
     other.close();
 }
 
-/// A server with nothing to do does nothing, though peers are stalled in every way. The pause is what is measured.
+/// A server whose peers are all stalled uses no CPU time. The sleep is the measured interval.
 pub(crate) fn stalled_peers_use_no_cpu(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peers = Peer::connect_many(server.addr, 4);
     peers[0].send_in_pieces([&message(1, 300).masked()[..20]]);
     peers[1].send_frame(&Frame::text("begun").more());
     peers[2].send_until_full(&message(2, 1 << 20).masked().repeat(64));
-    let _asking = Peer::open(server.addr);
+    let _handshake = Peer::open(server.addr);
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(500));
     let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: next to no processor time in half a second; got: {used} s");
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.5 s; got: {used} s");
 }

@@ -5,7 +5,7 @@ use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// The fragments of a message, of `len` bytes each.
+/// Splits a message into fragments of `len` bytes.
 fn cut(message: &Frame, len: usize) -> Vec<Frame> {
     let count = message.payload.chunks(len).count();
     let fragment = |(i, piece)| {
@@ -25,7 +25,7 @@ pub(crate) fn two_fragments(binary: &Binary) {
     peer.close();
 }
 
-/// A control frame may stand between fragments, and is answered before the message is over.
+/// A Ping between fragments is answered before the message ends.
 pub(crate) fn ping_between(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -38,7 +38,7 @@ pub(crate) fn ping_between(binary: &Binary) {
     peer.close();
 }
 
-/// The same in one segment: the Pong is not held back until the message is whole.
+/// The same in one segment: the Pong still precedes the end of the echo.
 pub(crate) fn ping_between_in_a_segment(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -75,7 +75,7 @@ pub(crate) fn many_fragments(binary: &Binary) {
     peer.close();
 }
 
-/// One fragmented message after another, and whole ones between them.
+/// Fragmented and unfragmented messages, interleaved.
 pub(crate) fn fragmented_and_whole(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -87,7 +87,7 @@ pub(crate) fn fragmented_and_whole(binary: &Binary) {
     peer.close();
 }
 
-/// What one connection has begun is not another one's.
+/// The reassembly state is per connection.
 pub(crate) fn fragments_of_two_peers(binary: &Binary) {
     let server = binary.serve(&["--shards", "1"]);
     let [mut one, mut two] = [Peer::connect(server.addr), Peer::connect(server.addr)];

@@ -1,4 +1,4 @@
-//! Connections come and go, and leave nothing.
+//! Leaks: after connections close, descriptors, threads, gauges and memory return to where they were.
 
 use super::noise;
 use crate::descriptors::{room, room_for_at_least};
@@ -17,12 +17,11 @@ pub(crate) fn full_size() -> bool {
     env::var_os("CONFORMANCE_FULL").is_some()
 }
 
-/// Connections a round: few, to be quick, or the full number.
 fn connections_per_round() -> usize {
     if full_size() { 5000 } else { 200 }
 }
 
-/// What a connection that was not let go would show in.
+/// Resources in which a leaked connection shows, and their counts.
 pub(crate) type Usage = [(&'static str, usize); 6];
 
 fn usage(server: &Server) -> Usage {
@@ -38,10 +37,10 @@ fn usage(server: &Server) -> Usage {
     ]
 }
 
-/// Opens many connections, uses each, and closes them: half with the closing handshake, half with a RST.
+/// Opens `count` connections, echoes once on each, and ends half with a reset and half with the closing handshake.
 fn round(server: &Server, count: usize) {
     let mut peers = Peer::connect_many(server.addr, count);
-    let message = Frame::text("here and gone");
+    let message = Frame::text("one round");
     peers.iter_mut().for_each(|peer| peer.send_frame(&message));
     peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
     let kept = peers.split_off(count / 2);
@@ -49,7 +48,7 @@ fn round(server: &Server, count: usize) {
     kept.into_iter().for_each(Peer::close);
 }
 
-/// Twenty rounds: then all gauges, descriptors and threads are where they were after a first one.
+/// After twenty rounds, gauges, descriptors and threads are where they were after the first round.
 pub(crate) fn connections(binary: &Binary) {
     let count = room(connections_per_round());
     let server = binary.serve_many(count * 6 / 5, &[]);
@@ -67,7 +66,7 @@ pub(crate) fn connections(binary: &Binary) {
     returns_to(&server, &before);
 }
 
-/// Connections that never became any: refused, plain, and cut off.
+/// Connections that end early: silent, with part of a request, invalid, plain HTTP, or closed right after the request.
 pub(crate) fn refused_connections(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "10", "--shards", "2"]);
     let before = settled(&server);
@@ -89,14 +88,14 @@ pub(crate) fn refused_connections(binary: &Binary) {
     Peer::connect(server.addr).close();
 }
 
-/// What a storm of long messages needed goes back to the kernel, though a few that came last, and lie highest in the heaps,
-/// are still on their way.
+/// Memory of a peak of long messages returns to the kernel, although the last few messages, which are highest in the heap,
+/// are still unfinished.
 pub(crate) fn memory_after_a_peak(binary: &Binary) {
-    /// Short enough to lie in a heap.
+    /// Below malloc's threshold for mmap(2), so that messages come from a heap.
     const LEN: usize = 30_000;
-    const STORM: usize = 1_600;
+    const PEAK: usize = 1_600;
     const LAST: usize = 16;
-    let Some(all) = room_for_at_least(STORM + LAST, 900) else { return };
+    let Some(all) = room_for_at_least(PEAK + LAST, 900) else { return };
     let server = binary.serve_many(all * 6 / 5, &[]);
     let message = Frame::new(BINARY, noise(LEN, 11));
     let bytes = message.masked();
@@ -112,7 +111,7 @@ pub(crate) fn memory_after_a_peak(binary: &Binary) {
         peers.into_iter().for_each(Peer::close);
     };
     let before = resident_bytes(server.pid());
-    let storm = begin(all - LAST);
+    let first = begin(all - LAST);
     let last = begin(LAST);
     let needed = ((all - LAST) * LEN) as u64;
     let streams = Peer::connect(server.addr).streams_echoes();
@@ -121,13 +120,13 @@ pub(crate) fn memory_after_a_peak(binary: &Binary) {
     } else {
         has_grown(server.pid(), before, needed..);
     }
-    finish(storm);
-    // The C library keeps the stacks of threads that have ended, however many there were: 10 MB of stage 1's.
+    finish(first);
+    // The C library caches stacks of threads that have ended: 10 MB in stage 1.
     has_grown(server.pid(), before, ..=(needed / 4).max(12 << 20));
     finish(last);
 }
 
-/// The C library is told to cache nothing of what is freed, but by whoever tells it something else.
+/// The server disables malloc's thread caches, unless the environment sets GLIBC_TUNABLES.
 pub(crate) fn caches(binary: &Binary) {
     const TUNABLES: &str = "GLIBC_TUNABLES";
     let expected = cfg!(target_env = "gnu").then_some("glibc.malloc.tcache_count=0");
@@ -137,10 +136,10 @@ pub(crate) fn caches(binary: &Binary) {
     assert_eq!(variable(server.pid(), TUNABLES).as_deref(), Some(other));
 }
 
-/// What is held once it no longer changes: threads may still be on their way out.
+/// The usage once it no longer changes: threads may still be exiting.
 pub(crate) fn settled(server: &Server) -> Usage {
     let mut last = usage(server);
-    wait::until("what is held stays the same", || {
+    wait::until("the usage is stable", || {
         let now = usage(server);
         let same = now == last;
         last = now;
@@ -149,7 +148,7 @@ pub(crate) fn settled(server: &Server) -> Usage {
     last
 }
 
-/// Waits until no more is held than before. Less may be: another scrape may have been on its way out then.
+/// Waits until nothing exceeds `before`. It may fall below: a scrape may have been open at the time.
 #[track_caller]
 pub(crate) fn returns_to(server: &Server, before: &Usage) {
     wait::until(&format!("no more than {before:?}"), || {

@@ -1,4 +1,4 @@
-//! The live page at the admin address, and the events that feed it.
+//! The live page at the admin address, and its server-sent events (HTML Standard, section 9.2).
 
 use crate::frame::Frame;
 use crate::http::{Request, Response};
@@ -11,14 +11,14 @@ use serde_json::Value;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Who may look at the same time.
+/// The most viewers at a time.
 const VIEWERS: usize = 8;
-/// More connections than the admin server has places for.
+/// More connections than the admin server keeps open at a time.
 const MANY: usize = 100;
 
-/// Somebody who looks, and the head of the response.
+/// Requests the event stream, and returns the connection and the response head.
 #[track_caller]
-fn look(server: &Server) -> (Peer, Response) {
+fn request_events(server: &Server) -> (Peer, Response) {
     let mut peer = Peer::open(server.admin);
     peer.send(&Request::new("GET", "/events").bytes());
     let response = peer.response_head();
@@ -27,21 +27,21 @@ fn look(server: &Server) -> (Peer, Response) {
 
 #[track_caller]
 fn viewer(server: &Server) -> Peer {
-    let (viewer, response) = look(server);
+    let (viewer, response) = request_events(server);
     assert_eq!(response.status, 200, "/events, got: {response}");
     let kind = response.field("Content-Type").unwrap_or_default();
     assert_eq!(kind, "text/event-stream", "/events, got: {response}");
     viewer
 }
 
-/// The next sample.
+/// Receives the next sample.
 #[track_caller]
 fn sample(viewer: &mut Peer) -> Value {
     let data = viewer.event();
     serde_json::from_str(&data).unwrap_or_else(|error| panic!("expected: JSON; got ({error}): {data}"))
 }
 
-/// Nothing that a browser shows comes from elsewhere, and it is told to let nothing in.
+/// The page loads nothing from other origins, and its Content-Security-Policy forbids it.
 pub(crate) fn page(binary: &Binary) {
     let server = binary.serve(&[]);
     for (path, kind) in [("/", "text/html"), ("/live.css", "text/css"), ("/live.js", "text/javascript")] {
@@ -55,14 +55,14 @@ pub(crate) fn page(binary: &Binary) {
         }
         assert!(!policy.contains("unsafe") && !policy.contains('*'), "{path}: {policy}");
         let names = response.body.replace("http://www.w3.org/2000/svg", "");
-        assert!(!names.contains("://"), "{path} names another place");
+        assert!(!names.contains("://"), "{path} contains a URL");
     }
-    assert_eq!(get(server.addr, "/live.js").status, 404, "it is for the admin address alone");
+    assert_eq!(get(server.addr, "/live.js").status, 404, "not on the main address");
 }
 
 pub(crate) fn heads_and_other_methods(binary: &Binary) {
     let server = binary.serve(&[]);
-    // More than may look: a HEAD is none of them.
+    // More requests than viewers: a HEAD does not count as one.
     for path in ["/", "/live.css", "/live.js"].into_iter().chain(["/events"; 2 * VIEWERS]) {
         let mut peer = Peer::open(server.admin);
         peer.send(&Request::new("HEAD", path).with("Connection", "close").bytes());
@@ -77,7 +77,7 @@ pub(crate) fn heads_and_other_methods(binary: &Binary) {
     }
 }
 
-/// What is told each second is what `/metrics` says.
+/// Each event agrees with `/metrics`.
 pub(crate) fn events_agree_with_metrics(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "100", "--shards", "2"]);
     let mut viewer = viewer(&server);
@@ -104,7 +104,7 @@ pub(crate) fn events_agree_with_metrics(binary: &Binary) {
     }
     let resident =
         now["resident_bytes"].as_f64().expect("a number") / process::resident_bytes(server.pid()) as f64;
-    assert!((0.8..1.25).contains(&resident), "{resident} of what the kernel says; got: {now}");
+    assert!((0.8..1.25).contains(&resident), "{resident} times what the kernel reports; got: {now}");
     let shards = now["shards"].as_array().expect("shards");
     let sums = [0, 1].map(|i| shards.iter().filter_map(|shard| shard[i].as_u64()).sum::<u64>());
     assert_eq!((shards.len(), sums), (2, [4, 5]), "connections and messages of the shards in {now}");
@@ -114,7 +114,7 @@ pub(crate) fn events_agree_with_metrics(binary: &Binary) {
     assert_eq!(now["draining"], false, "{now}");
 }
 
-/// From read to write, however the message comes.
+/// Echoes are timed from read to write, whether a message arrives at once or in pieces.
 pub(crate) fn echoes_are_timed(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut viewer = viewer(&server);
@@ -128,7 +128,7 @@ pub(crate) fn echoes_are_timed(binary: &Binary) {
             if !now["latency"].is_null() {
                 break now["latency"].clone();
             }
-            assert!(since.elapsed() < MAX_DELAY, "expected: an echo that was timed; got: {now}");
+            assert!(since.elapsed() < MAX_DELAY, "expected: a timed echo; got: {now}");
         };
         assert_eq!(latency["timed"], 1, "got: {latency}");
         let [p50, p99] = ["p50_us", "p99_us"].map(|name| latency[name].as_f64().expect("a number"));
@@ -136,11 +136,11 @@ pub(crate) fn echoes_are_timed(binary: &Binary) {
     }
 }
 
-/// Those who look have places of their own: they need not make way for others, nor others for them.
+/// Viewers and other admin connections have separate limits: neither kind displaces the other.
 pub(crate) fn viewers_and_scrapes_have_separate_limits(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut viewers: Vec<_> = (0..VIEWERS).map(|_| viewer(&server)).collect();
-    let (mut late, response) = look(&server);
+    let (mut late, response) = request_events(&server);
     assert!(response.status == 503 && response.field("Retry-After").is_some(), "one more, got: {response}");
     late.half_close();
     let _idle: Vec<_> = (0..MANY).map(|_| Peer::open(server.admin)).collect();
@@ -149,31 +149,31 @@ pub(crate) fn viewers_and_scrapes_have_separate_limits(binary: &Binary) {
     assert!(asked.elapsed() < 3 * MAX_DELAY, "answered after {:?}", asked.elapsed());
     viewers.iter_mut().for_each(|viewer| while sample(viewer)["uptime_seconds"].as_f64() < Some(2.0) {});
     viewers.pop().expect("eight").reset();
-    wait::until("one who goes makes room for another", || match look(&server) {
+    wait::until("a viewer is admitted after another has left", || match request_events(&server) {
         (_, response) if response.status == 200 => Ok(()),
         (_, response) => Err(response.to_string()),
     });
 }
 
-/// The admin server's thread sleeps until somebody asks.
+/// The admin server's thread blocks until a request arrives.
 pub(crate) fn no_wakeups_without_viewers(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut viewer = viewer(&server);
-    let waits = || process::blocks_of(server.pid(), "admin");
-    let before = waits();
+    let wakeups = || process::blocks_of(server.pid(), "admin");
+    let before = wakeups();
     for _ in 0..3 {
         sample(&mut viewer);
     }
-    assert!(waits() > before, "expected: it wakes once a second for the viewer");
+    assert!(wakeups() > before, "expected: a wakeup per second for the viewer");
     drop(viewer);
-    wait::until("the thread sleeps through two seconds", || {
-        let before = waits();
+    wait::until("two seconds without a wakeup", || {
+        let before = wakeups();
         thread::sleep(Duration::from_secs(2));
-        if waits() == before { Ok(()) } else { Err(format!("it woke {} times", waits() - before)) }
+        if wakeups() == before { Ok(()) } else { Err(format!("{} wakeups", wakeups() - before)) }
     });
 }
 
-/// Those who look are told of the drain, do not hold it up, and get the end of the stream.
+/// Viewers receive an event when the drain starts, do not delay the exit, and receive the end of the stream.
 pub(crate) fn viewers_see_the_drain(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
     let mut viewer = viewer(&server);
@@ -182,7 +182,7 @@ pub(crate) fn viewers_see_the_drain(binary: &Binary) {
     peer.expect_close_frame(&[1001]);
     let since = Instant::now();
     while sample(&mut viewer)["draining"] != true {
-        assert!(since.elapsed() < MAX_DELAY, "expected: draining, within a second");
+        assert!(since.elapsed() < MAX_DELAY, "expected: draining within {MAX_DELAY:?}");
     }
     peer.send_frame(&Frame::close(1001, ""));
     peer.expect_fin();

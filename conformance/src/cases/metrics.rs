@@ -1,4 +1,4 @@
-//! The figures agree with what was done.
+//! `/metrics` agrees with what the peers did and with the kernel.
 
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG};
 use crate::process;
@@ -54,7 +54,6 @@ pub(crate) fn all_are_present(binary: &Binary) {
     }
 }
 
-/// Both addresses tell the same.
 pub(crate) fn both_addresses_agree(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -69,7 +68,7 @@ pub(crate) fn both_addresses_agree(binary: &Binary) {
     }
 }
 
-/// Messages and their payloads, not frames, nor control frames.
+/// Messages and payload bytes are counted, not frames, headers or control frames.
 pub(crate) fn messages_and_bytes(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peers = Peer::connect_many(server.addr, 3);
@@ -111,7 +110,7 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
     ]);
 }
 
-/// Each way to go has its count.
+/// Connections are counted by the reason for which they closed.
 pub(crate) fn close_reasons(binary: &Binary) {
     let server = binary.serve(&[]);
     for _ in 0..2 {
@@ -143,11 +142,11 @@ pub(crate) fn close_reasons(binary: &Binary) {
         ("shutdown", 0.0),
     ] {
         let counted = metrics.sum_where("ws_connections_closed_total", "reason", reason);
-        assert_eq!(counted, count, "closed for the reason {reason}; got:\n{metrics}");
+        assert_eq!(counted, count, "connections closed as {reason}; got:\n{metrics}");
     }
 }
 
-/// Refused handshakes are no connections, and whatever they count as, the sums agree.
+/// After refused handshakes, accepted = active + closed still holds.
 pub(crate) fn refused_handshakes(binary: &Binary) {
     let server = binary.serve(&[]);
     for path in ["/echo", "/nothing", "/health"] {
@@ -164,26 +163,26 @@ pub(crate) fn refused_handshakes(binary: &Binary) {
     });
 }
 
-/// What the server says of its process is what the kernel says.
+/// The `process_*` metrics agree with the kernel.
 pub(crate) fn process_figures(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "100"]);
     let before = server.metrics();
     let resident = process::resident_bytes(server.pid()) as f64;
-    let told = before.sum("process_resident_memory_bytes");
-    assert!((0.5..2.0).contains(&(told / resident)), "resident: told {told}, in fact {resident}");
+    let reported = before.sum("process_resident_memory_bytes");
+    assert!((0.5..2.0).contains(&(reported / resident)), "reported {reported}, actual {resident}");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let age = now - before.sum("process_start_time_seconds");
     assert!((-2.0..60.0).contains(&age), "process_start_time_seconds was {age} s ago");
     assert!(before.sum("process_cpu_seconds_total") < 30.0);
     wait::until("process_threads is the number of threads", || {
-        let told = server.metrics().sum("process_threads") as usize;
-        let threads = process::threads(server.pid());
-        if told == threads { Ok(()) } else { Err(format!("told {told}, in fact {threads}")) }
+        let reported = server.metrics().sum("process_threads") as usize;
+        let actual = process::threads(server.pid());
+        if reported == actual { Ok(()) } else { Err(format!("reported {reported}, actual {actual}")) }
     });
     descriptors_follow_connections(&server, before.sum("process_open_fds"));
 }
 
-/// Each connection has a descriptor, or two or three where the server needs more for it.
+/// A connection takes one descriptor, and up to two more, depending on the server.
 fn descriptors_follow_connections(server: &Server, before: f64) {
     let peers = Peer::connect_many(server.addr, 50);
     let metrics = server.metrics_agree(&[("ws_connections_active", 50)]);

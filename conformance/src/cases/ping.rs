@@ -5,7 +5,6 @@ use crate::frame::{BINARY, Frame, MAX_CONTROL_LEN, PING, PONG};
 use crate::server::Binary;
 use crate::wire::{Peer, Received};
 
-/// A Pong has the payload of the Ping.
 pub(crate) fn pong_has_the_payload(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -17,7 +16,7 @@ pub(crate) fn pong_has_the_payload(binary: &Binary) {
     peer.close();
 }
 
-/// A small limit on messages is none on control frames, which have one of their own (section 5.5).
+/// `--max-message-size` does not apply to control frames, which have their own limit (section 5.5).
 pub(crate) fn long_ping_under_a_small_limit(binary: &Binary) {
     let server = binary.serve(&["--max-message-size", "16"]);
     let mut peer = Peer::connect(server.addr);
@@ -28,7 +27,7 @@ pub(crate) fn long_ping_under_a_small_limit(binary: &Binary) {
     peer.expect_close(1009);
 }
 
-/// An unsolicited Pong is not answered: what is received next is the echo.
+/// An unsolicited Pong gets no reply: the next frame is the echo.
 pub(crate) fn unsolicited_pong_is_ignored(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -37,7 +36,7 @@ pub(crate) fn unsolicited_pong_is_ignored(binary: &Binary) {
     peer.close();
 }
 
-/// Pongs and echoes come in the order of what they answer.
+/// Pongs and echoes come in the order of the Pings and messages.
 pub(crate) fn pings_among_messages(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -51,8 +50,7 @@ pub(crate) fn pings_among_messages(binary: &Binary) {
     peer.close();
 }
 
-/// Several Pings at once: the last one is answered, and of the others as many as the server likes, in order
-/// (section 5.5.3).
+/// Ten Pings in one segment: the server must answer the last one, and may answer the others, in order (section 5.5.3).
 pub(crate) fn ten_pings_in_a_segment(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -61,8 +59,8 @@ pub(crate) fn ten_pings_in_a_segment(binary: &Binary) {
     let mut answered = vec![];
     while answered.last() != Some(&9) {
         match peer.receive() {
-            crate::wire::Received::Frame(Frame { opcode: PONG, payload, .. }) => answered.extend(payload),
-            other => peer.fail("Pongs, the last with byte 9", other),
+            Received::Frame(Frame { opcode: PONG, payload, .. }) => answered.extend(payload),
+            other => peer.fail("Pongs, the last with payload 9", other),
         }
     }
     if !answered.is_sorted() {
@@ -72,7 +70,7 @@ pub(crate) fn ten_pings_in_a_segment(binary: &Binary) {
     peer.close();
 }
 
-/// A peer in the middle of a message is pinged like any other, and may take its time.
+/// A peer in the middle of a message receives Pings too, and may finish the message later.
 pub(crate) fn pinged_within_a_message(binary: &Binary) {
     let server = binary.serve(&["--ping-interval", "100ms"]);
     for cut in [1, 8, 3_000] {

@@ -1,11 +1,11 @@
-//! The opening handshake, done badly (RFC 6455, section 4.2), and requests that are none.
+//! Invalid opening handshakes (RFC 6455, section 4.2), other requests, and input that is not HTTP.
 
 use crate::frame::Frame;
 use crate::http::{Request, Response};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// Sends a request, hears that it is refused with one of these statuses, and that the server goes on serving.
+/// Expects a request to be refused with one of these statuses, and the server to serve the next connection.
 #[track_caller]
 fn refused(binary: &Binary, request: impl AsRef<[u8]>, statuses: &[u16]) -> Response {
     let server = binary.serve(&[]);
@@ -16,17 +16,18 @@ fn refused(binary: &Binary, request: impl AsRef<[u8]>, statuses: &[u16]) -> Resp
         peer.fail(&format!("one of the statuses {statuses:?}"), response);
     }
     let mut next = Peer::connect(server.addr);
-    next.round_trip(&Frame::text("the next one is well"));
+    next.round_trip(&Frame::text("the next connection"));
     next.close();
     response
 }
 
-/// Refuses what asks for no (known) protocol: 426 says which one there is (RFC 9110, section 15.5.22).
+/// Expects 426 for a request without an upgrade to WebSocket. The response names the protocol (RFC 9110, section
+/// 15.5.22).
 #[track_caller]
 fn upgrade_required(binary: &Binary, request: &Request) {
     let response = refused(binary, request.bytes(), &[426]);
     let names_it = response.has("Upgrade", "websocket") && response.has("Sec-WebSocket-Version", "13");
-    // RFC 9110, section 7.8: who sends Upgrade names it in Connection.
+    // RFC 9110, section 7.8: a sender of Upgrade lists it in Connection.
     assert!(
         names_it && response.lists("Connection", "Upgrade"),
         "expected: Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Version: 13\ngot: {response}"
@@ -61,7 +62,7 @@ pub(crate) fn connection_without_upgrade(binary: &Binary) {
     refused(binary, Request::handshake("/echo").with("Connection", "keep-alive").bytes(), &[400, 426]);
 }
 
-/// Section 4.4: the server says which version it speaks.
+/// Section 4.4: the response names the supported version.
 pub(crate) fn wrong_version(binary: &Binary) {
     for version in ["0", "8", "12", "14", "131", "thirteen"] {
         let request = Request::handshake("/echo").with("Sec-WebSocket-Version", version);
@@ -112,7 +113,7 @@ pub(crate) fn malformed_requests(binary: &Binary) {
     }
 }
 
-/// Any method but GET (section 4.2.1, item 1), and the answer says which there are (RFC 9110, section 15.5.6).
+/// Any method but GET (section 4.2.1, item 1) gets 405 with `Allow` (RFC 9110, section 15.5.6).
 pub(crate) fn other_methods(binary: &Binary) {
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let request = Request::handshake("/echo").line(&format!("{method} /echo HTTP/1.1"));
@@ -124,7 +125,7 @@ pub(crate) fn other_methods(binary: &Binary) {
     }
 }
 
-/// The content of a refused request does no harm: it is not met with a reset, which could destroy the answer.
+/// The server discards the content of a refused request. A reset instead could discard the response.
 pub(crate) fn post_with_content(binary: &Binary) {
     const LEN: usize = 8 << 20;
     let head = Request::new("POST", "/echo").with("Content-Length", LEN.to_string()).bytes();
@@ -135,7 +136,7 @@ pub(crate) fn unknown_path(binary: &Binary) {
     refused(binary, Request::handshake("/chat").bytes(), &[404]);
 }
 
-/// RFC 6585, section 5.
+/// 431 (RFC 6585, section 5).
 pub(crate) fn head_too_long(binary: &Binary) {
     let long = Request::handshake("/echo").with("Cookie", "c".repeat(9000));
     refused(binary, long.bytes(), &[431]);
@@ -144,7 +145,7 @@ pub(crate) fn head_too_long(binary: &Binary) {
     refused(binary, many.bytes(), &[431, 400]);
 }
 
-/// A head that never ends is refused when it is too long, not when it is over.
+/// A head that never ends is refused as soon as it is too long.
 pub(crate) fn endless_head(binary: &Binary) {
     let start = Request::handshake("/echo").bytes();
     let start = &start[..start.len() - 2];

@@ -1,7 +1,7 @@
-//! Requests that two readers may read in two ways, and where they end (RFC 9112; smuggling is its section 11.2).
+//! Request smuggling (RFC 9112, section 11.2): requests that two parsers could read differently, and where requests end.
 //!
-//! What lies behind a refused request is never looked at: each is followed by a handshake and a message, and hears one
-//! answer and the end.
+//! The server must not interpret what follows a refused request. Each refused request here is followed by a handshake and
+//! a message, and must get exactly one response and a FIN.
 
 use crate::frame::Frame;
 use crate::http::Request;
@@ -12,16 +12,15 @@ use crate::wire::Peer;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// The longest head that is read.
+/// The longest head that a server reads, in bytes.
 const MAX_HEAD_LEN: usize = 8192;
-/// The handshake, to be changed in one place.
 const ECHO: &str = "GET /echo HTTP/1.1\r\n";
 
 fn handshake() -> Request {
     Request::handshake("/echo")
 }
 
-/// Replaces what is there once in the handshake.
+/// The handshake with `from`, which must occur once, replaced by `to`.
 #[track_caller]
 fn changed(from: &str, to: &str) -> Vec<u8> {
     let request = handshake().to_string();
@@ -29,7 +28,7 @@ fn changed(from: &str, to: &str) -> Vec<u8> {
     request.replace(from, to).into_bytes()
 }
 
-/// Hears each request refused with its status, and what is behind it ignored.
+/// Expects each request to be refused with its status, and what follows it to be ignored.
 #[track_caller]
 fn refused(binary: &Binary, requests: impl IntoIterator<Item = (Vec<u8>, u16)>) {
     let server = binary.serve(&[]);
@@ -45,8 +44,8 @@ fn refused(binary: &Binary, requests: impl IntoIterator<Item = (Vec<u8>, u16)>) 
     Peer::connect(server.addr).close();
 }
 
-/// RFC 9112, sections 6.1 and 6.3, and RFC 9110, section 9.3.1: content is no use in a handshake, and would be taken
-/// for frames.
+/// RFC 9112, sections 6.1 and 6.3, and RFC 9110, section 9.3.1: a handshake with content is refused, because the content
+/// would be parsed as frames.
 pub(crate) fn framing(binary: &Binary) {
     let with = |fields: &[(&str, &str)]| {
         fields.iter().fold(handshake(), |request, (name, value)| request.and(name, *value)).bytes()
@@ -77,7 +76,7 @@ pub(crate) fn framing(binary: &Binary) {
     );
 }
 
-/// What may be there once only: RFC 9112, section 3.2; RFC 6455, sections 11.3.1 and 11.3.5; RFC 6454, section 7.3.
+/// Fields that must not repeat: RFC 9112, section 3.2; RFC 6455, sections 11.3.1 and 11.3.5; RFC 6454, section 7.3.
 pub(crate) fn contradictory_fields(binary: &Binary) {
     refused(
         binary,
@@ -96,8 +95,8 @@ pub(crate) fn contradictory_fields(binary: &Binary) {
     );
 }
 
-/// Obsolete folding (RFC 9112, section 5.2), white space before a colon (5.1) or a field (2.2), line ends that some take
-/// for line ends (2.2), and bytes that belong nowhere (RFC 9110, section 5.5).
+/// Obsolete line folding (RFC 9112, section 5.2), white space before a colon (5.1) or before a field (2.2), a bare CR or LF
+/// (2.2), and invalid bytes (RFC 9110, section 5.5).
 pub(crate) fn ambiguous_lines(binary: &Binary) {
     let changes = [
         ("Upgrade: websocket", "Upgrade:\r\n websocket"),
@@ -120,7 +119,7 @@ pub(crate) fn ambiguous_lines(binary: &Binary) {
     refused(binary, changes.map(|(from, to)| (changed(from, to), 400)));
 }
 
-/// RFC 9112, section 3.2.
+/// Request targets (RFC 9112, section 3.2).
 pub(crate) fn targets(binary: &Binary) {
     let server = binary.serve(&[]);
     for target in ["http://127.0.0.1/echo", "HTTP://example.com:80", "https://[::1]/echo?a=/b", "/?a"] {
@@ -144,7 +143,7 @@ pub(crate) fn targets(binary: &Binary) {
     refused(binary, ["http://a/nowhere", "//echo"].map(|target| (changed("/echo", target), 404)));
 }
 
-/// RFC 9110, sections 9.1, 15.5.15 and 15.6; the preface is that of HTTP/2 (RFC 9113, section 3.4).
+/// RFC 9110, sections 9.1, 15.5.15 and 15.6. The first request is the preface of HTTP/2 (RFC 9113, section 3.4).
 pub(crate) fn methods_and_versions(binary: &Binary) {
     let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n").into_bytes();
     let long = "A".repeat(MAX_HEAD_LEN);
@@ -168,7 +167,7 @@ pub(crate) fn methods_and_versions(binary: &Binary) {
     );
 }
 
-/// A head may have 8 KiB, whole or in pieces.
+/// A head may have up to 8 KiB, in one segment or in several.
 pub(crate) fn heads_of_each_length(binary: &Binary) {
     let of = |len: usize| {
         let padding = len - handshake().with("Cookie", "").bytes().len();
@@ -189,7 +188,7 @@ pub(crate) fn heads_of_each_length(binary: &Binary) {
     refused(binary, [(of(MAX_HEAD_LEN + 1), 431), (of(3 * MAX_HEAD_LEN), 431)]);
 }
 
-/// Upgrade and Connection are lists, in one line or several (RFC 9110, section 5.3).
+/// Upgrade and Connection are lists, in one field line or in several (RFC 9110, section 5.3).
 pub(crate) fn equivalent_forms_of_upgrade(binary: &Binary) {
     let server = binary.serve(&[]);
     for request in [
@@ -207,7 +206,7 @@ pub(crate) fn equivalent_forms_of_upgrade(binary: &Binary) {
     }
 }
 
-/// A page needs no content, but is there with it.
+/// A GET of a page is answered although it declares content.
 pub(crate) fn pages_with_content(binary: &Binary) {
     let server = binary.serve(&[]);
     for path in ["/health", "/metrics"] {
@@ -219,20 +218,21 @@ pub(crate) fn pages_with_content(binary: &Binary) {
     }
 }
 
-/// Sends a request with content that does not end: it is answered at once, and neither read for ever nor kept.
+/// Sends a request with endless content. Expects an immediate response, and that the server neither reads for ever nor
+/// buffers the content.
 #[track_caller]
 pub(super) fn endless(server: &Server, addr: SocketAddr, request: &Request, status: u16) {
     let before = resident_bytes(server.pid());
     let mut peer = Peer::open(addr);
     let head = request.clone().with("Content-Length", "1000000000000").bytes();
     let (asked, content) = (Instant::now(), vec![b'x'; 256 << 10]);
-    // It fails only where the server has closed already.
+    // Fails only if the server has closed the connection.
     let _ = peer.try_send(&[head, content.clone()].concat());
     let response = peer.plain_response();
     assert_eq!(response.status, status, "got: {response}");
     assert!(asked.elapsed() < MAX_DELAY, "answered after {:?}", asked.elapsed());
     while peer.try_send(&content).is_ok() {
-        assert!(asked.elapsed() < TIMEOUT, "still read after {TIMEOUT:?}");
+        assert!(asked.elapsed() < TIMEOUT, "the server still reads after {TIMEOUT:?}");
     }
     let grown = resident_bytes(server.pid()).saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes more memory");

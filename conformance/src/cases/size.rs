@@ -1,5 +1,5 @@
-//! Messages over the limit are refused with 1009 (RFC 6455, sections 7.4.1 and 10.4), and memory grows with what
-//! has arrived, never with what a header declares.
+//! `--max-message-size`: a longer message is rejected with 1009 (RFC 6455, sections 7.4.1 and 10.4). Memory grows with the
+//! bytes that arrive, never from a declared length.
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
@@ -39,7 +39,7 @@ pub(crate) fn one_byte_over(binary: &Binary) {
     }
 }
 
-/// The sum of the fragments counts.
+/// The limit applies to the sum of the fragments.
 pub(crate) fn over_by_fragments(binary: &Binary) {
     let server = limited(binary);
     let mut peer = Peer::connect(server.addr);
@@ -49,7 +49,7 @@ pub(crate) fn over_by_fragments(binary: &Binary) {
     peer.expect_close(1009);
 }
 
-/// The header alone is enough to refuse it.
+/// The declared length alone is enough to reject a message.
 pub(crate) fn declared_only(binary: &Binary) {
     let server = limited(binary);
     for len in [LIMIT + 1, 65_535, 65_536, 1 << 30] {
@@ -63,7 +63,7 @@ pub(crate) fn declared_only(binary: &Binary) {
     }
 }
 
-/// A length that no memory holds, and one that overflows when something is added to it.
+/// Lengths beyond any memory, and one close to overflow.
 pub(crate) fn absurd_lengths(binary: &Binary) {
     let server = binary.serve(&[]);
     for len in [1 << 40, 1 << 62, i64::MAX as u64] {
@@ -77,7 +77,7 @@ pub(crate) fn absurd_lengths(binary: &Binary) {
     }
 }
 
-/// A hundred headers that declare 15 MiB each, and little that arrives.
+/// A hundred headers that declare 15 MiB each, followed by 1,000 bytes.
 pub(crate) fn declared_is_not_allocated(binary: &Binary) {
     const ALLOWED_BYTES: u64 = 100 * (64 << 10);
     let server = binary.serve(&[]);
@@ -90,8 +90,7 @@ pub(crate) fn declared_is_not_allocated(binary: &Binary) {
     assert!(grown <= ALLOWED_BYTES, "expected: at most {ALLOWED_BYTES} bytes more; got: {grown} bytes more");
 }
 
-/// Memory for large messages is given back, at the latest with the connection. What the allocator keeps for later
-/// is a fraction of it.
+/// Memory of large messages is freed at the latest with the connection. The allocator may cache a fraction of it.
 pub(crate) fn large_messages_are_freed(binary: &Binary) {
     const ALLOWED_BYTES: u64 = 40 << 20;
     let server = binary.serve(&[]);

@@ -1,4 +1,4 @@
-//! Time limits: on the handshake, on silence, and the Pings that break it.
+//! `--handshake-timeout`, `--idle-timeout` and `--ping-interval`.
 
 use crate::descriptors::shard_room;
 use crate::frame::{Frame, PING, PONG};
@@ -10,14 +10,14 @@ use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The limit where it is to be met. A pause in these cases is a peer's pace, and what is measured, not hoped for.
+/// The timeout of cases in which it expires. Sleeps in this file set a peer's pace, or are the measured interval.
 const LIMIT: Duration = Duration::from_millis(800);
-/// The limit where it is not to be met: so long that no busy machine makes a peer silent that wants to talk.
+/// The timeout of cases in which it must not expire, even if a busy machine delays an active peer.
 const LONG_LIMIT: Duration = Duration::from_secs(3);
-/// Longer than the long limit.
-const TALK: Duration = Duration::from_secs(4);
+/// Longer than [`LONG_LIMIT`].
+const ACTIVITY: Duration = Duration::from_secs(4);
 const PACE: Duration = Duration::from_millis(100);
-/// More connections than a loop takes events of at once.
+/// More connections than an event loop gets from one epoll_wait(2).
 const PEERS: usize = 1_500;
 
 #[track_caller]
@@ -26,23 +26,23 @@ fn in_time(took: Duration) {
     assert!((least..most).contains(&took), "expected: closed after {LIMIT:?}; got: after {took:?}");
 }
 
-/// A handshake that is not begun, or not finished.
+/// No request, or an incomplete one.
 pub(crate) fn unfinished_handshake(binary: &Binary) {
     let server = binary.serve(&["--handshake-timeout", "800ms"]);
     let request = Request::handshake("/echo").bytes();
-    let mut peers = [0, 1, 60, request.len() - 1].map(|bytes| (Peer::open(server.addr), bytes));
+    let mut peers = [0, 1, 60, request.len() - 1].map(|len| (Peer::open(server.addr), len));
     let start = Instant::now();
     let mut finished = Peer::connect(server.addr);
-    peers.iter_mut().for_each(|(peer, bytes)| peer.send_in_pieces([&request[..*bytes]]));
+    peers.iter_mut().for_each(|(peer, len)| peer.send_in_pieces([&request[..*len]]));
     for (peer, _) in &mut peers {
         peer.read_to_fin();
         in_time(start.elapsed());
     }
-    finished.round_trip(&Frame::text("the limit is on the handshake only"));
+    finished.round_trip(&Frame::text("only handshakes time out"));
     server.metrics_agree(&[("ws_connections_active", 1)]);
 }
 
-/// A request that trickles in is not spared, though it is never silent.
+/// A request sent one byte at a time (slowloris) times out too.
 pub(crate) fn slow_handshake(binary: &Binary) {
     let server = binary.serve(&["--handshake-timeout", "800ms"]);
     let mut peer = Peer::open(server.addr);
@@ -61,7 +61,7 @@ fn idle_server(binary: &Binary, limit: Duration, more: &[&str]) -> Server {
     binary.serve(&[&["--idle-timeout", &limit, "--shards", "1"], more].concat())
 }
 
-/// Silent from the start, since an echo, and within a frame. Then the figures say why they were closed.
+/// Peers that are silent from the start, after an echo, and within a frame are closed, and counted as idle.
 pub(crate) fn silent_peers_are_closed(binary: &Binary) {
     let server = idle_server(binary, LIMIT, &[]);
     let mut peers = Peer::connect_many(server.addr, 3);
@@ -74,15 +74,15 @@ pub(crate) fn silent_peers_are_closed(binary: &Binary) {
     }
     let metrics = server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", 3)]);
     let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
-    assert_eq!(idle, 3.0, "closed for the reason idle; got:\n{metrics}");
+    assert_eq!(idle, 3.0, "connections closed as idle; got:\n{metrics}");
 }
 
-/// Whoever talks stays: with messages, with Pings, or with Pongs that nobody asked for.
+/// Messages, Pings and unsolicited Pongs keep a connection open.
 pub(crate) fn active_peers_stay_connected(binary: &Binary) {
     let server = idle_server(binary, LONG_LIMIT, &[]);
     let mut peers = Peer::connect_many(server.addr, 3);
     let start = Instant::now();
-    while start.elapsed() < TALK {
+    while start.elapsed() < ACTIVITY {
         peers[0].round_trip(&Frame::text("still here"));
         peers[1].send_frame(&Frame::new(PING, "still here"));
         peers[1].expect_pong("still here");
@@ -92,10 +92,10 @@ pub(crate) fn active_peers_stay_connected(binary: &Binary) {
     peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("and here")));
 }
 
-/// A message, and bytes that its reader takes at a time, ten times per second: it takes twice as long as the limit.
+/// Bytes of a message, and bytes read at a time, ten times per second: reading takes twice as long as the limit.
 const SLOW_READER: (usize, usize) = (2_000_000, 30_000);
 
-/// Whoever takes what it is sent is alive, however long a message takes it, and whether it sends anything meanwhile.
+/// A peer that reads slowly stays connected, whether it sends meanwhile or not.
 pub(crate) fn slow_readers_stay_connected(binary: &Binary) {
     let server = idle_server(binary, LONG_LIMIT, &["--buffer-budget", "1GiB"]);
     let peers = Peer::connect_many(server.addr, 2);
@@ -109,14 +109,14 @@ pub(crate) fn slow_readers_stay_connected(binary: &Binary) {
                 while !peer.has_message() && start.elapsed() < 5 * LONG_LIMIT {
                     peer.read_some(SLOW_READER.1);
                     if pings {
-                        // The server may not have read those before: then there is no room.
+                        // There is no room if the server has not read the previous ones.
                         peer.try_send_until_full(&Frame::new(PING, "still here").masked()).ok();
                     }
                     thread::sleep(PACE);
                 }
                 assert!(
                     start.elapsed() > LONG_LIMIT,
-                    "expected: a slow reader; got all in {:?}",
+                    "expected: a slow reader; got: all within {:?}",
                     start.elapsed()
                 );
                 peer.expect(&message);
@@ -125,7 +125,7 @@ pub(crate) fn slow_readers_stay_connected(binary: &Binary) {
     });
 }
 
-/// Whoever takes nothing for so long is not, even if it talks.
+/// A peer that reads nothing is closed, even if it sends.
 pub(crate) fn stalled_readers_are_closed(binary: &Binary) {
     let server = idle_server(binary, LIMIT, &["--buffer-budget", "1GiB"]);
     let mut peers = Peer::connect_many(server.addr, 2);
@@ -139,7 +139,7 @@ pub(crate) fn stalled_readers_are_closed(binary: &Binary) {
         let metrics = server.metrics();
         match metrics.sum_where("ws_connections_closed_total", "reason", "idle") {
             2.0 => Ok(()),
-            count => Err(format!("{count} are")),
+            count => Err(format!("{count} closed")),
         }
     });
     assert!(
@@ -149,7 +149,7 @@ pub(crate) fn stalled_readers_are_closed(binary: &Binary) {
     );
 }
 
-/// Whoever is in the middle of a long message is alive.
+/// A peer that sends a long message slowly stays connected.
 pub(crate) fn slow_senders_stay_connected(binary: &Binary) {
     let server = idle_server(binary, LONG_LIMIT, &[]);
     let mut peer = Peer::connect(server.addr);
@@ -164,8 +164,8 @@ pub(crate) fn slow_senders_stay_connected(binary: &Binary) {
     peer.expect_echo(&message);
 }
 
-/// A server that stood still for longer than the limit reads what came meanwhile before it gives anybody up: more
-/// connections than a loop takes events of at once.
+/// A server that was stopped for longer than the timeout reads the input that arrived meanwhile, on every connection,
+/// before any of them times out.
 pub(crate) fn stopped_server_reads_before_it_times_out(binary: &Binary) {
     let server = idle_server(binary, LONG_LIMIT, &[]);
     let mut peers = Peer::connect_many(server.addr, shard_room(PEERS));
@@ -173,12 +173,12 @@ pub(crate) fn stopped_server_reads_before_it_times_out(binary: &Binary) {
     let start = Instant::now();
     let message = Frame::text("said in time");
     peers.iter_mut().for_each(|peer| peer.send_frame(&message));
-    thread::sleep(TALK.saturating_sub(start.elapsed()));
+    thread::sleep(ACTIVITY.saturating_sub(start.elapsed()));
     server.signal(Signal::CONT);
     peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
 }
 
-/// The same for those whose request came meanwhile.
+/// The same for requests that arrived meanwhile.
 pub(crate) fn stopped_server_reads_requests_before_it_times_out(binary: &Binary) {
     let count = shard_room(PEERS);
     let server = binary.serve(&["--handshake-timeout", "3s", "--shards", "1"]);
@@ -187,26 +187,26 @@ pub(crate) fn stopped_server_reads_requests_before_it_times_out(binary: &Binary)
     let mut peers: Vec<Peer> = (0..count).map(|_| Peer::open(server.addr)).collect();
     wait::until("all are accepted", || match open_fds() - before {
         accepted if accepted >= count => Ok(()),
-        accepted => Err(format!("{accepted} are")),
+        accepted => Err(format!("{accepted} accepted")),
     });
     server.signal(Signal::STOP);
     let start = Instant::now();
     let request = Request::handshake("/echo").bytes();
     peers.iter_mut().for_each(|peer| peer.send(&request));
-    thread::sleep(TALK.saturating_sub(start.elapsed()));
+    thread::sleep(ACTIVITY.saturating_sub(start.elapsed()));
     server.signal(Signal::CONT);
     peers.iter_mut().for_each(|peer| drop(peer.expect_upgrade()));
 }
 
-/// Without the flag, silence is as long as one likes.
+/// Without `--idle-timeout` a silent peer stays connected.
 pub(crate) fn silence_is_allowed_by_default(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
     thread::sleep(LIMIT);
-    peer.round_trip(&Frame::text("here I am"));
+    peer.round_trip(&Frame::text("after silence"));
 }
 
-/// Hears Pings, and answers them, until `until`; returns how many there were.
+/// Answers Pings until `until`, expects nothing else, and returns their number.
 #[track_caller]
 fn answer_pings(peer: &mut Peer, until: Instant) -> usize {
     let mut count = 0;
@@ -222,11 +222,11 @@ fn answer_pings(peer: &mut Peer, until: Instant) -> usize {
     count
 }
 
-/// A peer that only answers the server's Pings is alive; one that does not is closed.
+/// A peer that sends only Pongs stays connected. One that does not answer Pings is closed.
 pub(crate) fn pongs_keep_a_connection_open(binary: &Binary) {
     let server = idle_server(binary, LONG_LIMIT, &["--ping-interval", "200ms"]);
     let [mut alive, mut dead] = [Peer::connect(server.addr), Peer::connect(server.addr)];
-    answer_pings(&mut alive, Instant::now() + TALK);
+    answer_pings(&mut alive, Instant::now() + ACTIVITY);
     dead.read_to_fin();
     alive.send_frame(&Frame::text("alive"));
     alive.expect_echo_among_pings(&Frame::text("alive"));
@@ -234,7 +234,7 @@ pub(crate) fn pongs_keep_a_connection_open(binary: &Binary) {
     assert_eq!(metrics.sum_where("ws_connections_closed_total", "reason", "idle"), 1.0, "got:\n{metrics}");
 }
 
-/// Every interval, to everyone, with a limit on silence or without.
+/// Every connection receives a Ping per interval, also without `--idle-timeout`.
 pub(crate) fn pings_come_every_interval(binary: &Binary) {
     let server = binary.serve(&["--ping-interval", "200ms", "--shards", "2"]);
     let mut peers = Peer::connect_many(server.addr, 6);
@@ -252,7 +252,7 @@ pub(crate) fn pings_come_every_interval(binary: &Binary) {
     server.metrics_agree(&[("ws_messages_sent_total", 0), ("ws_sent_bytes_total", 0)]);
 }
 
-/// Pings stand between messages, never within a frame.
+/// Pings come between frames, never within one.
 pub(crate) fn pings_among_echoes(binary: &Binary) {
     let server = binary.serve(&["--ping-interval", "50ms"]);
     let mut peer = Peer::connect(server.addr);

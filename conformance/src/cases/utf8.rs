@@ -1,22 +1,22 @@
-//! Text is UTF-8 (RFC 6455, sections 5.6 and 8.1), as a whole: a fragment may end within a character.
+//! A text message must be UTF-8 (RFC 6455, sections 5.6 and 8.1). A fragment may end within a character.
 
 use crate::frame::{BINARY, CONTINUATION, Frame, TEXT};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// Bytes that are no UTF-8 (RFC 3629, sections 3 and 4).
+/// Invalid UTF-8 (RFC 3629, sections 3 and 4).
 const BAD: [&[u8]; 12] = [
-    b"\xff",                     // never a byte of UTF-8
-    b"\x80",                     // a continuation byte with nothing to continue
-    b"fine until \xfe",          // never a byte of UTF-8
-    b"\xc3(",                    // the second byte is none
-    b"\xc0\xaf",                 // "/" in two bytes
-    b"\xe0\x80\xaf",             // "/" in three
-    b"\xf0\x80\x80\xaf",         // "/" in four
-    b"\xed\xa0\x80",             // half of a surrogate pair
-    b"\xed\xa0\xbd\xed\xb8\x80", // the whole pair
+    b"\xff",                     // not a byte of UTF-8
+    b"\x80",                     // a continuation byte without a start
+    b"fine until \xfe",          // not a byte of UTF-8
+    b"\xc3(",                    // no continuation byte
+    b"\xc0\xaf",                 // overlong "/", two bytes
+    b"\xe0\x80\xaf",             // overlong "/", three bytes
+    b"\xf0\x80\x80\xaf",         // overlong "/", four bytes
+    b"\xed\xa0\x80",             // a surrogate
+    b"\xed\xa0\xbd\xed\xb8\x80", // a surrogate pair
     b"\xf4\x90\x80\x80",         // above U+10FFFF
-    b"\xe2\x82",                 // cut off within a character
+    b"\xe2\x82",                 // an incomplete character
     b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",
 ];
 
@@ -30,7 +30,7 @@ pub(crate) fn whole_message(binary: &Binary) {
     }
 }
 
-/// In the last fragment, with a good one before it, and at each place of a long text.
+/// In the last fragment, after a valid one.
 pub(crate) fn last_fragment(binary: &Binary) {
     let server = binary.serve(&[]);
     for bad in BAD {
@@ -40,7 +40,7 @@ pub(crate) fn last_fragment(binary: &Binary) {
     }
 }
 
-/// However long it is, and wherever it is wrong.
+/// At the start, around the boundaries of blocks and buffers, and at the end.
 pub(crate) fn anywhere_in_a_long_message(binary: &Binary) {
     let server = binary.serve(&[]);
     for at in [0, 1, 31, 32, 4095, 4096, 65_535, 65_536, 299_999] {
@@ -52,7 +52,7 @@ pub(crate) fn anywhere_in_a_long_message(binary: &Binary) {
     }
 }
 
-/// A character in two, three or four fragments is whole again in the message.
+/// A character split over up to four fragments is valid.
 pub(crate) fn character_cut_across_fragments(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -79,7 +79,7 @@ pub(crate) fn incomplete_character(binary: &Binary) {
     }
 }
 
-/// A character may arrive in two segments.
+/// A character split over two segments is valid.
 pub(crate) fn character_cut_across_segments(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -92,7 +92,7 @@ pub(crate) fn character_cut_across_segments(binary: &Binary) {
     peer.close();
 }
 
-/// Edges of what is UTF-8, and bytes that are none in a message that need not be.
+/// Boundary code points in text, and invalid UTF-8 in binary messages.
 pub(crate) fn valid_text_and_any_binary(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
