@@ -234,7 +234,7 @@ pub(crate) fn messages(binary: &Binary) {
     let mut crowd = Crowd::connect_lean(server.addr, attack.each).upgraded();
     crowd.echo(&Frame::text("warm"));
     let idle = resident_bytes(server.pid());
-    crowd.send_in_answered_pieces(&Frame::new(BINARY, []).declaring(MESSAGE_LEN), &vec![0; BEGUN_LEN]);
+    crowd.send_in_echoed_pieces(&Frame::new(BINARY, []).declaring(MESSAGE_LEN), &vec![0; BEGUN_LEN]);
     let grown = resident_bytes(server.pid()).saturating_sub(idle);
     println!(
         "stalled::messages on {}: {} begun, {} KB above idle",

@@ -207,7 +207,7 @@ pub(crate) fn connects(binary: &Binary) {
     let before = settled(&server);
     let scrapes = scraper(server.admin, |_| {});
     let addr = server.addr;
-    let took = Background::start_apart(move |stop| storm(addr, total, at_once, stop)).join();
+    let took = Background::start_isolated(move |stop| storm(addr, total, at_once, stop)).join();
     served_at_once(&server);
 
     let echoes = Script::Echo.count(total);
@@ -255,7 +255,7 @@ pub(crate) fn bursts(binary: &Binary) {
     let count = count.min(limit - limit / 20);
     let scrapes = scraper(server.admin, |_| {});
     let addr = server.addr;
-    let took = Background::start_apart(move |_| burst(addr, count)).join();
+    let took = Background::start_isolated(move |_| burst(addr, count)).join();
     served_at_once(&server);
     server.metrics_agree(&[
         ("ws_connections_active", 0),

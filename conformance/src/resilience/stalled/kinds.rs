@@ -38,7 +38,7 @@ pub(super) struct Stalled {
 impl Stalled {
     pub fn start(kind: Kind, addr: SocketAddr, attack: Attack) -> Stalled {
         let (tell, established) = mpsc::channel();
-        let thread = Background::start_apart(move |stop| {
+        let thread = Background::start_isolated(move |stop| {
             let mut crowd = Crowd::connect_lean(addr, attack.each);
             if kind != Kind::Handshake {
                 crowd = crowd.upgraded();
@@ -50,7 +50,7 @@ impl Stalled {
                 Kind::Message => {
                     let (header, begun) = (Frame::new(BINARY, []).declaring(MESSAGE_LEN), vec![0; BEGUN_LEN]);
                     if attack.streams {
-                        crowd.send_in_answered_pieces(&header, &begun);
+                        crowd.send_in_echoed_pieces(&header, &begun);
                     } else {
                         crowd.send(&[header, begun].concat());
                     }
@@ -80,7 +80,8 @@ impl Stalled {
     pub fn await_ends<const N: usize>(all: [Stalled; N], server: &Server, attack: Attack) -> [Ends; N] {
         let limit = attack.limit();
         let left = || {
-            let left = all.iter().filter(|stalled| stalled.kind != Kind::Reader && !stalled.thread.is_over());
+            let left =
+                all.iter().filter(|stalled| stalled.kind != Kind::Reader && !stalled.thread.is_finished());
             let kinds: Vec<Kind> = left.map(|stalled| stalled.kind).collect();
             if kinds.is_empty() { Ok(()) } else { Err(format!("some are left of {kinds:?}")) }
         };
