@@ -11,13 +11,10 @@ use crate::process;
 use crate::server::{Binary, Server};
 use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
-use busy::BusyPeer;
+use busy::{BusyPeer, LONG_TIMEOUT};
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// The timeout under load, and on a link where a segment may be lost several times.
-const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Every peer resets at once: the gauges return to zero.
 pub(crate) fn peers_that_vanish(binary: &Binary) {

@@ -1,4 +1,4 @@
-//! Storms of connections, and all connections speaking at once: a scrape answers through it all, and nothing is left.
+//! Connection storms, and bursts of messages on all connections at once: scrapes are answered throughout, and nothing leaks.
 
 use super::background::Background;
 use super::crowd::{Crowd, Watch, begin};
@@ -18,29 +18,30 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a storm may last: a connection that finds the backlog full comes back a second later, then two, then four.
+/// How long a storm may last. A client that finds the backlog full retransmits its SYN after one second, then two, then
+/// four.
 const STORM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Messages of a connection in a burst.
+/// Messages per connection in a burst.
 const BURST_LEN: usize = 10;
 
-/// What a client comes for.
+/// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Script {
-    /// To reset the connection before any byte,
+    /// Reset before the first byte.
     Silent,
-    /// in the middle of the request,
+    /// Reset in the middle of the request.
     HalfRequest,
-    /// behind the request,
+    /// Reset after the request, before the response.
     Request,
-    /// or once it is open.
+    /// Reset after the handshake.
     Upgrade,
-    /// To hear an echo, and to close.
+    /// Receive an echo, and perform the closing handshake.
     Echo,
 }
 
 impl Script {
-    /// Three in ten reset the connection, a quarter of these in each way.
+    /// Three in ten clients reset the connection, a quarter of them at each point.
     fn of(number: usize) -> Script {
         match number % 40 {
             0..3 => Script::Silent,
@@ -51,18 +52,17 @@ impl Script {
         }
     }
 
-    /// How many of so many visitors come for this.
-    fn count(self, visitors: usize) -> usize {
-        (0..visitors).filter(|&number| Script::of(number) == self).count()
+    /// How many of `clients` have this script.
+    fn count(self, clients: usize) -> usize {
+        (0..clients).filter(|&number| Script::of(number) == self).count()
     }
 }
 
-/// How far a client is.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Connecting,
-    Asking,
-    Speaking,
+    Handshake,
+    Echo,
     Closing,
 }
 
@@ -74,21 +74,21 @@ struct Client {
 }
 
 impl Client {
-    /// Goes on until the script is over.
+    /// Continues the script until it would block.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] until it is; whatever else was not to be expected.
+    /// [`ErrorKind::WouldBlock`] if the script is unfinished. Any other error is a failure.
     fn step(&mut self) -> io::Result<()> {
         let message = Frame::text("in the middle of a storm");
         loop {
             match self.phase {
                 Phase::Connecting => {
-                    if !self.ask()? {
+                    if !self.send_request()? {
                         return Ok(());
                     }
-                    self.phase = Phase::Asking;
+                    self.phase = Phase::Handshake;
                 }
-                Phase::Asking => {
+                Phase::Handshake => {
                     let head = Response::take_head(&self.inbox).map_err(io::Error::other)?;
                     let Some((response, len)) = head else {
                         self.receive()?;
@@ -102,9 +102,9 @@ impl Client {
                     }
                     self.inbox.drain(..len);
                     self.stream.write_all(&message.masked())?;
-                    self.phase = Phase::Speaking;
+                    self.phase = Phase::Echo;
                 }
-                Phase::Speaking => {
+                Phase::Echo => {
                     let Some(frame) = self.frame()? else { continue };
                     if frame != message {
                         return Err(io::Error::other(frame.to_string()));
@@ -121,8 +121,8 @@ impl Client {
         }
     }
 
-    /// Sends the request, or as much of it as is meant to come. Returns whether there will be an answer.
-    fn ask(&mut self) -> io::Result<bool> {
+    /// Sends as much of the request as the script says. Returns whether to wait for a response.
+    fn send_request(&mut self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }
@@ -140,7 +140,7 @@ impl Client {
         Ok(matches!(self.script, Script::Upgrade | Script::Echo))
     }
 
-    /// The next frame; `None` where more has come, but not all of it.
+    /// The next frame. `None` if it is still incomplete after a read.
     fn frame(&mut self) -> io::Result<Option<Frame>> {
         let Some((frame, len)) = Frame::take(&self.inbox).map_err(io::Error::other)? else {
             self.receive()?;
@@ -162,7 +162,7 @@ impl Client {
     }
 }
 
-/// Visits the server so many times as fast as it goes, `at_once` at a time; returns the time it took.
+/// Runs `total` clients at full speed, at most `at_once` at a time, and returns the time that took.
 fn storm(addr: SocketAddr, total: usize, at_once: usize, stop: &AtomicBool) -> Duration {
     let start = Instant::now();
     let mut watch = Watch::new();
@@ -171,10 +171,10 @@ fn storm(addr: SocketAddr, total: usize, at_once: usize, stop: &AtomicBool) -> D
     while (begun < total || !open.is_empty()) && !stop.load(Relaxed) {
         assert!(
             start.elapsed() < STORM_TIMEOUT,
-            "expected: all total over; got: {} that are not",
+            "expected: all clients finished within {STORM_TIMEOUT:?}; got: {} unfinished",
             open.len()
         );
-        // In batches, so that those open go on meanwhile.
+        // In batches, so that open connections make progress.
         for _ in 0..64.min(total - begun).min(at_once - open.len()) {
             let stream = begin(addr);
             watch.add(begun, &stream, EventFlags::IN | EventFlags::OUT);
@@ -192,7 +192,7 @@ fn storm(addr: SocketAddr, total: usize, at_once: usize, stop: &AtomicBool) -> D
                 Err(error) => {
                     panic!("expected: {:?} in phase {:?}; got: {error}", client.script, client.phase)
                 }
-                // Dropped, it is reset.
+                // Dropping a socket resets it (SO_LINGER of `crowd::socket`).
                 Ok(()) => drop(open.remove(&number)),
             }
         }
@@ -200,7 +200,7 @@ fn storm(addr: SocketAddr, total: usize, at_once: usize, stop: &AtomicBool) -> D
     start.elapsed()
 }
 
-/// Connects as fast as they go, three in ten of them reset before, in and after the handshake.
+/// Connects at full speed. Three in ten connections are reset before, during or after the handshake.
 pub(crate) fn connects(binary: &Binary) {
     let (total, at_once) = (sized(4_000, 50_000), room(sized(1_000, 10_000)));
     let server = binary.serve_many(at_once * 3 / 2, &[]);
@@ -208,7 +208,7 @@ pub(crate) fn connects(binary: &Binary) {
     let scrapes = scraper(server.admin, |_| {});
     let addr = server.addr;
     let took = Background::start_isolated(move |stop| storm(addr, total, at_once, stop)).join();
-    served_at_once(&server);
+    is_served(&server);
 
     let echoes = Script::Echo.count(total);
     let metrics =
@@ -216,7 +216,7 @@ pub(crate) fn connects(binary: &Binary) {
     let [accepted, active, closed] = metrics.connections();
     assert_eq!(accepted, active + closed, "accepted = active + closed; got:\n{metrics}");
     let certain = echoes + 1 + Script::Upgrade.count(total);
-    // Whether a request is answered that a reset follows is a matter of which the server sees first.
+    // A request followed by a reset may or may not be answered.
     let possible = certain + Script::Request.count(total);
     assert!(
         (certain..=possible).contains(&(accepted as usize)),
@@ -236,8 +236,8 @@ pub(crate) fn connects(binary: &Binary) {
     );
 }
 
-/// A client that comes now is served now.
-fn served_at_once(server: &Server) {
+/// Expects a new client to be served within [`MAX_DELAY`].
+fn is_served(server: &Server) {
     let start = Instant::now();
     let mut peer = Peer::connect(server.addr);
     peer.round_trip(&Frame::text("after the storm"));
@@ -246,17 +246,17 @@ fn served_at_once(server: &Server) {
     peer.close();
 }
 
-/// All connections speak at the same moment: every echo is right, and in order.
+/// All connections send at the same moment: every echo is correct, and in order.
 pub(crate) fn bursts(binary: &Binary) {
     let count = room(sized(1_000, 15_000));
     let server = binary.serve_many(count * 6 / 5, &[]);
-    // A thread each is more than some machines have.
+    // Stage 1 may support fewer connections, because each needs a thread.
     let limit = server.metrics().sum("ws_connections_limit") as usize;
     let count = count.min(limit - limit / 20);
     let scrapes = scraper(server.admin, |_| {});
     let addr = server.addr;
     let took = Background::start_isolated(move |_| burst(addr, count)).join();
-    served_at_once(&server);
+    is_served(&server);
     server.metrics_agree(&[
         ("ws_connections_active", 0),
         ("ws_connections_accepted_total", count + 1),
@@ -274,19 +274,18 @@ pub(crate) fn bursts(binary: &Binary) {
     );
 }
 
-/// Connects, sends on all, and hears all; returns the time from the first byte sent to the last one received.
+/// Opens `count` connections, and sends a burst on all. Returns the time from the first byte sent to the last one received.
 fn burst(addr: SocketAddr, count: usize) -> Duration {
-    let message = |number: usize, turn: usize| Frame::text(&format!("{turn} of connection {number}"));
+    let message = |number: usize, i: usize| Frame::text(&format!("{i} of connection {number}"));
     let mut crowd = Crowd::connect(addr, count).upgraded();
-    let bytes: Vec<Vec<u8>> = (0..count)
-        .map(|number| (0..BURST_LEN).flat_map(|turn| message(number, turn).masked()).collect())
-        .collect();
+    let bytes: Vec<Vec<u8>> =
+        (0..count).map(|number| (0..BURST_LEN).flat_map(|i| message(number, i).masked()).collect()).collect();
     let start = Instant::now();
-    crowd.each("has room for ten messages", |number, member| member.write_all(&bytes[number]));
+    crowd.each("can send ten messages", |number, member| member.write_all(&bytes[number]));
     let mut received = vec![(0, vec![]); count];
-    crowd.each("hears its echoes", |number, member| {
-        let (turn, inbox): &mut (usize, Vec<u8>) = &mut received[number];
-        while *turn < BURST_LEN {
+    crowd.each("receives its echoes", |number, member| {
+        let (echoes, inbox): &mut (usize, Vec<u8>) = &mut received[number];
+        while *echoes < BURST_LEN {
             let mut piece = [0; 1024];
             match member.read(&mut piece)? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
@@ -294,10 +293,10 @@ fn burst(addr: SocketAddr, count: usize) -> Duration {
             }
             while let Some((frame, len)) = Frame::take(inbox).map_err(io::Error::other)? {
                 inbox.drain(..len);
-                if frame != message(number, *turn) {
-                    return Err(io::Error::other(format!("{frame} as echo {turn}")));
+                if frame != message(number, *echoes) {
+                    return Err(io::Error::other(format!("{frame} as echo {echoes}")));
                 }
-                *turn += 1;
+                *echoes += 1;
             }
         }
         Ok(())

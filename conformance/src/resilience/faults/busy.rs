@@ -4,6 +4,10 @@ use crate::cases::noise;
 use crate::frame::{BINARY, CLOSE, Frame};
 use crate::server::Server;
 use crate::wire::{Peer, Received};
+use std::time::Duration;
+
+/// The timeout under load, and on a link where a segment may be lost several times.
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The lengths of the messages in a batch.
 const LENS: [usize; 6] = [10, 125, 126, 1_000, 5_000, 70_000];
@@ -20,7 +24,7 @@ pub(super) struct BusyPeer {
 impl BusyPeer {
     pub fn connect(server: &Server, number: usize) -> BusyPeer {
         let mut peer = Peer::connect(server.addr);
-        peer.timeout = super::LONG_TIMEOUT;
+        peer.timeout = LONG_TIMEOUT;
         BusyPeer { peer: Some(peer), number, sent: 0, echoes: 0 }
     }
 

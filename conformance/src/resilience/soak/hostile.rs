@@ -1,4 +1,4 @@
-//! Peers that break off, stand still, or break the rules.
+//! Hostile peers: they violate a protocol, reset the connection, or stall.
 
 use super::traffic::Round;
 use crate::cases::noise;
@@ -7,19 +7,19 @@ use crate::http::Request;
 use crate::wire::Peer;
 use std::collections::VecDeque;
 
-/// Peers that stand still at the same time.
+/// The number of stalled peers that are kept open.
 const STALLED: usize = 20;
-/// Messages that are sent before a peer resets without having read one echo: few, for nobody knows which arrived.
+/// Messages sent before a reset with all echoes unread. Few, because the peer cannot know how many were received.
 const UNREAD: usize = 8;
 const UNREAD_LEN: usize = 128 << 10;
 
-/// Something hostile to do.
-type Deed<'r> = fn(&Round<'r>) -> Option<Peer>;
+/// A hostile action. It returns the peer if that is to stay stalled.
+type Action<'r> = fn(&Round<'r>) -> Option<Peer>;
 
 impl<'r> Round<'r> {
-    /// One after another. Who is to stand still stays for a while.
+    /// Runs the actions in order, 20 per second.
     pub fn hostile(&self) {
-        let deeds: [Deed<'r>; 12] = [
+        let actions: [Action<'r>; 12] = [
             |round| round.refused(Request::handshake("/echo").without("Sec-WebSocket-Key").bytes(), 400),
             |round| round.refused(b"nonsense\r\n\r\n".to_vec(), 400),
             |round| {
@@ -36,23 +36,23 @@ impl<'r> Round<'r> {
             Round::stops_in_a_message,
         ];
         let mut stalled = VecDeque::new();
-        self.paced(20.0, |turn| {
-            stalled.extend(deeds[turn % deeds.len()](self));
+        self.paced(20.0, |count| {
+            stalled.extend(actions[count % actions.len()](self));
             if stalled.len() > STALLED {
                 stalled.pop_front();
             }
         });
     }
 
-    /// A request that is no handshake, and is told so.
+    /// An invalid request, refused with this status.
     fn refused(&self, request: Vec<u8>, status: u16) -> Option<Peer> {
         let mut peer = Peer::open(self.server.addr);
         peer.send(&request);
-        assert_eq!(peer.plain_response().status, status, "status of what is no handshake");
+        assert_eq!(peer.plain_response().status, status, "status of an invalid request");
         None
     }
 
-    /// Bytes that end the connection with a Close.
+    /// An invalid frame, answered by a Close with this code.
     fn violates(&self, bytes: &[u8], code: u16) -> Option<Peer> {
         let mut peer = self.connect();
         peer.send(bytes);
@@ -61,7 +61,7 @@ impl<'r> Round<'r> {
         None
     }
 
-    /// With nothing sent, with a part of a request, and with all of it: which then may have become a connection.
+    /// Resets without a request, after part of one, and after a whole one: the last may have opened a connection.
     fn resets_in_the_handshake(&self) -> Option<Peer> {
         let request = Request::handshake("/echo").bytes();
         for len in [0, 50, request.len()] {
@@ -69,7 +69,7 @@ impl<'r> Round<'r> {
             peer.send(&request[..len]);
             peer.reset();
         }
-        self.tally.opened.add_unsure(1);
+        self.tally.opened.add_possible(1);
         None
     }
 
@@ -78,13 +78,13 @@ impl<'r> Round<'r> {
         None
     }
 
-    /// Without having read one echo of many.
+    /// Resets with all echoes unread.
     fn resets_unread(&self) -> Option<Peer> {
         let mut peer = self.connect();
         let bytes = Frame::new(BINARY, noise(UNREAD_LEN, 2)).masked();
         let whole = peer.send_until_full(&bytes.repeat(UNREAD)) / bytes.len();
-        self.tally.messages.add_unsure(whole);
-        self.tally.bytes.add_unsure(whole * UNREAD_LEN);
+        self.tally.messages.add_possible(whole);
+        self.tally.bytes.add_possible(whole * UNREAD_LEN);
         peer.reset();
         None
     }

@@ -1,34 +1,42 @@
-//! Peers that are stalled, each in one of four ways.
+//! The four kinds of stalled peers.
 
-use super::{Attack, BEGUN_LEN, LOOK_EVERY, MESSAGE_LEN, READER_LEN};
 use crate::frame::{BINARY, Frame};
 use crate::http::Request;
 use crate::resilience::background::Background;
 use crate::resilience::crowd::{Crowd, Ends};
 use crate::resilience::kernel::is_lossy;
 use crate::server::Server;
-use crate::wait;
+use crate::wait::{self, MAX_DELAY};
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The length of an unfinished message, and how much of it is sent, in bytes.
+pub(super) const MESSAGE_LEN: u64 = 1 << 20;
+pub(super) const BEGUN_LEN: usize = 512 << 10;
+
+/// The length of the messages of a peer that does not read, in bytes.
+pub(super) const READER_LEN: usize = 64 << 10;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How a peer is stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It sends one byte of its request per second.
+    /// It sends its request at one byte per second (slowloris).
     Handshake,
-    /// It stopped within a frame's header.
+    /// It stops within a frame header.
     Header,
-    /// It stopped in the middle of a message, and reads what it is answered so far.
+    /// It stops in the middle of a message, and reads the echo so far.
     Message,
-    /// It never reads its echoes, and sent until its kernel took no more.
+    /// It never reads, and sends until its socket is full.
     Reader,
 }
 
 pub(super) const KINDS: [Kind; 4] = [Kind::Handshake, Kind::Header, Kind::Message, Kind::Reader];
 
-/// Peers that are stalled in the same way, on a thread of their own until the server has ended them all.
+/// Stalled peers of one kind, on their own thread until the server has closed them all.
 pub(super) struct Stalled {
     kind: Kind,
     thread: Background<Ends>,
@@ -36,10 +44,11 @@ pub(super) struct Stalled {
 }
 
 impl Stalled {
-    pub fn start(kind: Kind, addr: SocketAddr, attack: Attack) -> Stalled {
-        let (tell, established) = mpsc::channel();
+    /// Starts `count` of them. `streams`: whether the server echoes a message while it arrives.
+    pub fn start(kind: Kind, addr: SocketAddr, count: usize, streams: bool) -> Stalled {
+        let (sender, established) = mpsc::channel();
         let thread = Background::start_isolated(move |stop| {
-            let mut crowd = Crowd::connect_lean(addr, attack.each);
+            let mut crowd = Crowd::connect_lean(addr, count);
             if kind != Kind::Handshake {
                 crowd = crowd.upgraded();
             }
@@ -49,7 +58,7 @@ impl Stalled {
                 Kind::Header => crowd.send(&Frame::new(BINARY, []).declaring(MESSAGE_LEN)[..5]),
                 Kind::Message => {
                     let (header, begun) = (Frame::new(BINARY, []).declaring(MESSAGE_LEN), vec![0; BEGUN_LEN]);
-                    if attack.streams {
+                    if streams {
                         crowd.send_in_echoed_pieces(&header, &begun);
                     } else {
                         crowd.send(&[header, begun].concat());
@@ -59,41 +68,48 @@ impl Stalled {
                     crowd.send_until_full(&Frame::new(BINARY, vec![0; READER_LEN]).masked());
                 }
             }
-            // Where nobody waits for it, the case has failed.
-            let _ = tell.send(());
+            // Without a receiver the case has already failed.
+            let _ = sender.send(());
             crowd.await_ends(&drip, kind != Kind::Reader, stop)
         });
         Stalled { kind, thread, established }
     }
 
-    /// Waits until they are what they are to be.
+    /// Waits until all of them are stalled.
     pub fn establish(&self) {
-        self.established.recv().expect("stalled as it should be");
+        self.established.recv().expect("all peers stalled");
     }
 
-    /// Waits until the server has ended all of them, and they have received of it: but for those that do not read, who are
-    /// reset, and a reset that finds the kernel's queue full (`net.core.netdev_max_backlog`) is not sent again.
+    /// Waits until the server has closed all of them, so that only `honest` connections are left. Peers that read must see
+    /// the end too. The others are reset, and a reset that finds the kernel's queue full (`net.core.netdev_max_backlog`) is
+    /// not retransmitted.
     ///
     /// # Panics
-    /// When that takes longer than it may.
+    /// If that takes longer than `timeout`, the server's, plus a margin.
     #[track_caller]
-    pub fn await_ends<const N: usize>(all: [Stalled; N], server: &Server, attack: Attack) -> [Ends; N] {
-        let limit = attack.limit();
+    pub fn await_ends<const N: usize>(
+        all: [Stalled; N],
+        server: &Server,
+        honest: usize,
+        timeout: Duration,
+    ) -> [Ends; N] {
+        // The margin: an eighth for the server's ticks, and two seconds for the Close to a peer that does not read.
+        let limit = timeout + timeout / 8 + Duration::from_secs(2) + MAX_DELAY;
         let left = || {
             let left =
                 all.iter().filter(|stalled| stalled.kind != Kind::Reader && !stalled.thread.is_finished());
             let kinds: Vec<Kind> = left.map(|stalled| stalled.kind).collect();
-            if kinds.is_empty() { Ok(()) } else { Err(format!("some are left of {kinds:?}")) }
+            if kinds.is_empty() { Ok(()) } else { Err(format!("some of {kinds:?} are open")) }
         };
         if let Err(left) = wait::within(limit, left) {
-            panic!("expected: all are ended within {limit:?}; got: {left}");
+            panic!("expected: all are closed within {limit:?}; got: {left}");
         }
-        // What these have sent may be dropped on its way, and is sent again after ever longer pauses, of two minutes in the end:
-        // when it arrives, their time begins anew.
+        // A segment of a peer that does not read may be dropped. TCP retransmits it after up to two minutes, and its arrival
+        // restarts the server's timeout.
         let mut last_loss = Instant::now();
         loop {
             let active = server.metrics().sum("ws_connections_active");
-            if active == attack.honest as f64 {
+            if active == honest as f64 {
                 break;
             }
             if is_lossy(server.addr) {
@@ -101,11 +117,10 @@ impl Stalled {
             }
             let since = last_loss.elapsed();
             assert!(
-                since <= attack.timeout,
-                "expected: all but {} honest ones are gone; got: {active} active, {since:?} after the last loss",
-                attack.honest
+                since <= timeout,
+                "expected: only {honest} honest clients connected; got: {active}, {since:?} after the last loss"
             );
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         all.map(
             |stalled| {
