@@ -1,4 +1,4 @@
-//! Unit tests of files that no other crate sees.
+//! Unit tests of `threads.rs`.
 
 #[path = "../src/threads.rs"]
 mod threads;
@@ -9,7 +9,7 @@ use std::thread;
 use threads::{MAPS_PER_THREAD, MAPS_RESERVE, bound, threads_on_the_machine};
 
 #[test]
-fn a_thread_takes_no_more_maps_than_is_reckoned() {
+fn a_thread_takes_no_more_maps_than_assumed() {
     const THREADS: usize = 200;
     let maps = || fs::read_to_string("/proc/self/maps").unwrap().lines().count() as u64;
     let (before, all_run, measured) = (maps(), Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
@@ -30,7 +30,7 @@ fn a_thread_takes_no_more_maps_than_is_reckoned() {
         );
         assert!(
             taken > (MAPS_PER_THREAD - 2) * THREADS as u64,
-            "{taken} maps for {THREADS} threads: reckon anew"
+            "{taken} maps for {THREADS} threads: MAPS_PER_THREAD is too high"
         );
     });
 }

@@ -1,4 +1,4 @@
-//! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same messages.
+//! The frame path against tungstenite: for any input, in any pieces, both answer with the same messages.
 
 use crate::echo::Echoed;
 use crate::output::Output;
@@ -8,10 +8,11 @@ use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::mask;
 use proptest::prelude::*;
 
-/// Small, so that messages over it are tried often.
+/// Low enough that generated messages often exceed it.
 const MAX_MESSAGE_LEN: usize = 70_000;
 
-/// The frame path, driven as the server drives it, with pieces of these lengths (in turn); with what it does not do itself.
+/// The output of the frame path for `input` in pieces of these lengths, repeated. It drives the path as the server does, and
+/// adds the server's own Close frames.
 fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
     let (mut sent, mut partial) = (Output::default(), Partial::default());
     let (mut rest, mut piece_lens) = (input, piece_lens.iter().cycle());
@@ -32,7 +33,7 @@ fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
     sent.unsent().to_vec()
 }
 
-/// A frame as a client sends it, valid or not.
+/// A client's frame, valid or not.
 #[derive(Clone, Debug)]
 struct Sent {
     first: u8,
@@ -44,10 +45,10 @@ impl Sent {
     fn encode(&self, out: &mut Vec<u8>) {
         let header =
             Header { fin: true, opcode: Opcode::Text, mask: self.key, len: self.payload.len() as u64 };
-        let mut octets = [0; MAX_HEADER_LEN];
-        let header_len = header.write(&mut octets);
-        octets[0] = self.first;
-        out.extend_from_slice(&octets[..header_len]);
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let header_len = header.write(&mut bytes);
+        bytes[0] = self.first;
+        out.extend_from_slice(&bytes[..header_len]);
         let at = out.len();
         out.extend_from_slice(&self.payload);
         mask::apply(&mut out[at..], self.key.unwrap_or_default(), 0);
@@ -71,7 +72,7 @@ fn control() -> impl Strategy<Value = Sent> {
     })
 }
 
-/// A message in fragments cut anywhere, with a control frame behind some of them.
+/// A message split into fragments anywhere, with control frames between them.
 fn message() -> impl Strategy<Value = Vec<Sent>> {
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
     (1..=2u8, payload(), cuts, any::<[u8; 4]>(), prop::option::of(control())).prop_map(
@@ -92,7 +93,7 @@ fn message() -> impl Strategy<Value = Vec<Sent>> {
     )
 }
 
-/// A frame with any first byte and mostly a key; or a Close frame.
+/// A frame with any first byte, usually masked, or a Close frame.
 fn anything() -> impl Strategy<Value = Vec<Sent>> {
     let frame = (any::<u8>(), prop::option::weighted(0.9, any::<[u8; 4]>()), payload());
     let close = (any::<[u8; 4]>(), prop::option::of((900..5100u16, payload())));
@@ -108,9 +109,9 @@ fn anything() -> impl Strategy<Value = Vec<Sent>> {
 fn conversation() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![6 => message(), 2 => control().prop_map(|frame| vec![frame]), 1 => anything()];
     prop::collection::vec(part, 0..8).prop_map(|parts| {
-        let mut octets = Vec::new();
-        parts.iter().flatten().for_each(|frame| frame.encode(&mut octets));
-        octets
+        let mut bytes = Vec::new();
+        parts.iter().flatten().for_each(|frame| frame.encode(&mut bytes));
+        bytes
     })
 }
 
