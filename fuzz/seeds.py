@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the inputs that a person thought of into corpus/, from where cargo fuzz cmin thins them."""
+"""Writes the hand-written seeds to corpus/. Minimise the corpus afterwards with cargo fuzz cmin."""
 
 from pathlib import Path
 from struct import pack
@@ -8,20 +8,20 @@ CORPUS = Path(__file__).parent / "corpus"
 KEY = b"\x01\x02\x03\x04"
 
 
-def put(target, name, content):
+def put(target, name, data):
     (CORPUS / target).mkdir(parents=True, exist_ok=True)
-    (CORPUS / target / name).write_bytes(content)
+    (CORPUS / target / name).write_bytes(data)
 
 
 def frame(first, payload, key=KEY, form=0):
-    """A client's frame, with its length in 16 (form 126) or 64 bits (form 127) if needed or requested."""
+    """A client's frame. `form` 126 or 127 forces a length of 16 or 64 bits; by default the shortest form is used."""
     form = form or (0 if len(payload) < 126 else 126)
-    encoded = bytes([first, (0x80 if key else 0) | (form or len(payload))])
-    encoded += {0: b"", 126: pack(">H", len(payload)), 127: pack(">Q", len(payload))}[form]
+    data = bytes([first, (0x80 if key else 0) | (form or len(payload))])
+    data += {0: b"", 126: pack(">H", len(payload)), 127: pack(">Q", len(payload))}[form]
     if key:
-        encoded += key
+        data += key
         payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
-    return encoded + payload
+    return data + payload
 
 
 HELLO = frame(0x81, b"Hello")
@@ -36,7 +36,7 @@ STREAMS = {
     "ping": frame(0x89, b"") + frame(0x89, b"x" * 125) + frame(0x8A, b"unasked"),
     "close": HELLO + frame(0x88, b"\x03\xe8bye") + HELLO,
     "close-empty": frame(0x88, b""),
-    "close-one-octet": frame(0x88, b"\x03"),
+    "close-one-byte": frame(0x88, b"\x03"),
     "close-bad-code": frame(0x88, pack(">H", 1005)),
     "close-bad-utf8": frame(0x88, b"\x03\xe8\xff"),
     "close-private-code": frame(0x88, pack(">H", 4000) + "€".encode()),
@@ -55,7 +55,7 @@ STREAMS = {
 }
 
 # The steps of fuzz_targets/connection.rs.
-ARRIVE, ARRIVE_32, READ, READ_64, INTERRUPT, ARRIVE_UNSEEN, BEFALL, ALL = range(8)
+ARRIVE, ARRIVE_32, READ, READ_64, INTERRUPT, ARRIVE_UNPOLLED, RARE_EVENT, ALL = range(8)
 
 
 def steps(*script):
@@ -67,7 +67,7 @@ SCRIPTS = {
     "slow-reader": steps((ARRIVE_32, 31), *[(READ, 20)] * 20),
     "pieces": steps((READ_64, 3), (ARRIVE_32, 3), (ARRIVE, 30), (ARRIVE, 7), *[(ARRIVE, 0)] * 40),
     "mixed": steps(
-        (READ_64, 31), *[(ARRIVE, 28), (ARRIVE_UNSEEN, 3), (READ, 3), (INTERRUPT, 0), (ARRIVE_32, 1)] * 8
+        (READ_64, 31), *[(ARRIVE, 28), (ARRIVE_UNPOLLED, 3), (READ, 3), (INTERRUPT, 0), (ARRIVE_32, 1)] * 8
     ),
 }
 EVENTS = {"ping": 0, "tick": 8, "dead": 12, "close": 16, "eof": 20, "reset": 24, "spurious": 28}
@@ -83,12 +83,12 @@ for stream_name, stream in STREAMS.items():
     put("frame_header", stream_name, stream)
     put("frame_header", f"write-{stream_name}", bytes([len(stream) % 256, 0xD5, 7]) + pack(">Q", 1001) + stream)
 for name, n in EVENTS.items():
-    connection(f"{name}-open", steps((ALL, 0), (BEFALL, n)), HELLO + frame(0x01, b"half"))
-    connection(f"{name}-unread", steps((ARRIVE_32, 31), (BEFALL, n), (READ, 9), (BEFALL, n + 1)), HELLO * 9)
-with_data = steps((ARRIVE_32, 31), *[(READ_64, 31)] * 4, (ARRIVE_UNSEEN, 3), (BEFALL, EVENTS["eof"]))
+    connection(f"{name}-open", steps((ALL, 0), (RARE_EVENT, n)), HELLO + frame(0x01, b"half"))
+    connection(f"{name}-unread", steps((ARRIVE_32, 31), (RARE_EVENT, n), (READ, 9), (RARE_EVENT, n + 1)), HELLO * 9)
+with_data = steps((ARRIVE_32, 31), *[(READ_64, 31)] * 4, (ARRIVE_UNPOLLED, 3), (RARE_EVENT, EVENTS["eof"]))
 connection("eof-with-data", with_data, HELLO * 200)
-connection("eof-in-line", with_data, HELLO * 200, buffer=2)
-# Bit 3 of the first byte: a small budget, which needs more than 4 KiB to be seen.
+connection("eof-while-queued", with_data, HELLO * 200, buffer=2)
+# Bit 3 of the first byte selects the small budget, which only inputs above 4 KiB exceed.
 for name, stream in {"message": frame(0x82, b"m" * 6000)[:5500], "messages": frame(0x82, b"m" * 1500) * 4}.items():
     for script_name, script in SCRIPTS.items():
         connection(f"budget-{name}-{script_name}", script, stream, buffer=15, limits=3)

@@ -1,4 +1,4 @@
-//! The cases, by theme. Each starts a server of its own.
+//! The cases of the conformance suite, by theme. Each starts its own server.
 
 pub(crate) mod admin;
 pub(crate) mod admission;
@@ -26,7 +26,7 @@ pub(crate) mod timeouts;
 pub(crate) mod utf8;
 pub(crate) mod violations;
 
-/// Bytes without a pattern, the same for the same seed (xorshift64*).
+/// Pseudo-random bytes, reproducible from `seed` (xorshift64*).
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
@@ -38,7 +38,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Text of `len` bytes, in characters of one to four of them.
+/// Text of `len` bytes, in characters of one to four bytes.
 fn prose(len: usize) -> String {
     let mut text = String::with_capacity(len);
     for character in "Grüße, κόσμε! 世界 🦀🚀 ".chars().cycle() {
@@ -52,7 +52,7 @@ fn prose(len: usize) -> String {
 }
 
 #[test]
-fn prose_has_the_length_asked_for() {
+fn prose_has_the_requested_length() {
     for len in [0, 1, 2, 3, 125, 126, 65_536] {
         assert_eq!(prose(len).len(), len);
     }

@@ -1,55 +1,55 @@
-//! Descriptors, of which the machine may allow few: each case, and each crowd of a case, has a table of its own, so
-//! that those of cases that run at the same time do not add up.
+//! Descriptor tables and their limit.
 //!
-//! A table holds as many as `RLIMIT_NOFILE` says, and belongs to the threads that share it (clone(2), `CLONE_FILES`).
+//! `RLIMIT_NOFILE` bounds a table, not a process, and threads share a table by default (clone(2), `CLONE_FILES`). Each
+//! case, and each bulk client of a case, gets its own table, so concurrent cases do not share one limit.
 
-use crate::inject::{note, skip};
+use crate::notice::{note, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Once;
 
-/// Descriptors of a table that are no connections of a crowd: standard streams, a server's output, scrapes, honest
-/// peers.
+/// Descriptors of the suite's table that are not bulk connections: standard streams, the server's output, scrapes,
+/// honest peers.
 const RESERVE: usize = 64;
-/// Descriptors of a table of a server's that it keeps for itself, at most.
+/// The most descriptors of one of its tables that a server keeps for itself.
 const SERVER_RESERVE: usize = 112;
 
-/// Raises the soft limit to the hard one, as any process may, and returns it.
+/// Raises the soft limit to the hard limit, which needs no privilege, and returns it.
 pub(crate) fn limit() -> usize {
     static RAISE: Once = Once::new();
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     RAISE.call_once(|| {
-        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as any process may");
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("raise the soft limit");
     });
     maximum.map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX))
 }
 
-/// Gives this thread, and those that it will start, an empty table, but for the standard streams.
+/// Gives this thread, and the threads that it starts, a new table with only the standard streams.
 ///
-/// To be called before the thread has opened anything, and by a thread that uses no descriptor of another's. Where the
-/// kernel has no such call (before Linux 5.9) the thread goes on with the table that it has.
+/// Call it before the thread opens a descriptor, from a thread that uses none of another thread. Before Linux 5.9,
+/// which introduced close_range(2), it does nothing.
 pub(crate) fn own_table() {
     limit();
     const FIRST: libc::c_uint = 3;
-    // SAFETY: closes descriptors in a table that this thread alone will own, of which it has used none; the others'
-    // table stays as it is.
+    // SAFETY: the descriptors are closed in a copy of the table that only this thread owns, and it uses none of them.
+    // The original table does not change.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) };
 }
 
-/// Of `wanted` connections as many as one table has room for, with a line on stderr where these are fewer.
+/// `wanted` connections, or as many as fit in one table, with a notice.
 pub(crate) fn room(wanted: usize) -> usize {
     fitting(wanted, limit().saturating_sub(RESERVE))
 }
 
-/// The same for a server with one shard, which has one table for them.
-pub(crate) fn room_of_a_shard(wanted: usize) -> usize {
+/// The same, bounded also by the one table of a server with one shard.
+pub(crate) fn shard_room(wanted: usize) -> usize {
     fitting(wanted, limit().saturating_sub(RESERVE.max(SERVER_RESERVE)))
 }
 
-/// As [`room`], where fewer than `least` show nothing: `None`, and a line on stderr.
+/// The same for a case that needs `least` connections: `None`, with a notice, if fewer fit.
 pub(crate) fn room_for_at_least(wanted: usize, least: usize) -> Option<usize> {
     match limit().saturating_sub(RESERVE) {
         room if room < least.min(wanted) => {
-            skip(&format!("{least} connections are more than RLIMIT_NOFILE of {} allows", limit()))
+            skip(&format!("{least} connections need more than RLIMIT_NOFILE, {}", limit()))
         }
         _ => Some(room(wanted)),
     }
@@ -57,16 +57,16 @@ pub(crate) fn room_for_at_least(wanted: usize, least: usize) -> Option<usize> {
 
 fn fitting(wanted: usize, room: usize) -> usize {
     if wanted > room {
-        note(&format!("scaled down: {room} connections of {wanted}, as RLIMIT_NOFILE is {}", limit()));
+        note(&format!("scaled down: {room} of {wanted} connections, because RLIMIT_NOFILE is {}", limit()));
     }
     wanted.min(room)
 }
 
-/// Flags for a server with room for so many connections: in two shards, or in as many as it takes under the limit.
+/// Flags for a server that must hold `connections`: in two shards if they fit, else in as many as the server chooses.
 pub(crate) fn flags_for(connections: usize) -> Vec<String> {
     let mut flags = vec!["--max-connections".to_string(), connections.to_string()];
     if connections <= limit() / 2 {
-        // The kernel deals connections out unevenly.
+        // Half the limit, because SO_REUSEPORT distributes connections unevenly.
         flags.extend(["--shards", "2"].map(String::from));
     }
     flags
@@ -80,7 +80,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn a_case_sees_no_descriptor_of_another() {
+    fn a_new_table_has_no_descriptor_of_the_old_one() {
         let others = File::open("/dev/null").expect("/dev/null");
         let number = others.as_raw_fd();
         let open = move || fs::read_link(format!("/proc/thread-self/fd/{number}")).is_ok();
@@ -89,12 +89,12 @@ mod tests {
             own_table();
             open()
         });
-        assert!(!seen.join().expect("no panic"), "in a table of its own");
-        assert!(open(), "in the table of the others");
+        assert!(!seen.join().expect("no panic"), "in the new table");
+        assert!(open(), "in the original table");
     }
 
     #[test]
-    fn no_more_than_there_is_room_for() {
+    fn connections_are_bounded_by_the_limit() {
         assert_eq!(fitting(100, 200), 100);
         assert_eq!(fitting(1_500, 928), 928);
         assert!(room(usize::MAX) < limit());

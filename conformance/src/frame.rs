@@ -1,4 +1,4 @@
-//! Frames as a client sends them, right or wrong, and as a server must send them (RFC 6455, section 5.2).
+//! Frames: an encoder for a client's, valid or not, and a strict parser for a server's (RFC 6455, section 5.2).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,29 +10,26 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 
-/// The longest payload of a control frame (section 5.5).
+/// The longest payload of a control frame, in bytes (section 5.5).
 pub(crate) const MAX_CONTROL_LEN: usize = 125;
 
-/// A frame, of any opcode.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Whether it is the last of its message.
     pub fin: bool,
     /// RSV1 (4), RSV2 (2) and RSV3 (1).
     pub rsv: u8,
-    /// What it is for.
     pub opcode: u8,
-    /// Its application data, unmasked.
+    /// Unmasked.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
-    /// A frame with FIN and no reserved bit.
+    /// A frame with FIN set and no reserved bits.
     pub fn new(opcode: u8, payload: impl AsRef<[u8]>) -> Frame {
         Frame { fin: true, rsv: 0, opcode, payload: payload.as_ref().to_vec() }
     }
 
-    /// A whole message of text.
+    /// An unfragmented text message.
     pub fn text(text: &str) -> Frame {
         Frame::new(TEXT, text)
     }
@@ -42,7 +39,7 @@ impl Frame {
         Frame::new(CLOSE, [&code.to_be_bytes(), reason.as_bytes()].concat())
     }
 
-    /// The same, but not the last of its message.
+    /// The same without FIN: a fragment with more to follow.
     pub fn more(self) -> Frame {
         Frame { fin: false, ..self }
     }
@@ -52,23 +49,23 @@ impl Frame {
         Frame { rsv, ..self }
     }
 
-    /// The bytes a client sends: with a masking key, another one for every frame (section 5.3).
+    /// Encodes it as a client must: masked, with a different key for each frame (section 5.3).
     pub fn masked(&self) -> Vec<u8> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let key = COUNT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1).to_be_bytes();
-        let mut octets = self.header(self.payload.len() as u64, 0x80);
-        octets.extend_from_slice(&key);
-        octets.extend(self.payload.iter().zip(key.iter().cycle()).map(|(octet, mask)| octet ^ mask));
-        octets
+        let mut bytes = self.header(self.payload.len() as u64, 0x80);
+        bytes.extend_from_slice(&key);
+        bytes.extend(self.payload.iter().zip(key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        bytes
     }
 
-    /// The bytes a client must never send: without a mask.
+    /// Encodes it as a server does, and as a client must not: unmasked.
     pub fn unmasked(&self) -> Vec<u8> {
         [self.header(self.payload.len() as u64, 0), self.payload.clone()].concat()
     }
 
-    /// The header and key of a frame like this one that declares `len` bytes, whatever will follow. The key is
-    /// all zeros, so that what follows need not be masked.
+    /// The header of a frame like this one that declares `len` payload bytes. The masking key is zero, so the payload
+    /// that follows is the same masked or unmasked.
     pub fn declaring(&self, len: u64) -> Vec<u8> {
         [self.header(len, 0x80), vec![0; 4]].concat()
     }
@@ -82,17 +79,17 @@ impl Frame {
         }
     }
 
-    /// Takes a server's frame from the front of `octets`, if it is all there, and says how many bytes it took.
+    /// Parses a server's frame at the start of `bytes`, and returns it with its encoded length in bytes. `None` if it
+    /// is incomplete.
     ///
     /// # Errors
-    /// What a server must not do: mask, set a reserved bit, use a longer length than needed, or break the rules
-    /// of control frames.
-    pub fn take(octets: &[u8]) -> Result<Option<(Frame, usize)>, String> {
-        let &[first, second, ..] = octets else { return Ok(None) };
+    /// A mask, a reserved bit or opcode, a length that is not in its shortest form, or an invalid control frame.
+    pub fn take(bytes: &[u8]) -> Result<Option<(Frame, usize)>, String> {
+        let &[first, second, ..] = bytes else { return Ok(None) };
         if second & 0x80 != 0 {
             return Err("a masked frame from a server (section 5.1)".into());
         }
-        let (len, at, shortest) = match (second, octets) {
+        let (len, at, shortest) = match (second, bytes) {
             (126, &[_, _, a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 4, 126),
             (127, &[_, _, a, b, c, d, e, f, g, h, ..]) => {
                 (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10, 0x1_0000)
@@ -109,12 +106,12 @@ impl Frame {
             return Err(format!("the reserved opcode {:#x} (section 5.2)", frame.opcode));
         }
         if frame.opcode >= CLOSE && (!frame.fin || len > MAX_CONTROL_LEN as u64) {
-            return Err("a fragmented control frame, or one over 125 octets (section 5.5)".into());
+            return Err("a control frame that is fragmented or longer than 125 bytes (section 5.5)".into());
         }
         if len < shortest {
-            return Err(format!("a length of {len} in more octets than it needs (section 5.2)"));
+            return Err(format!("a length of {len}, not in its shortest form (section 5.2)"));
         }
-        let Some(payload) = octets[at..].get(..len as usize) else { return Ok(None) };
+        let Some(payload) = bytes[at..].get(..len as usize) else { return Ok(None) };
         frame.payload.extend_from_slice(payload);
         Ok(Some((frame, at + payload.len())))
     }
@@ -132,7 +129,7 @@ impl fmt::Display for Frame {
             opcode => write!(f, "opcode {opcode:#x}")?,
         }
         if !self.fin {
-            write!(f, ", more to come")?;
+            write!(f, ", FIN clear")?;
         }
         if self.rsv != 0 {
             write!(f, ", RSV bits {:03b}", self.rsv)?;
@@ -152,12 +149,12 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Bytes for a reader: how many, and the first of them.
-pub(crate) fn excerpt(octets: &[u8]) -> String {
+/// The length of these bytes, and the first 48 of them, escaped.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
     const SHOWN: usize = 48;
-    let start = octets[..octets.len().min(SHOWN)].escape_ascii();
-    let dots = if octets.len() > SHOWN { "…" } else { "" };
-    format!("{} octets \"{start}{dots}\"", octets.len())
+    let start = bytes[..bytes.len().min(SHOWN)].escape_ascii();
+    let dots = if bytes.len() > SHOWN { "…" } else { "" };
+    format!("{} bytes \"{start}{dots}\"", bytes.len())
 }
 
 #[cfg(test)]
@@ -177,18 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_frame_is_taken_once_it_is_all_there() {
+    fn a_frame_is_parsed_once_it_is_complete() {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let frame = Frame::new(BINARY, vec![b'x'; len]);
-            let mut octets = frame.unmasked();
-            assert_eq!(Frame::take(&octets[..octets.len() - 1]), Ok(None));
-            octets.push(0);
-            assert_eq!(Frame::take(&octets), Ok(Some((frame, octets.len() - 1))));
+            let mut bytes = frame.unmasked();
+            assert_eq!(Frame::take(&bytes[..bytes.len() - 1]), Ok(None));
+            bytes.push(0);
+            assert_eq!(Frame::take(&bytes), Ok(Some((frame, bytes.len() - 1))));
         }
     }
 
     #[test]
-    fn a_servers_mistakes_are_seen() {
+    fn invalid_server_frames_are_errors() {
         assert!(Frame::take(&Frame::text("Hello").masked()).is_err());
         assert!(Frame::take(&Frame::text("Hello").reserved(4).unmasked()).is_err());
         assert!(Frame::take(&Frame::new(3, "Hello").unmasked()).is_err());

@@ -1,12 +1,11 @@
-//! Requests, right or wrong, and the responses to them (RFC 9112), as far as a WebSocket server needs them.
+//! HTTP/1.1 requests, valid or not, and a strict parser for response heads (RFC 9112).
 
 use std::fmt;
 
-/// The key of the example in RFC 6455, section 1.3, and the answer to it.
+/// The key of the example in RFC 6455, section 1.3, and its accept value.
 pub(crate) const SAMPLE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const SAMPLE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A request.
 #[derive(Clone)]
 pub(crate) struct Request {
     line: String,
@@ -14,12 +13,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A request with no more than a `Host`.
+    /// A request with a `Host` field only.
     pub fn new(method: &str, path: &str) -> Request {
         Request { line: format!("{method} {path} HTTP/1.1"), fields: vec![] }.with("Host", "127.0.0.1")
     }
 
-    /// An opening handshake with nothing wrong (RFC 6455, section 4.1).
+    /// A valid opening handshake (RFC 6455, section 4.1).
     pub fn handshake(path: &str) -> Request {
         Request::new("GET", path)
             .with("Upgrade", "websocket")
@@ -33,14 +32,14 @@ impl Request {
         Request { line: line.into(), ..self }
     }
 
-    /// The same with this field, in place of one of that name.
+    /// The same with this field instead of any field of that name.
     pub fn with(self, name: &str, value: impl Into<String>) -> Request {
         let mut request = self.without(name);
         request.fields.push((name.into(), value.into()));
         request
     }
 
-    /// The same with this field too, whether there is one of that name or not.
+    /// The same with this field added, even if the name repeats.
     pub fn and(mut self, name: &str, value: impl Into<String>) -> Request {
         self.fields.push((name.into(), value.into()));
         self
@@ -52,8 +51,8 @@ impl Request {
         self
     }
 
-    /// The bytes to send.
-    pub fn octets(&self) -> Vec<u8> {
+    /// The encoded head.
+    pub fn bytes(&self) -> Vec<u8> {
         self.to_string().into_bytes()
     }
 }
@@ -66,25 +65,22 @@ impl fmt::Display for Request {
     }
 }
 
-/// A response.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// The status code.
     pub status: u16,
-    /// The fields, in order.
     pub fields: Vec<(String, String)>,
-    /// The content.
     pub body: String,
 }
 
 impl Response {
-    /// Takes a response's head from the front of `octets`, if it is all there, and says how many bytes it took.
+    /// Parses a response head at the start of `bytes`, and returns it with its length in bytes. `None` if it is
+    /// incomplete.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn take_head(octets: &[u8]) -> Result<Option<(Response, usize)>, String> {
-        let Some(end) = octets.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-        let head = str::from_utf8(&octets[..end]).map_err(|_| "a head that is not text")?;
+    /// The first violation of RFC 9112.
+    pub fn take_head(bytes: &[u8]) -> Result<Option<(Response, usize)>, String> {
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+        let head = str::from_utf8(&bytes[..end]).map_err(|_| "a head that is not text")?;
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(status_of).ok_or("no status line of HTTP/1.1 (section 4)")?;
         let mut fields = vec![];
@@ -99,7 +95,7 @@ impl Response {
         Ok(Some((Response { status, fields, body: String::new() }, end + 4)))
     }
 
-    /// The value of a field.
+    /// The value of the first field with this name.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -107,12 +103,12 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether a field is there with this value, in any case.
-    pub fn says(&self, name: &str, value: &str) -> bool {
+    /// Whether the first field with this name has this value, case-insensitively.
+    pub fn has(&self, name: &str, value: &str) -> bool {
         self.field(name).is_some_and(|field| field.eq_ignore_ascii_case(value))
     }
 
-    /// Whether a field is there that lists this token, in any case.
+    /// Whether the first field with this name lists this token, case-insensitively.
     pub fn lists(&self, name: &str, token: &str) -> bool {
         let mut members = self.field(name).unwrap_or_default().split(',');
         members.any(|member| member.trim().eq_ignore_ascii_case(token))
@@ -129,7 +125,7 @@ impl fmt::Display for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP/1.1 {}", self.status)?;
         self.fields.iter().try_for_each(|(name, value)| write!(f, " | {name}: {value}"))?;
-        write!(f, " | {} octets of content", self.body.len())
+        write!(f, " | {} bytes of content", self.body.len())
     }
 }
 
@@ -138,16 +134,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_taken_once_it_is_all_there() {
-        let octets = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX:y\r\n\r\nno";
-        assert!(Response::take_head(&octets[..46]).expect("no mistake yet").is_none());
-        let (response, len) = Response::take_head(octets).expect("right").expect("whole");
-        assert_eq!((response.status, len), (404, octets.len() - 2));
-        assert!(response.says("content-length", "2") && response.says("x", "Y"));
+    fn a_head_is_parsed_once_it_is_complete() {
+        let bytes = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX:y\r\n\r\nno";
+        assert!(Response::take_head(&bytes[..46]).expect("no error yet").is_none());
+        let (response, len) = Response::take_head(bytes).expect("valid").expect("complete");
+        assert_eq!((response.status, len), (404, bytes.len() - 2));
+        assert!(response.has("content-length", "2") && response.has("x", "Y"));
     }
 
     #[test]
-    fn mistakes_are_seen() {
+    fn invalid_heads_are_errors() {
         for wrong in ["HTTP/1.0 200 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 200 OK\r\nno colon", "200"] {
             assert!(Response::take_head(format!("{wrong}\r\n\r\n").as_bytes()).is_err(), "{wrong}");
         }

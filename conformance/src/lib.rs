@@ -1,48 +1,47 @@
-//! One black-box suite for every WebSocket echo server that has the flags, the endpoints and the metrics of this
-//! workspace.
+//! A black-box test suite for WebSocket echo servers with the flags, endpoints and metrics of this workspace.
 //!
-//! It knows a server by its binary alone. For every case it starts that on ports of its own choosing, learns them
-//! from the line on stdout, and speaks to it over real sockets: bytes that are right (RFC 6455, RFC 9112) or
-//! wrong in one way, whole or in pieces. It asks `/metrics` what the server believes happened, and the kernel what
-//! did (proc(5), sock_diag(7)). No case rests on a pause being long enough: each waits for what it expects, with
-//! a deadline. What fails says what was sent, what was expected and what came, and shows the server's log.
+//! The suite needs only the path of the server's binary. Each case starts its own server on free ports, reads the
+//! addresses from the server's first line on stdout, and connects over TCP. It sends valid input (RFC 6455, RFC 9112)
+//! or input with one fault, in one segment or in several. It compares the server's `/metrics` with what the case did
+//! and with the kernel's view (proc(5), sock_diag(7)). No case relies on a sleep being long enough: it polls for the
+//! expected state until a deadline. A failure prints the frames sent and received, the expectation, and the server's
+//! log.
 //!
-//! To put a server to the test, add this crate to its `[dev-dependencies]`, and a file `tests/conformance.rs`:
+//! To test a server, add this crate to its `[dev-dependencies]`, and create `tests/conformance.rs`:
 //!
 //! ```ignore
-//! //! The server does what every one here does.
+//! //! The conformance suite.
 //! conformance::suite!(env!("CARGO_BIN_EXE_my-server"));
 //! ```
 //!
-//! Each case is then a test of its own: `cargo test -p my-server --test conformance close::` runs those of one
-//! theme. `CONFORMANCE_FULL=1` runs [leaks](#leaks), and clients that write before they read, at full size; `CONFORMANCE_FLAGS` has further flags for the server.
+//! Each case becomes one test: `cargo test -p my-server --test conformance close::` runs one theme.
+//! `CONFORMANCE_FULL=1` runs `leaks::` with 5,000 connections per round instead of 200, and clients that write before
+//! they read with 1,000 connections instead of 100. `CONFORMANCE_FLAGS` adds flags to the server's command line.
 //!
-//! # What a server must be like
-//! - It takes `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
+//! # Requirements on the server
+//! - Flags: `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
 //!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout`, `--allow-origin`,
-//!   `--subprotocol` and `--log`, and each of them as `WS_…` from the environment. A command line that is wrong: one line on stderr, status 2.
-//!   An address that is not to be had: one line, status 1.
-//! - When it is ready it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M
+//!   `--subprotocol` and `--log`, each also as an environment variable `WS_…`. An invalid command line: one line on
+//!   stderr, exit status 2. An address it cannot bind: one line on stderr, exit status 1.
+//! - When ready, it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M
 //!   connections`, and nothing else on stdout.
-//! - `/echo` and `/` on the first address upgrade. `/health` and `/metrics` answer on both.
-//! - SIGTERM, SIGINT and SIGHUP drain it, a second SIGTERM or SIGINT ends it.
+//! - `/echo` and `/` on the first address upgrade to WebSocket. Both addresses serve `/health` and `/metrics`.
+//! - SIGTERM, SIGINT and SIGHUP start the drain. A second SIGTERM or SIGINT ends the process.
 //!
-//! To add a case, write it beside its like in `src/cases/`, and name it in `src/list.rs`.
-//!
-//! # Leaks
-//! Twenty rounds of 200 connections, or of 5,000 at full size.
+//! To add a case, write a function in a file of `src/cases/`, and list it in `src/list.rs`.
 //!
 //! # Descriptors
-//! Each case has a descriptor table of its own, and takes no more connections than its table and the server's hold under
-//! the limit on them (`ulimit -Hn`): a case that has to do with fewer says `scaled down`, one that cannot `skipped`.
+//! Each case has its own descriptor table. It opens no more connections than `RLIMIT_NOFILE` (`ulimit -Hn`) allows one
+//! table of the suite and of the server. A case that runs with fewer connections prints `scaled down`; a case that
+//! cannot run prints `skipped`.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the test harness takes it, and shows it where a test fails"
+    reason = "the test harness captures it, and prints it if a test fails"
 )]
 
-pub use inject::note;
+pub use notice::note;
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
@@ -57,6 +56,7 @@ mod inject;
 pub mod link;
 mod list;
 mod metrics;
+mod notice;
 mod process;
 mod resilience;
 mod server;
@@ -65,7 +65,7 @@ mod unread;
 mod wait;
 mod wire;
 
-/// The whole suite as tests, a module for each theme, of the binary at this path.
+/// Defines a test for each case of the conformance suite, in one module per theme. `$binary` is the server's path.
 #[macro_export]
 macro_rules! suite {
     ($binary:expr) => {
@@ -73,7 +73,7 @@ macro_rules! suite {
     };
 }
 
-/// The second suite: hostile peers, storms, faults and exhaustion.
+/// Does the same for the resilience suite: hostile peers, connection storms, faults and resource exhaustion.
 #[macro_export]
 macro_rules! resilience {
     ($binary:expr) => {
@@ -81,30 +81,30 @@ macro_rules! resilience {
     };
 }
 
-/// Runs a case of the suite on the binary at this path.
+/// Runs one case of the conformance suite. `binary` is the server's path.
 ///
 /// # Panics
-/// If the server does not pass it, or there is no such case.
+/// If the server fails the case, or the case does not exist.
 #[doc(hidden)]
 pub fn run(binary: &'static str, theme: &str, case: &str) {
     let run = list::find(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
-    apart(&format!("{theme}::{case}"), || run(&server::Binary(binary)));
+    isolate(&format!("{theme}::{case}"), || run(&server::Binary(binary)));
 }
 
-/// Runs a case of the second suite, when no other is running: they measure, and they load the machine.
+/// Runs one case of the resilience suite. Cases run one at a time, because they measure and load the machine.
 ///
 /// # Panics
-/// As [`run`] does.
+/// As [`run`].
 #[doc(hidden)]
 pub fn run_resilience(binary: &'static str, theme: &str, case: &str) {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _mine = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    static SERIAL: Mutex<()> = Mutex::new(());
+    let _guard = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
     let run = list::find_resilience(theme, case).unwrap_or_else(|| panic!("no case {theme}::{case}"));
-    apart(&format!("{theme}::{case}"), || run(&server::Binary(binary)));
+    isolate(&format!("{theme}::{case}"), || run(&server::Binary(binary)));
 }
 
-/// Runs a case on a thread, named after it, with a descriptor table of its own.
-fn apart(name: &str, case: impl FnOnce() + Send) {
+/// Runs a case on a thread named after it, with its own descriptor table.
+fn isolate(name: &str, case: impl FnOnce() + Send) {
     let case = || {
         descriptors::own_table();
         case();

@@ -1,6 +1,6 @@
-//! The list of all cases, from which come the tests of each server, and the table by which a test finds its case.
+//! The list of all cases. Macros expand it to the tests of each server, and to the table by which a test finds its case.
 
-/// Hands the list, by theme, to a macro, with what else that is to get.
+/// Passes the list of the conformance suite, by theme, to the macro `$then`, after `$with` if given.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cases {
@@ -11,18 +11,18 @@ macro_rules! __cases {
                 accepts_on_echo,
                 accepts_on_root,
                 answers_any_key,
-                takes_fields_in_any_case,
-                takes_connection_as_a_list,
-                takes_white_space_around_values,
+                accepts_fields_in_any_case,
+                accepts_connection_as_a_list,
+                accepts_white_space_around_values,
                 declines_extensions_and_subprotocols,
                 selects_a_subprotocol,
-                takes_a_long_head,
-                takes_a_frame_with_the_request,
-                takes_a_large_frame_with_the_request,
-                takes_everything_with_the_request,
-                takes_a_burst,
-                takes_a_request_octet_by_octet,
-                gets_along_with_tungstenite;
+                accepts_a_long_head,
+                accepts_a_frame_with_the_request,
+                accepts_a_large_frame_with_the_request,
+                accepts_everything_with_the_request,
+                accepts_a_burst,
+                accepts_a_request_byte_by_byte,
+                interoperates_with_tungstenite;
             refusals:
                 plain_get_of_echo,
                 plain_get_of_root,
@@ -44,27 +44,27 @@ macro_rules! __cases {
                 endless_head;
             requests:
                 framing,
-                fields_that_contradict,
-                lines_with_two_readings,
+                contradictory_fields,
+                ambiguous_lines,
                 targets,
                 methods_and_versions,
                 heads_of_each_length,
-                upgrades_in_other_words,
+                equivalent_forms_of_upgrade,
                 pages_with_content,
                 pages_with_endless_content;
             origins:
                 any_by_default,
-                those_allowed,
-                pages_of_applications,
+                allowed,
+                origins_of_applications,
                 others,
                 from_the_environment;
             endpoints:
-                health_is_well,
+                health_is_ok,
                 metrics_are_well_formed,
                 other_paths_are_not_found,
                 head_has_no_content,
                 requests_in_pieces_or_too_many,
-                clients_that_hang_up;
+                clients_that_disconnect;
             echo:
                 text_of_each_length,
                 binary_of_each_length,
@@ -73,7 +73,7 @@ macro_rules! __cases {
                 many_connections,
                 after_a_half_close;
             delivery:
-                frames_octet_by_octet,
+                frames_byte_by_byte,
                 header_in_two_pieces,
                 frame_and_a_part_of_the_next,
                 two_frames_in_a_segment,
@@ -81,7 +81,7 @@ macro_rules! __cases {
                 stream_cut_at_odd_places,
                 message_written_before_anything_is_read,
                 messages_written_before_anything_is_read,
-                everyday_messages_are_one_frame;
+                messages_up_to_64_kib_are_one_frame;
             fragments:
                 two_fragments,
                 ping_between,
@@ -102,8 +102,8 @@ macro_rules! __cases {
                 valid_codes,
                 with_a_reason,
                 invalid_codes,
-                body_of_one_octet,
-                body_of_126_octets,
+                body_of_one_byte,
+                body_of_126_bytes,
                 reason_that_is_not_utf8,
                 what_follows_is_ignored,
                 a_megabyte_that_follows_is_ignored,
@@ -123,34 +123,34 @@ macro_rules! __cases {
             utf8:
                 whole_message,
                 last_fragment,
-                somewhere_in_a_long_message,
+                anywhere_in_a_long_message,
                 character_cut_across_fragments,
-                character_left_incomplete,
+                incomplete_character,
                 character_cut_across_segments,
-                what_is_allowed;
+                valid_text_and_any_binary;
             size:
                 at_the_limit,
-                one_octet_over,
+                one_byte_over,
                 over_by_fragments,
                 declared_only,
                 absurd_lengths,
                 declared_is_not_allocated,
-                large_messages_leave_nothing_behind;
+                large_messages_are_freed;
             fairness:
                 reader_that_stops_reading_large_echoes,
                 reader_that_stops_reading_small_echoes,
                 reader_that_stops_reading_pongs,
-                peers_that_stop_in_the_middle,
+                peers_stalled_in_the_middle,
                 peer_that_floods,
                 peer_with_a_large_message,
                 reset_in_the_middle,
-                stuck_peers_use_no_processor;
+                stalled_peers_use_no_cpu;
             admin:
                 loopback_by_default,
                 other_methods,
                 requests_in_a_row,
                 content_is_not_read,
-                idle_connections_lock_nobody_out,
+                idle_connections_do_not_block_scrapes,
                 many_at_once,
                 healthcheck;
             live:
@@ -158,43 +158,43 @@ macro_rules! __cases {
                 heads_and_other_methods,
                 events_agree_with_metrics,
                 echoes_are_timed,
-                viewers_and_scrapes_leave_each_other_room,
-                nothing_happens_when_nobody_looks,
-                drain_is_told;
+                viewers_and_scrapes_have_separate_limits,
+                no_wakeups_without_viewers,
+                viewers_see_the_drain;
             admission:
                 full_server_answers_503,
-                the_503_is_a_whole_answer,
+                the_503_is_complete,
                 admits_again_after_a_close,
                 limit_holds_over_all_shards,
-                what_is_announced_can_be_had,
+                announced_capacity_is_available,
                 out_of_descriptors,
                 out_of_descriptors_for_silent_peers,
-                plain_requests_free_their_room;
+                plain_requests_release_their_slot;
             metrics:
-                all_are_there,
-                both_addresses_tell_the_same,
+                all_are_present,
+                both_addresses_agree,
                 messages_and_bytes,
-                reasons_of_closing,
+                close_reasons,
                 refused_handshakes,
                 process_figures;
             timeouts:
-                handshake_not_finished,
-                handshake_that_trickles,
+                unfinished_handshake,
+                slow_handshake,
                 silent_peers_are_closed,
-                talking_peers_stay,
-                a_server_that_stood_still,
-                a_server_that_stood_still_in_handshakes,
-                slow_readers_stay,
-                readers_that_take_nothing_are_closed,
-                slow_senders_stay,
+                active_peers_stay_connected,
+                stopped_server_reads_before_it_times_out,
+                stopped_server_reads_requests_before_it_times_out,
+                slow_readers_stay_connected,
+                stalled_readers_are_closed,
+                slow_senders_stay_connected,
                 silence_is_allowed_by_default,
-                pings_keep_a_peer,
+                pongs_keep_a_connection_open,
                 pings_come_every_interval,
                 pings_among_echoes;
             budget:
                 message_over_the_budget,
-                shared_by_all,
-                echoes_that_nobody_reads;
+                shared_by_all_connections,
+                unread_echoes;
             drain:
                 sigterm_without_peers,
                 sigint_without_peers,
@@ -202,16 +202,16 @@ macro_rules! __cases {
                 busy_peers,
                 peer_in_the_middle_of_a_frame,
                 nothing_new_while_draining,
-                peers_that_just_go,
-                unfinished_handshakes_do_not_hold_it_up,
+                peers_that_disconnect,
+                unfinished_handshakes_do_not_delay_it,
                 drain_timeout_bounds_the_wait,
                 second_signal_ends_at_once,
                 with_more_connections_than_one_table_holds;
             surroundings:
-                log_that_cannot_be_written,
-                log_reader_that_is_stuck,
-                output_that_cannot_be_written,
-                statuses_hold,
+                unwritable_log,
+                stalled_log_reader,
+                unwritable_output,
+                exit_status_does_not_depend_on_output,
                 two_servers_at_once,
                 hangup,
                 empty_variables;
@@ -229,19 +229,19 @@ macro_rules! __cases {
                 help_and_version,
                 environment,
                 all_at_once,
-                times_at_the_edges,
+                extreme_durations,
                 pinned_shards,
-                line_at_start;
+                line_on_stdout;
             leaks:
                 connections,
                 refused_connections,
-                memory_of_a_storm,
+                memory_after_a_peak,
                 caches;
         }
     };
 }
 
-/// Hands the list of the second suite over in the same way.
+/// Does the same with the list of the resilience suite.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __resilience_cases {
@@ -250,21 +250,21 @@ macro_rules! __resilience_cases {
             $($($with)+ =>)?
             exhaustion:
                 accept_fails,
-                accept_fails_now_and_then,
-                connections_that_cannot_be_watched,
-                calls_that_are_interrupted,
-                descriptors_taken_away,
+                accept_fails_intermittently,
+                epoll_ctl_fails,
+                interrupted_calls,
+                descriptor_limit_lowered,
                 no_threads_left,
-                threads_of_an_outer_group,
+                pids_limit_of_an_outer_group,
                 no_memory_left;
             faults:
                 peers_that_vanish,
-                drain_in_full_echo,
+                drain_under_load,
                 lossy_link,
                 peers_behind_a_dead_link;
             soak:
                 mixed_load;
-            stuck:
+            stalled:
                 peers,
                 small_budget,
                 messages;
@@ -275,7 +275,7 @@ macro_rules! __resilience_cases {
     };
 }
 
-/// A test for each case of a list, which `$run` runs.
+/// Defines a test for each case of a list, run by `$run`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
@@ -293,7 +293,7 @@ macro_rules! __tests {
     };
 }
 
-/// Finds a case of a list by its name. A case that is not in it is dead code, and the compiler says so.
+/// Defines a function that finds a case by its name. A case that is not listed is dead code, which the compiler reports.
 macro_rules! find {
     ($find:ident, $cases:ident => $($theme:ident: $($case:ident),+;)+) => {
         pub(crate) fn $find(theme: &str, case: &str) -> Option<fn(&crate::server::Binary)> {

@@ -1,4 +1,4 @@
-//! The figures a server gives at `/metrics`, in Prometheus' text format.
+//! A parser for a scrape of `/metrics` (Prometheus text format 0.0.4).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,10 +19,10 @@ struct Sample {
 }
 
 impl Metrics {
-    /// Reads a scrape.
+    /// Parses a scrape.
     ///
     /// # Errors
-    /// The first line that is not as the format has it.
+    /// The first line that violates the format.
     pub fn parse(text: &str) -> Result<Metrics, String> {
         let mut metrics = Metrics { samples: vec![], types: BTreeMap::new() };
         for line in text.lines().filter(|line| !line.is_empty()) {
@@ -52,18 +52,18 @@ impl Metrics {
         first + values.sum::<f64>()
     }
 
-    /// The sum of the series of this name that carry this label: 0 where there is none (yet).
+    /// The sum of the series of this name with this label value. 0 if there is none: a series may appear later.
     pub fn sum_where(&self, name: &str, label: &str, value: &str) -> f64 {
-        let carries = |sample: &&Sample| sample.labels.iter().any(|(l, v)| l == label && v == value);
+        let has_label = |sample: &&Sample| sample.labels.iter().any(|(l, v)| l == label && v == value);
         self.samples
             .iter()
             .filter(|sample| sample.name == name)
-            .filter(carries)
+            .filter(has_label)
             .map(|sample| sample.value)
             .sum()
     }
 
-    /// The values that a label has among the series of this name.
+    /// The values of a label over the series of this name.
     pub fn label_values(&self, name: &str, label: &str) -> Vec<&str> {
         let series = self.samples.iter().filter(|sample| sample.name == name);
         series
@@ -73,7 +73,7 @@ impl Metrics {
             .collect()
     }
 
-    /// The buckets of a histogram, in the order in which they are told.
+    /// The buckets of a histogram, in the order of the scrape.
     pub fn buckets(&self, name: &str) -> Vec<f64> {
         let series = format!("{name}_bucket");
         self.samples.iter().filter(|sample| sample.name == series).map(|sample| sample.value).collect()
@@ -84,7 +84,7 @@ impl Metrics {
         self.types.get(name).map(String::as_str)
     }
 
-    /// A series of a counter or a histogram that is lower than it was, or no longer there.
+    /// A series of a counter or a histogram that has decreased since `before`, or has disappeared.
     pub fn lost_since(&self, before: &Metrics) -> Option<String> {
         let counts = |sample: &&Sample| {
             let family = ["_bucket", "_count", "_sum"].iter().find_map(|part| sample.name.strip_suffix(part));
@@ -98,14 +98,14 @@ impl Metrics {
         })
     }
 
-    /// What the server says of connections: accepted, active, closed.
+    /// Connections accepted, active and closed.
     pub fn connections(&self) -> [f64; 3] {
         ["ws_connections_accepted_total", "ws_connections_active", "ws_connections_closed_total"]
             .map(|name| self.sum(name))
     }
 }
 
-/// The server's own series, those of a histogram's buckets aside: what a failure is understood by.
+/// The server's own series without histogram buckets, for failure messages.
 impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let own = |sample: &&Sample| sample.name.starts_with("ws_") && !sample.name.ends_with("_bucket");
@@ -116,7 +116,7 @@ impl fmt::Display for Metrics {
     }
 }
 
-/// Reads a sample. Values of labels with a comma or a quote in them are not understood: no server here has them.
+/// Parses a sample. Label values must not contain commas or quotes: no server of this workspace has them.
 fn sample(line: &str) -> Option<Sample> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = match series.split_once('{') {
@@ -153,11 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_went_back_is_seen() {
+    fn a_decreased_counter_is_found() {
         let metrics = |text: &str| Metrics::parse(text).expect("well formed");
         let before = metrics(TEXT);
         assert_eq!(before.lost_since(&before), None);
-        assert_eq!(metrics(&TEXT.replace("b 7e3", "b 0")).lost_since(&before), None, "a gauge may");
+        assert_eq!(metrics(&TEXT.replace("b 7e3", "b 0")).lost_since(&before), None, "a gauge may decrease");
         for wrong in [TEXT.replace("2.5", "2.4"), TEXT.replace("reason=\"y\"", "reason=\"z\"")] {
             assert!(metrics(&wrong).lost_since(&before).is_some(), "{wrong}");
         }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_seen() {
+    fn invalid_lines_are_errors() {
         for wrong in
             ["a 1", "a\n", "a{x=1} 1\n", "a{x=\"1\" 1\n", "a b c\n", "# TYPE a gauge\n# TYPE a gauge\n"]
         {

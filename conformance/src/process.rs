@@ -1,10 +1,11 @@
-//! What the kernel says of a process (proc(5)).
+//! A process as the kernel reports it (proc(5)).
 
 use crate::wait;
 use std::fs;
 use std::ops::RangeBounds;
+use std::path::Path;
 
-/// Bytes of physical memory that it has mapped. From `smaps_rollup`, which is exact: `status` is not.
+/// Resident memory in bytes, from `smaps_rollup`, which is exact. `VmRSS` of `status` is not.
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
     let text =
         fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup of a living server");
@@ -12,7 +13,7 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
     line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("Rss in kB") * 1024
 }
 
-/// Waits until it has so many bytes of physical memory more than `before`.
+/// Waits until its resident memory exceeds `before` bytes by an amount in `by`.
 #[track_caller]
 pub(crate) fn has_grown(pid: u32, before: u64, by: impl RangeBounds<u64>) {
     let range = format!("{:?} to {:?} bytes more than before", by.start_bound(), by.end_bound());
@@ -22,19 +23,31 @@ pub(crate) fn has_grown(pid: u32, before: u64, by: impl RangeBounds<u64>) {
     });
 }
 
-/// A variable of the environment that it was started with.
+/// An environment variable that it was started with.
 pub(crate) fn variable(pid: u32, name: &str) -> Option<String> {
     let all = fs::read_to_string(format!("/proc/{pid}/environ")).expect("environ of a living server");
     all.split('\0').find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
 
-/// How many threads it has.
+/// The number of its threads.
 pub(crate) fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server").count()
 }
 
-/// How often its thread of this name has waited for something.
-pub(crate) fn waits_of(pid: u32, name: &str) -> u64 {
+/// The id of the thread of a server's only shard. Call it before the first connection: a thread per connection would
+/// have the same name.
+pub(crate) fn shard_thread(pid: u32) -> u32 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
+    let is_shard =
+        |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("shard-"));
+    let mut shards = tasks.flatten().map(|task| task.path()).filter(|path| is_shard(path));
+    let shard = shards.next().expect("a thread named shard-0");
+    assert!(shards.next().is_none(), "one shard, and no connection yet");
+    shard.file_name().and_then(|id| id.to_str()?.parse().ok()).expect("a thread id")
+}
+
+/// Voluntary context switches of its thread with this name: how often it has blocked.
+pub(crate) fn blocks_of(pid: u32, name: &str) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
     let named = |task: &fs::DirEntry| {
         fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
@@ -45,12 +58,12 @@ pub(crate) fn waits_of(pid: u32, name: &str) -> u64 {
     line.and_then(|count| count.trim().parse().ok()).expect("a line with voluntary_ctxt_switches")
 }
 
-/// The cores that this program may run on.
+/// The cores on which this thread may run.
 pub(crate) fn cores() -> Vec<u32> {
     allowed(&fs::read_to_string("/proc/thread-self/status").expect("status of this thread"))
 }
 
-/// Those that each of its threads may run on whose name begins so.
+/// The cores on which each of its threads may run whose name begins with `name`.
 pub(crate) fn cores_of(pid: u32, name: &str) -> Vec<Vec<u32>> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
     let read = |task: fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
@@ -73,18 +86,18 @@ fn allowed(status: &str) -> Vec<u32> {
     list.trim().split(',').flat_map(range).collect()
 }
 
-/// How many descriptors its threads see, added up: each thread may have a descriptor table of its own, so the
-/// table of the first one does not show them all.
+/// The number of open descriptors, summed over its threads, because each thread may have its own table. A shared table
+/// counts once per thread.
 pub(crate) fn descriptors(pid: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
     let tables = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok());
     tables.map(Iterator::count).sum()
 }
 
-/// Seconds of processor time that it has used, in ticks of 1/100 s (`USER_HZ`).
+/// CPU seconds that it has used, user and system. Resolution: 1/100 s (`USER_HZ`).
 pub(crate) fn cpu_s(pid: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat of a living server");
-    let (_, after_name) = text.rsplit_once(')').expect("a name in brackets");
+    let (_, after_name) = text.rsplit_once(')').expect("a name in parentheses");
     let ticks = |field| after_name.split_whitespace().nth(field).and_then(|ticks| ticks.parse::<f64>().ok());
     (ticks(11).expect("utime") + ticks(12).expect("stime")) / 100.0
 }
@@ -94,27 +107,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_of_this_process() {
+    fn reads_this_process() {
         let pid = std::process::id();
         assert!(resident_bytes(pid) > 100_000);
         assert!(threads(pid) >= 1);
         assert!(descriptors(pid) >= 3);
         assert!(cpu_s(pid) >= 0.0);
-        let name = std::thread::Builder::new().name("waits".into());
+        let builder = std::thread::Builder::new().name("blocks".into());
         let (stop, wait) = std::sync::mpsc::channel::<()>();
-        // A thread gives itself its name.
+        // The new thread sets its own name, so wait until it runs.
         let (started, named) = std::sync::mpsc::channel();
-        let begin = move || {
-            started.send(()).expect("somebody waits for it");
+        let run = move || {
+            started.send(()).expect("a receiver");
             wait.recv()
         };
-        let waiting = name.spawn(begin).expect("a thread");
+        let blocked = builder.spawn(run).expect("a thread");
         named.recv().expect("it runs");
-        wait::until("a thread waits", || match waits_of(pid, "waits") {
+        wait::until("a thread blocks", || match blocks_of(pid, "blocks") {
             0 => Err("it has not".into()),
             _ => Ok(()),
         });
         drop(stop);
-        waiting.join().expect("no panic").expect_err("nothing was sent");
+        blocked.join().expect("no panic").expect_err("nothing was sent");
     }
 }

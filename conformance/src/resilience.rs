@@ -1,6 +1,6 @@
-//! The cases of the second suite, by theme: what a server on an open port meets.
+//! The cases of the resilience suite, by theme: hostile peers, connection storms, faults and resource exhaustion.
 //!
-//! They run one after the other, and in a reduced size unless `RESILIENCE_FULL` is set.
+//! They run one at a time, at a reduced size unless `RESILIENCE_FULL` is set.
 
 mod background;
 mod crowd;
@@ -10,12 +10,12 @@ mod honest;
 mod kernel;
 mod scrape;
 pub(crate) mod soak;
+pub(crate) mod stalled;
 pub(crate) mod storms;
-pub(crate) mod stuck;
 
 use std::env;
 
-/// `small`, or the `full` size where `RESILIENCE_FULL` is set.
+/// `small`, or `full` if `RESILIENCE_FULL` is set.
 fn sized<T>(small: T, full: T) -> T {
     if env::var_os("RESILIENCE_FULL").is_some() { full } else { small }
 }

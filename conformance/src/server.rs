@@ -1,4 +1,4 @@
-//! A server's process: started on ports of its own, watched, stopped, and killed if a test fails.
+//! The server's process: starts it on free ports, sends it signals, waits for its exit, and kills it on drop.
 
 use crate::cgroup::Group;
 use crate::descriptors;
@@ -16,27 +16,24 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
-/// The program under test, by its path.
+/// The path of the server under test.
 pub(crate) struct Binary(pub &'static str);
 
-/// How to start it.
+/// How to start a server.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup<'a> {
-    /// Flags.
     pub flags: &'a [&'a str],
-    /// Variables of the environment.
+    /// Environment variables, added to those of the suite. Variables `WS_…` of the suite are removed.
     pub env: &'a [(&'a str, &'a str)],
-    /// The limit on descriptors, soft and hard.
+    /// `RLIMIT_NOFILE`, soft and hard.
     pub nofile: Option<u32>,
-    /// The control group that it is in.
+    /// The control group to start it in.
     pub group: Option<&'a Group>,
-    /// Whether it chooses its ports itself, where the flags do not.
+    /// Whether to bind port 0 where `flags` do not name an address.
     pub own_ports: bool,
-    /// Where its standard output goes.
     pub stdout: Sink,
-    /// And its standard error.
     pub stderr: Sink,
-    /// A flag of env(1) that says what it does on a signal, whatever whoever runs the suite has said.
+    /// A flag of env(1) that sets a signal's disposition, which the server would otherwise inherit from the suite.
     pub on_signal: Option<&'a str>,
 }
 
@@ -62,22 +59,22 @@ impl Binary {
         self.serve_with(Setup { flags, ..Setup::default() })
     }
 
-    /// The same, with room for so many connections, in two shards where these will do.
+    /// The same, with flags for so many connections ([`descriptors::flags_for`]).
     #[track_caller]
     pub fn serve_many(&self, connections: usize, flags: &[&str]) -> Server {
         let room = descriptors::flags_for(connections);
         self.serve(&room.iter().map(String::as_str).chain(flags.iter().copied()).collect::<Vec<_>>())
     }
 
-    /// The same, with more to set.
+    /// The same with a full [`Setup`].
     #[track_caller]
     pub fn serve_with(&self, setup: Setup<'_>) -> Server {
         Process::start(self, setup).ready()
     }
 
-    /// The same where its standard output is not collected.
+    /// The same where stdout is not collected, so that the addresses cannot be read from it.
     #[track_caller]
-    pub fn serve_unheard(&self, setup: Setup<'_>) -> Server {
+    pub fn serve_without_output(&self, setup: Setup<'_>) -> Server {
         let [addr, admin] = [Port::reserve(), Port::reserve()];
         let flags = ["--addr", &addr.text, "--admin-addr", &admin.text];
         let process = Process::start(self, Setup { flags: &[setup.flags, &flags].concat(), ..setup });
@@ -87,7 +84,7 @@ impl Binary {
         Server { process, addr: addr.addr, admin: admin.addr, ready_line: String::new() }
     }
 
-    /// Starts two at the same moment on the same address, of which one must fail.
+    /// Starts two servers at once on the same address, and returns the one that serves and the one that failed.
     #[track_caller]
     pub fn serve_two_at_once(&self, flags: &[&str]) -> (Server, Finished) {
         let addr = Port::reserve();
@@ -103,14 +100,14 @@ impl Binary {
         (winner.ready(), loser.finished())
     }
 
-    /// Runs it where it should end by itself.
+    /// Runs a command line with which the program should end by itself.
     #[track_caller]
     pub fn run(&self, setup: Setup<'_>) -> Finished {
         Process::start(self, setup).finished()
     }
 }
 
-/// A port that is nobody's, and that nobody gets who asks for any: something is bound to it that does not listen.
+/// A reserved port: a bound socket that does not listen keeps the kernel from assigning it to others.
 struct Port {
     addr: SocketAddr,
     text: String,
@@ -122,22 +119,22 @@ impl Port {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
         sockopt::set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
         rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-        let name = rustix::net::getsockname(&socket).expect("its name");
-        let addr = SocketAddr::try_from(name).expect("an address of TCP");
+        let name = rustix::net::getsockname(&socket).expect("getsockname");
+        let addr = SocketAddr::try_from(name).expect("an IP address");
         Port { addr, text: addr.to_string(), _socket: socket }
     }
 }
 
-/// What a program left that ended by itself.
+/// Exit status and output of a program that ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// Its exit status, unless a signal ended it.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// The address behind `scheme` in the line that says the server is ready.
+/// The address after `scheme` in the ready line.
 fn address(line: &str, scheme: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(scheme)?;
     rest.split(['/', ',', ' ']).next()?.parse().ok()
@@ -146,38 +143,31 @@ fn address(line: &str, scheme: &str) -> Option<SocketAddr> {
 /// A running server.
 pub(crate) struct Server {
     process: Process,
-    /// Where it serves.
+    /// The WebSocket address (`--addr`).
     pub addr: SocketAddr,
-    /// Where it tells how it is.
+    /// The admin address (`--admin-addr`).
     pub admin: SocketAddr,
-    /// What it said when it was ready.
+    /// The line on stdout that announces both. Empty if stdout was not collected.
     pub ready_line: String,
 }
 
 impl Server {
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.child.id()
     }
 
-    /// What it has written to stdout, and to stderr.
+    /// What it has written so far to stdout and to stderr.
     pub fn output(&self) -> [String; 2] {
         [self.process.stdout.text(), self.process.stderr.text()]
     }
 
-    /// A plain request to an address, as a rule [`Server::addr`] or [`Server::admin`].
-    #[track_caller]
-    pub fn get(&self, addr: SocketAddr, path: &str) -> Response {
-        get(addr, path)
-    }
-
-    /// A scrape of the admin address.
+    /// Scrapes the admin address.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
         scrape(self.admin)
     }
 
-    /// Scrapes until each of these sums is what it should be.
+    /// Scrapes until the sum of each of these metrics over all their series is as expected, and returns that scrape.
     #[track_caller]
     pub fn metrics_agree(&self, expected: &[(&str, usize)]) -> Metrics {
         let wanted = expected.iter().map(|(name, sum)| format!("{name} {sum}; ")).collect::<String>();
@@ -189,46 +179,45 @@ impl Server {
         })
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.process.child);
-        kill_process(pid, signal).expect("signal a child of our own");
+        kill_process(pid, signal).expect("signal a child");
     }
 
-    /// Waits until it ends.
+    /// Waits for it to end.
     #[track_caller]
     pub fn exit(&mut self) -> ExitStatus {
         self.process.exit()
     }
 
-    /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         self.process.child.try_wait().expect("wait for a child").is_none()
     }
 }
 
+/// Sends a plain HTTP request, and returns the response.
 #[track_caller]
-fn get(addr: SocketAddr, path: &str) -> Response {
+pub(crate) fn get(addr: SocketAddr, path: &str) -> Response {
     let mut peer = Peer::open(addr);
-    peer.send(&Request::new("GET", path).with("Connection", "close").octets());
+    peer.send(&Request::new("GET", path).with("Connection", "close").bytes());
     peer.plain_response()
 }
 
-/// A scrape of an admin address.
+/// Scrapes an admin address.
 #[track_caller]
 pub(crate) fn scrape(admin: SocketAddr) -> Metrics {
     let response = get(admin, "/metrics");
     assert_eq!(response.status, 200, "status of /metrics on the admin address");
-    Metrics::parse(&response.body).unwrap_or_else(|mistake| panic!("in the metrics: {mistake}"))
+    Metrics::parse(&response.body).unwrap_or_else(|error| panic!("/metrics: {error}"))
 }
 
-/// A child process whose output is collected, and that does not outlive its test.
+/// A child process whose output is collected. It is killed on drop.
 struct Process {
     child: Child,
     command: String,
     stdout: Output,
     stderr: Output,
-    /// Those who do not read.
+    /// Read ends that are never read: closing them would change a stalled pipe into a broken one.
     _readers: [Option<PipeReader>; 2],
 }
 
@@ -246,7 +235,7 @@ impl Process {
             }
         };
         command.args(setup.flags);
-        // A mode of the server that it has for itself: the suite holds for that as well.
+        // A flag of one stage selects a variant of that server, to which the suite applies as well.
         command.args(env::var("CONFORMANCE_FLAGS").unwrap_or_default().split_whitespace());
         let own = |flag: &&str| setup.own_ports && !setup.flags.contains(flag);
         for flag in ["--addr", "--admin-addr"].into_iter().filter(own) {
@@ -271,7 +260,7 @@ impl Process {
         Process { child, command: format!("{command:?}"), stdout, stderr, _readers: [no_reader, nor_reader] }
     }
 
-    /// The server, once it says that it is ready.
+    /// Waits for the ready line.
     #[track_caller]
     fn ready(self) -> Server {
         let ready_line = self.first_line();
@@ -282,23 +271,23 @@ impl Process {
         Server { process: self, addr, admin, ready_line }
     }
 
-    /// What it leaves when it has ended.
+    /// Waits for it to end.
     #[track_caller]
     fn finished(&mut self) -> Finished {
         let status = self.exit();
         Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 
-    /// The first line on stdout, as soon as it is there.
+    /// Waits for the first line on stdout.
     #[track_caller]
     fn first_line(&self) -> String {
-        wait::until("a line on stdout that says the server is ready", || {
-            // In this order: what it wrote before it ended is there then.
+        wait::until("the ready line on stdout", || {
+            // Check for the end first: then the text is complete.
             let ended = self.stdout.ended();
             let text = self.stdout.text();
             match text.split_once('\n') {
                 Some((line, _)) => Ok(line.to_string()),
-                None if ended => panic!("expected: a line on stdout; got: {text:?}, and its end"),
+                None if ended => panic!("expected: a line on stdout; got: {text:?}, then the end"),
                 None => Err(format!("{text:?}")),
             }
         })
@@ -307,7 +296,7 @@ impl Process {
     #[track_caller]
     fn exit(&mut self) -> ExitStatus {
         let status = wait::until("the process ends", || {
-            self.child.try_wait().expect("wait for a child").ok_or("it still runs".to_string())
+            self.child.try_wait().expect("wait for a child").ok_or("still running".to_string())
         });
         wait::until("stdout and stderr end", || match self.stdout.ended() && self.stderr.ended() {
             true => Ok(()),
@@ -319,7 +308,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already, and that is as good.
+        // Fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

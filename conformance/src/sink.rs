@@ -1,4 +1,4 @@
-//! Where a server's words go: to the test that collects them, or to somebody who makes trouble.
+//! Standard streams for a server: collected by the test, or hostile in one of five ways.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::OpenOptions;
@@ -7,28 +7,29 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What becomes of standard output or standard error.
+/// Where standard output or standard error goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Sink {
-    /// The test reads it.
+    /// A pipe that the test reads.
     #[default]
     Collected,
-    /// A pipe of which the reader has gone: `EPIPE`.
-    Gone,
-    /// A full device: `ENOSPC`.
+    /// A pipe whose read end is closed: write(2) fails with `EPIPE`.
+    BrokenPipe,
+    /// A full device: write(2) fails with `ENOSPC`.
     Full,
-    /// A full pipe of which the reader is there and does not read: a write waits.
-    Stuck,
-    /// The same where a write would wait: `EAGAIN`.
+    /// A full pipe whose reader does not read: write(2) blocks.
+    Stalled,
+    /// The same with `O_NONBLOCK`: write(2) fails with `EAGAIN`.
     WouldBlock,
-    /// Closed when the server starts.
+    /// The descriptor is closed: write(2) fails with `EBADF`.
     Closed,
 }
 
 impl Sink {
-    pub const HOSTILE: [Sink; 5] = [Sink::Gone, Sink::Full, Sink::Stuck, Sink::WouldBlock, Sink::Closed];
+    pub const HOSTILE: [Sink; 5] =
+        [Sink::BrokenPipe, Sink::Full, Sink::Stalled, Sink::WouldBlock, Sink::Closed];
 
-    /// What to give to a command, and what is to be kept as long as it runs.
+    /// The stream for a command, and a read end to keep open while the command runs.
     pub fn open(self) -> (Stdio, Option<PipeReader>) {
         match self {
             Sink::Collected => (Stdio::piped(), None),
@@ -37,15 +38,15 @@ impl Sink {
                 let full = OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
                 (full.into(), None)
             }
-            Sink::Gone => {
+            Sink::BrokenPipe => {
                 let (_, writer) = pipe().expect("a pipe");
                 (writer.into(), None)
             }
-            Sink::Stuck | Sink::WouldBlock => {
+            Sink::Stalled | Sink::WouldBlock => {
                 let (reader, writer) = pipe().expect("a pipe");
                 rustix::io::ioctl_fionbio(&writer, self == Sink::WouldBlock).expect("O_NONBLOCK");
                 let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-                // A pipe that poll(2) calls writable takes so much without blocking (pipe(7), PIPE_BUF).
+                // A pipe that poll(2) reports as writable accepts PIPE_BUF bytes without blocking (pipe(7)).
                 while poll(&mut [PollFd::new(&writer, PollFlags::OUT)], Some(&now)) == Ok(1) {
                     rustix::io::write(&writer, &[b'.'; 4096]).expect("room");
                 }
@@ -54,7 +55,7 @@ impl Sink {
         }
     }
 
-    /// The command, with its standard output and error closed as these say.
+    /// The command, run through a shell that closes the streams that are [`Sink::Closed`].
     pub fn closed(command: Command, stdout: Sink, stderr: Sink) -> Command {
         let close = |sink, how| if sink == Sink::Closed { how } else { "" };
         let script = format!(r#"exec "$@" {} {}"#, close(stdout, ">&-"), close(stderr, "2>&-"));
@@ -67,7 +68,7 @@ impl Sink {
     }
 }
 
-/// What a process writes, collected as it does, so that it never waits for a reader.
+/// The output of a process so far, read by a thread, so that the process never blocks on a full pipe.
 pub(crate) struct Output(Arc<Mutex<(Vec<u8>, bool)>>);
 
 impl Output {

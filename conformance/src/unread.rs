@@ -1,7 +1,6 @@
-//! How much of what a peer sent the server has not yet read: the kernel knows (sock_diag(7)).
+//! Bytes in a server's receive queue that it has not read yet (sock_diag(7)).
 //!
-//! A check that something arrives in two pieces must know that the server has taken the first before it sends
-//! the second. A pause would only hope so.
+//! To make the server read input in two pieces, a case must know that it has read the first before it sends the second.
 
 use crate::wait;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
@@ -18,16 +17,16 @@ const NLMSG_HEADER_LEN: usize = 16;
 const REQUEST_LEN: usize = NLMSG_HEADER_LEN + 56;
 const RQUEUE_AT: usize = NLMSG_HEADER_LEN + 56;
 
-/// Waits until the far end of a loopback connection has read all that was sent on `stream`, or has closed.
+/// Waits until the far end of a loopback connection has read everything sent on `stream`, or has closed.
 ///
-/// Where the kernel does not tell, it waits a little: a check then may be less sharp, but no less right.
+/// Without sock_diag(7) it sleeps for 2 ms instead: a case may then deliver two pieces as one, but cannot fail by it.
 #[track_caller]
 pub(crate) fn await_read(stream: &TcpStream) {
     let (Ok(near), Ok(far)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let Ok(diag) = open() else { return thread::sleep(Duration::from_millis(2)) };
-    wait::until("the server reads what it was sent", || match unread(&diag, far, near) {
+    wait::until("the server reads all input", || match unread(&diag, far, near) {
         Ok(0) | Err(_) => Ok(()),
-        Ok(octets) => Err(format!("{octets} octets that it has not read")),
+        Ok(len) => Err(format!("{len} bytes unread")),
     });
 }
 
@@ -36,7 +35,7 @@ fn open() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?)
 }
 
-/// The bytes that wait in the receive queue of the socket at `near`, connected to `far`.
+/// Bytes in the receive queue of the socket at `near` that is connected to `far`.
 fn unread(diag: &OwnedFd, near: SocketAddr, far: SocketAddr) -> io::Result<u32> {
     rustix::net::send(diag, &request(near, far), SendFlags::empty())?;
     let mut reply = [0; 1024];
@@ -44,18 +43,18 @@ fn unread(diag: &OwnedFd, near: SocketAddr, far: SocketAddr) -> io::Result<u32> 
     let kind = u16::from_ne_bytes([reply[4], reply[5]]);
     match reply[..len].get(RQUEUE_AT..RQUEUE_AT + 4) {
         Some(queue) if kind == SOCK_DIAG_BY_FAMILY => {
-            Ok(u32::from_ne_bytes(queue.try_into().expect("4 octets")))
+            Ok(u32::from_ne_bytes(queue.try_into().expect("4 bytes")))
         }
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`, which names exactly one socket.
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`, for exactly one socket.
 fn request(near: SocketAddr, far: SocketAddr) -> Vec<u8> {
     const AF_INET: u8 = 2;
     const IPPROTO_TCP: u8 = 6;
     let (SocketAddr::V4(near), SocketAddr::V4(far)) = (near, far) else {
-        unreachable!("the suite speaks to 127.0.0.1")
+        unreachable!("the suite connects over IPv4")
     };
     let mut out = Vec::with_capacity(REQUEST_LEN);
     out.extend_from_slice(&(REQUEST_LEN as u32).to_ne_bytes());
@@ -82,7 +81,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn counts_what_is_not_read() {
+    fn counts_unread_bytes() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let mut near = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
         let (mut far, _) = listener.accept().expect("accept");
@@ -91,11 +90,11 @@ mod tests {
             let (far_addr, near_addr) = (near.peer_addr().expect("far"), near.local_addr().expect("near"));
             unread(&diag, far_addr, near_addr)
         };
-        assert_eq!(count().expect("told"), 0);
+        assert_eq!(count().expect("a reply"), 0);
         (&near).write_all(b"12345").expect("write");
-        assert_eq!(count().expect("told"), 5);
+        assert_eq!(count().expect("a reply"), 5);
         far.read_exact(&mut [0; 3]).expect("read");
-        assert_eq!(count().expect("told"), 2);
+        assert_eq!(count().expect("a reply"), 2);
         far.read_exact(&mut [0; 2]).expect("read");
         await_read(&near);
         near.flush().expect("flush");

@@ -1,36 +1,37 @@
-//! Waiting for what must come true: with a deadline, and never in the hope that a pause was long enough.
+//! Polling for a condition until a deadline, instead of a sleep that is assumed to be long enough.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the suite waits for anything that a sound server does at once: enough for a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the suite waits for anything that a server does immediately. Generous, for a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a server may take over what it should do at once, where a check times it: a second or so, and slack
-/// for a busy machine.
-pub(crate) const AT_ONCE: Duration = Duration::from_millis(2500);
+/// The longest that a measured immediate action may take: about a second, plus slack for a busy machine.
+pub(crate) const MAX_DELAY: Duration = Duration::from_millis(2500);
 
-/// Between two looks at something that cannot be waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Calls `look` until it finds what it looks for, and returns that.
+/// Calls `check` until it succeeds, and returns its result.
 ///
 /// # Panics
-/// When [`PATIENCE`] is over, with what `look` last saw instead.
+/// After [`TIMEOUT`], with the last error of `check`.
 #[track_caller]
-pub(crate) fn until<T>(expected: &str, look: impl FnMut() -> Result<T, String>) -> T {
-    match within(PATIENCE, look) {
+pub(crate) fn until<T>(expected: &str, check: impl FnMut() -> Result<T, String>) -> T {
+    match within(TIMEOUT, check) {
         Ok(found) => found,
-        Err(instead) => panic!("expected within {PATIENCE:?}: {expected}\ngot: {instead}"),
+        Err(last) => panic!("expected within {TIMEOUT:?}: {expected}\ngot: {last}"),
     }
 }
 
-/// Calls `look` until it finds what it looks for, or `limit` is over: then, what it last saw instead.
-pub(crate) fn within<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+/// Calls `check` until it succeeds, or until `limit` has passed.
+///
+/// # Errors
+/// The last error of `check`.
+pub(crate) fn within<T>(limit: Duration, mut check: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let deadline = Instant::now() + limit;
     loop {
-        match look() {
-            Err(_) if Instant::now() < deadline => thread::sleep(LOOK_EVERY),
+        match check() {
+            Err(_) if Instant::now() < deadline => thread::sleep(POLL_INTERVAL),
             last => return last,
         }
     }

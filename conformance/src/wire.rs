@@ -1,16 +1,15 @@
-//! A peer that sends whatever bytes it is given, and is strict about those it gets.
+//! A TCP client that sends any bytes, valid or not, and checks strictly what it receives.
 //!
-//! What it hears are whole messages, put together from their fragments, and control frames. In how many fragments a server answers
-//! is its own business (RFC 6455, section 5.4), and so is a message that it begins and, for good reason, does not finish.
+//! It receives whole messages, reassembled from their fragments, and control frames. How a server fragments an echo is
+//! not checked (RFC 6455, section 5.4), nor a message that the server begins and abandons when it closes.
 
 mod expect;
-mod hear;
+mod receive;
 
 use crate::frame::{Frame, excerpt};
 use crate::http::Request;
-use crate::server::Server;
 use crate::unread;
-use crate::wait::PATIENCE;
+use crate::wait::TIMEOUT;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use std::collections::VecDeque;
@@ -20,169 +19,169 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a socket that takes nothing more must stay so to count as full for good.
+/// A socket that has not been writable for this long counts as full: the server has stopped reading.
 const STALL: Duration = Duration::from_millis(300);
 
-/// How much of what went before is told when an expectation fails.
-const TOLD: usize = 24;
+/// The number of events that a failure prints.
+const HISTORY_LEN: usize = 24;
 
-/// One end of a connection. Whatever it expects and does not get is a panic that says what went before.
+/// A client's end of a connection. A failed expectation panics with the connection's recent history.
 pub(crate) struct Peer {
     stream: TcpStream,
     inbox: Vec<u8>,
-    /// How much of the inbox was heard.
-    heard: usize,
-    /// A message of which not all fragments were heard.
+    /// Bytes at the start of the inbox that are parsed.
+    consumed: usize,
+    /// The fragments so far of an unfinished message.
     begun: Option<Frame>,
     end: Option<End>,
-    story: VecDeque<String>,
-    /// How long it waits for what a sound server does at once.
-    pub patience: Duration,
+    history: VecDeque<String>,
+    /// How long to wait for a frame, or for room to send.
+    pub timeout: Duration,
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The server closed it (FIN).
+    /// FIN.
     Eof,
-    /// The server broke it (RST).
+    /// RST, or another error.
     Reset,
 }
 
-/// What a peer hears next.
+/// The next item received.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     Frame(Frame),
     End(End),
 }
 
-impl fmt::Display for Heard {
+impl fmt::Display for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Heard::Frame(frame) => frame.fmt(f),
-            Heard::End(End::Eof) => write!(f, "the end of the connection"),
-            Heard::End(End::Reset) => write!(f, "a connection reset"),
+            Received::Frame(frame) => frame.fmt(f),
+            Received::End(End::Eof) => write!(f, "the end of the connection (FIN)"),
+            Received::End(End::Reset) => write!(f, "a connection reset (RST)"),
         }
     }
 }
 
 /// Opening and closing.
 impl Peer {
-    /// A TCP connection, with nothing sent yet.
+    /// Opens a TCP connection, and sends nothing.
     #[track_caller]
     pub fn open(addr: SocketAddr) -> Peer {
         Peer::try_open(addr).unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"))
     }
 
-    /// The same, where it may be refused.
+    /// The same where connect(2) may fail.
     pub fn try_open(addr: SocketAddr) -> io::Result<Peer> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Peer {
             stream,
             inbox: vec![],
-            heard: 0,
+            consumed: 0,
             begun: None,
             end: None,
-            story: VecDeque::new(),
-            patience: PATIENCE,
+            history: VecDeque::new(),
+            timeout: TIMEOUT,
         })
     }
 
-    /// A WebSocket.
+    /// Opens a WebSocket connection on `/echo`.
     #[track_caller]
-    pub fn connect(server: &Server) -> Peer {
-        let mut peer = Peer::open(server.addr);
-        peer.send(&Request::handshake("/echo").octets());
-        peer.upgraded();
+    pub fn connect(addr: SocketAddr) -> Peer {
+        let mut peer = Peer::open(addr);
+        peer.send(&Request::handshake("/echo").bytes());
+        peer.expect_upgrade();
         peer
     }
 
-    /// As many of them.
+    /// Opens `count` WebSocket connections.
     #[track_caller]
-    pub fn connect_many(server: &Server, count: usize) -> Vec<Peer> {
-        (0..count).map(|_| Peer::connect(server)).collect()
+    pub fn connect_many(addr: SocketAddr, count: usize) -> Vec<Peer> {
+        (0..count).map(|_| Peer::connect(addr)).collect()
     }
 
-    /// Has its kernel take no more than some 64 KiB that it has not read, and so say steadily what it has read. Left to itself
-    /// the buffer grows with what comes, up to megabytes, and once it is full says nothing until half of it is read.
+    /// Limits the receive buffer to about 64 KiB, so that the kernel acknowledges what is read in small steps. By default
+    /// the buffer grows to megabytes, and once it is full, the window reopens only after half of it is read.
     pub fn keep_receive_buffer_small(&self) {
         sockopt::set_socket_recv_buffer_size(&self.stream, 32 * 1024).expect("SO_RCVBUF");
     }
 
-    /// Says that nothing more will be sent (FIN), and goes on hearing.
-    pub fn finish(&mut self) {
-        self.tell("sends nothing more".into());
+    /// Sends a FIN. It can still receive.
+    pub fn half_close(&mut self) {
+        self.log("half-close".into());
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// Breaks the connection with a RST.
+    /// Resets the connection (RST).
     pub fn reset(self) {
         sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("SO_LINGER");
     }
 
-    /// Closes with the closing handshake (RFC 6455, section 7), which must go well.
+    /// Performs the closing handshake with code 1000 (RFC 6455, section 7).
     #[track_caller]
     pub fn close(mut self) {
-        self.say(&Frame::close(1000, ""));
+        self.send_frame(&Frame::close(1000, ""));
         self.expect_close(1000);
     }
 
-    /// Panics with what was expected, what came, and what went before.
+    /// Panics with the expectation, what was received instead, and the history.
     #[track_caller]
     pub fn fail(&self, expected: &str, got: impl fmt::Display) -> ! {
-        let before: String = self.story.iter().map(|line| format!("  {line}\n")).collect();
+        let before: String = self.history.iter().map(|line| format!("  {line}\n")).collect();
         panic!("expected: {expected}\ngot: {got}\nbefore:\n{before}")
     }
 
-    fn tell(&mut self, line: String) {
-        if self.story.len() == TOLD {
-            self.story.pop_front();
+    fn log(&mut self, event: String) {
+        if self.history.len() == HISTORY_LEN {
+            self.history.pop_front();
         }
-        self.story.push_back(line);
+        self.history.push_back(event);
     }
 }
 
 /// Sending.
 impl Peer {
-    /// Sends a frame as it should be: masked.
+    /// Sends a masked frame.
     #[track_caller]
-    pub fn say(&mut self, frame: &Frame) {
-        self.say_all(&[frame]);
+    pub fn send_frame(&mut self, frame: &Frame) {
+        self.send_frames(&[frame]);
     }
 
-    /// Sends frames in one segment.
+    /// Sends masked frames in one write: in one segment, if they fit.
     #[track_caller]
-    pub fn say_all(&mut self, frames: &[&Frame]) {
+    pub fn send_frames(&mut self, frames: &[&Frame]) {
         for frame in frames {
-            self.tell(format!("sends {frame}"));
+            self.log(format!("sends {frame}"));
         }
-        let octets = frames.iter().flat_map(|frame| frame.masked()).collect::<Vec<_>>();
-        if let Err(error) = self.push(&octets) {
-            self.fail("the server takes what is sent", error);
+        let bytes = frames.iter().flat_map(|frame| frame.masked()).collect::<Vec<_>>();
+        if let Err(error) = self.push(&bytes) {
+            self.fail("the server reads all input", error);
         }
     }
 
     /// Sends bytes.
     #[track_caller]
-    pub fn send(&mut self, octets: &[u8]) {
-        if let Err(error) = self.try_send(octets) {
-            self.fail("the server takes what is sent", error);
+    pub fn send(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.try_send(bytes) {
+            self.fail("the server reads all input", error);
         }
     }
 
-    /// Sends bytes to a server that may have hung up.
+    /// Sends bytes to a server that may have closed the connection.
     ///
     /// # Errors
-    /// The kernel's, if it has.
+    /// As write(2), if it has.
     #[track_caller]
-    pub fn try_send(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.tell(format!("sends {}", excerpt(octets)));
-        self.push(octets)
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.log(format!("sends {}", excerpt(bytes)));
+        self.push(bytes)
     }
 
-    /// Sends bytes in pieces, each once the server has read the one before.
+    /// Sends pieces one at a time, and waits until the server has read each of them.
     #[track_caller]
     pub fn send_in_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
         for piece in pieces {
@@ -191,22 +190,22 @@ impl Peer {
         }
     }
 
-    /// Writes what it can without reading, until nothing more fits for a while; says how many bytes went.
-    pub fn send_until_full(&mut self, octets: &[u8]) -> usize {
-        match self.try_send_until_full(octets) {
+    /// Writes without reading until all is sent or the socket is full. Returns the number of bytes sent.
+    pub fn send_until_full(&mut self, bytes: &[u8]) -> usize {
+        match self.try_send_until_full(bytes) {
             Ok(sent) => sent,
-            Err(error) => self.fail("the server takes what is sent, or lets it wait", error),
+            Err(error) => self.fail("the server reads the input or leaves it queued", error),
         }
     }
 
-    /// The same to a server that may hang up.
+    /// The same with a server that may close the connection.
     ///
     /// # Errors
-    /// The kernel's, if it does.
-    pub fn try_send_until_full(&mut self, octets: &[u8]) -> io::Result<usize> {
+    /// As write(2), if it does.
+    pub fn try_send_until_full(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut sent = 0;
-        while sent < octets.len() {
-            match self.stream.write(&octets[sent..]) {
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
                 Ok(len) => sent += len,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.ready(PollFlags::OUT, STALL).is_empty() {
@@ -216,36 +215,36 @@ impl Peer {
                 Err(error) => return Err(error),
             }
         }
-        self.tell(format!("sends {sent} octets, reads nothing"));
+        self.log(format!("sends {sent} bytes without reading"));
         Ok(sent)
     }
 
-    /// Writes these bytes again and again, as fast as they go, and throws away what comes back, until it is stopped
-    /// (or the test has failed long since).
-    pub fn flood(&mut self, octets: &[u8], stop: &AtomicBool) {
-        let until = Instant::now() + 2 * PATIENCE;
-        self.tell(format!("sends {} again and again", excerpt(octets)));
+    /// Sends these bytes repeatedly at full speed, and discards the replies, until `stop` is set or the test has timed
+    /// out.
+    pub fn flood(&mut self, bytes: &[u8], stop: &AtomicBool) {
+        let until = Instant::now() + 2 * TIMEOUT;
+        self.log(format!("sends {} repeatedly", excerpt(bytes)));
         while !stop.load(Relaxed) && Instant::now() < until {
-            if let Err(error) = self.push(octets) {
-                self.fail("the server takes what is sent", error);
+            if let Err(error) = self.push(bytes) {
+                self.fail("the server reads all input", error);
             }
-            (self.inbox, self.heard) = (vec![], 0);
+            (self.inbox, self.consumed) = (vec![], 0);
         }
     }
 
-    /// Writes all bytes, and reads meanwhile, so that neither end waits for the other for good.
+    /// Writes all bytes, and reads while it cannot write: otherwise both ends could block on full buffers.
     #[track_caller]
-    fn push(&mut self, octets: &[u8]) -> io::Result<()> {
-        let mut rest = octets;
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
         while !rest.is_empty() {
             match self.stream.write(rest) {
                 Ok(len) => rest = &rest[len..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let both =
                         PollFlags::OUT | if self.end.is_none() { PollFlags::IN } else { PollFlags::OUT };
-                    let ready = self.ready(both, self.patience);
+                    let ready = self.ready(both, self.timeout);
                     if ready.is_empty() {
-                        self.fail("the server takes what is sent", format!("{} octets left", rest.len()));
+                        self.fail("the server reads all input", format!("{} bytes unsent", rest.len()));
                     }
                     if ready.contains(PollFlags::IN) {
                         self.fill();
@@ -257,7 +256,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Waits until the socket is ready for one of these, or for `limit`.
+    /// Waits until the socket is ready for one of `interest`, for at most `limit`.
     fn ready(&self, interest: PollFlags, limit: Duration) -> PollFlags {
         let mut fds = [PollFd::new(&self.stream, interest)];
         let limit = Timespec::try_from(limit).expect("a short time");

@@ -1,8 +1,9 @@
-//! Stage 4's whole connection, from accept to close, against tungstenite: `connection.rs` and all below it, with the
-//! fuzzer for a kernel and a peer.
+//! A connection of stage 4, from accept to close, against tungstenite. It drives `connection.rs` and all files that it uses;
+//! the fuzzer replaces the kernel and the peer.
 //!
-//! An input is three bytes of choices, a script whose number of steps is in the third, and what the peer sends. The
-//! script says in which pieces it arrives, when the peer reads how much, and what befalls the server meanwhile.
+//! An input has three parts: three bytes of parameters, of which the third is the length of the script; the script; and the
+//! peer's data after the request. The script says in which pieces the data arrives, when and how much the peer reads, and
+//! which events occur.
 
 #![no_main]
 
@@ -38,10 +39,10 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-/// Stage 4 has no flag of its own.
+/// Replaces the `Flags` of stage 4's `main.rs`.
 pub struct Flags;
 
-/// Requests, and how the answers begin.
+/// Requests, and the start of their responses.
 const REQUESTS: [(&str, &str); 4] = [
     (
         "GET /echo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -54,12 +55,12 @@ const REQUESTS: [(&str, &str); 4] = [
 ];
 const ACCEPT_KEY: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Of the server's one buffer. Up to 4 KiB a short read takes all of it.
+/// Lengths of the server's buffer, in bytes: below, at and above the read quantum of 4 KiB.
 const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 1024, 4096, 8192];
 const MAX_MESSAGE_LENS: [usize; 4] = [16, 126, 1000, 66_000];
-/// Time slices from the run queue before new events are looked at.
+/// Time slices of the run queue between two polls.
 const SLICES: usize = 4;
-/// What a connection may hold beyond [`FREE_LEN`].
+/// A small `--buffer-budget`, in bytes: a connection may buffer this much beyond [`FREE_LEN`].
 const SMALL_BUDGET: usize = 500;
 
 thread_local!(static SERVERS: [RefCell<Server>; 2] = [None, Some(SMALL_BUDGET)].map(|budget| {
@@ -72,12 +73,12 @@ thread_local!(static NOW: Cell<Instant> = Cell::new(Instant::now()));
 fuzz_target!(|data: &[u8]| {
     let Some((&[buffer, limits, steps], rest)) = data.split_first_chunk() else { return };
     let (script, stream) = rest.split_at(rest.len().min(usize::from(steps)));
-    // Mostly a valid handshake.
+    // Most values select the valid handshake.
     let request = REQUESTS[usize::from(limits >> 2).saturating_sub(60)];
     let small_budget = buffer & 8 != 0;
     SERVERS.with(|servers| {
         let server = &mut *servers[usize::from(small_budget)].borrow_mut();
-        // What an earlier connection left in it would be seen.
+        // A fill byte reveals bytes that were never received.
         server.context.buffer = vec![0xa5; HEADROOM + BUFFER_LENS[usize::from(buffer % 8)]].into();
         server.context.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
         let input = [request.0.as_bytes(), stream].concat();
@@ -86,27 +87,28 @@ fuzz_target!(|data: &[u8]| {
         rustix::with(|wire| *wire = Wire::new(input));
         server.open(socket.into());
         let (budget, overloads) = (server.context.shard.budget_left(), server.context.shard.overloads());
-        let mut run = Run { server, fd, drained_at: None, cut_off: false, budget, overloads };
+        let mut run = Run { server, fd, closed_at: None, cut_off: false, budget, overloads };
         script.iter().for_each(|&step| run.step(step));
         run.finish(request);
     });
 });
 
-/// A connection under way.
+/// One connection.
 struct Run<'s> {
     server: &'s mut Server,
     fd: RawFd,
-    /// Bytes that had been received when the server began to close.
-    drained_at: Option<usize>,
-    /// Whether the connection ended before all was sent.
+    /// Bytes received when the server started to close the connection.
+    closed_at: Option<usize>,
+    /// Whether the connection may have ended before all output was sent.
     cut_off: bool,
-    /// `--buffer-budget`, and connections closed for want of it, as they were before.
+    /// The free budget before this connection, in bytes.
     budget: usize,
+    /// Connections closed as overload before this one.
     overloads: u64,
 }
 
 impl Run<'_> {
-    /// Something happens, and the loop runs once.
+    /// Runs one step of the script, then one iteration of the event loop.
     fn step(&mut self, step: u8) {
         let n = usize::from(step >> 3);
         match step & 7 {
@@ -115,26 +117,26 @@ impl Run<'_> {
             2 => rustix::with(|wire| wire.read(n + 1)),
             3 => rustix::with(|wire| wire.read(64 * (n + 1))),
             4 => rustix::with(|wire| wire.interrupt = true),
-            // Something else will have happened by the loop's next turn.
+            // No iteration: the next step happens before the server polls again.
             5 => return rustix::with(|wire| wire.arrive(n + 1)),
-            6 => self.befall(n),
+            6 => self.rare_event(n),
             _ => rustix::with(|wire| {
                 wire.arrive(usize::MAX);
                 wire.read(1 << 20);
             }),
         }
-        self.turn();
+        self.poll();
     }
 
-    /// Time passes.
+    /// Advances the clock by one tick.
     fn tick(&mut self) {
         let ticks = &mut self.server.context.ticks;
         NOW.set(NOW.get() + ticks.len());
         ticks.advance(NOW.get());
     }
 
-    /// What happens seldom.
-    fn befall(&mut self, n: usize) {
+    /// Pings, ticks, timeouts, the drain, the peer's FIN or RST, and spurious events.
+    fn rare_event(&mut self, n: usize) {
         let open = self.server.phase(self.fd) == Some(Phase::Open);
         match n {
             0..8 if open => self.server.beat(self.fd, Beat::Ping),
@@ -142,9 +144,9 @@ impl Run<'_> {
             12..16 if open => {
                 self.tick();
                 self.server.beat(self.fd, Beat::Dead);
-                // Unless there was something to be read, after all.
+                // If input was pending, the connection stays open.
                 if self.server.phase(self.fd) != Some(Phase::Open) {
-                    self.begins_to_close();
+                    self.note_close();
                 }
                 self.cut_off |= self.server.phase(self.fd).is_none();
             }
@@ -152,7 +154,7 @@ impl Run<'_> {
                 self.server.ready(self.fd, true);
                 self.server.close(self.fd, CloseCode::GoingAway, Closed::Shutdown);
                 if self.server.phase(self.fd) != Some(Phase::Handshake) {
-                    self.begins_to_close();
+                    self.note_close();
                 }
             }
             20..24 => {
@@ -163,18 +165,18 @@ impl Run<'_> {
                 rustix::with(Wire::reset);
                 self.cut_off = true;
             }
-            // An event that was due already is no news.
+            // A spurious event.
             _ => self.server.ready(self.fd, n.is_multiple_of(2)),
         }
     }
 
-    /// What comes from now on is not answered.
-    fn begins_to_close(&mut self) {
-        self.drained_at.get_or_insert(rustix::with(|wire| wire.received));
+    /// Records how much input the server may still answer.
+    fn note_close(&mut self) {
+        self.closed_at.get_or_insert(rustix::with(|wire| wire.received));
     }
 
-    /// One turn of the event loop. Returns whether it had something to do.
-    fn turn(&mut self) -> bool {
+    /// Runs one iteration of the event loop. Returns whether there was an event or a queued connection.
+    fn poll(&mut self) -> bool {
         let event = rustix::with(Wire::event);
         if let Some(eof) = event {
             self.watch(|server, fd| server.ready(fd, eof));
@@ -185,12 +187,13 @@ impl Run<'_> {
             assert_eq!(fd, self.fd);
             self.watch(|server, fd| server.run_slice(fd, eof));
         }
-        // The budget was exceeded, of which a peer that does not read is not notified.
+        // Over the budget, a connection whose peer does not read may be closed without a Close frame.
         self.cut_off |= self.budget == SMALL_BUDGET && self.server.phase(self.fd).is_none();
         event.is_some() || queued
     }
 
-    /// Reads on from a peer that does not read only in the middle of a message, and holds no more than one of them.
+    /// Calls `act`, and checks backpressure: with output blocked, the server reads only to the end of a message, and buffers
+    /// no more than one message.
     fn watch(&mut self, act: impl FnOnce(&mut Server, RawFd)) {
         let in_message = |server: &Server| {
             server.context.busy.get(&self.fd).is_some_and(|busy| busy.partial.left_of_message() > 0)
@@ -198,20 +201,21 @@ impl Run<'_> {
         let begun = in_message(self.server);
         rustix::with(|wire| wire.read_on = false);
         act(self.server, self.fd);
-        assert!(begun || !rustix::with(|wire| wire.read_on), "reads on from a peer that does not read");
+        assert!(begun || !rustix::with(|wire| wire.read_on), "no backpressure");
         let context = &self.server.context;
         if let Some(busy) = context.busy.get(&self.fd) {
             let most = context.max_message_len + 2 * context.buffer.len();
-            assert!(busy.output.unsent().len() <= most, "holds more than a message");
+            assert!(busy.output.unsent().len() <= most, "buffers more than a message");
         }
     }
 
+    /// Runs the event loop until it is idle.
     fn settle(&mut self) {
         let most = rustix::with(|wire| 100 + wire.input.len());
-        assert!((0..most).any(|_| !self.turn()), "it never comes to rest");
+        assert!((0..most).any(|_| !self.poll()), "the event loop never becomes idle");
     }
 
-    /// All arrives, the peer reads all, and goes.
+    /// Delivers all input, reads all output, checks it, and closes the connection.
     fn finish(mut self, request: (&str, &str)) {
         rustix::with(|wire| {
             wire.arrive(usize::MAX);
@@ -219,9 +223,9 @@ impl Run<'_> {
         });
         self.settle();
         let ended = rustix::with(|wire| wire.eof);
-        assert!(!ended || self.server.phase(self.fd).is_none(), "the end of the peer is lost");
+        assert!(!ended || self.server.phase(self.fd).is_none(), "the peer's FIN is lost");
         if self.server.connections.get_mut(self.fd).is_some_and(|slot| slot.state() == State::Idle) {
-            assert!(self.server.context.busy.is_empty(), "an idle connection keeps nothing");
+            assert!(self.server.context.busy.is_empty(), "an idle connection keeps buffers");
         }
         rustix::with(|wire| self.check(wire, request));
         rustix::with(Wire::end);
@@ -229,13 +233,13 @@ impl Run<'_> {
         let context = &self.server.context;
         assert!(self.server.connections.is_empty() && self.server.run_queue.is_empty());
         assert!(context.handshakes.is_empty() && context.busy.is_empty());
-        assert_eq!(context.shard.budget_left(), self.budget, "all that was held is given back");
+        assert_eq!(context.shard.budget_left(), self.budget, "the whole reservation is released");
         assert_eq!(context.shard.metrics().active(), 0, "accepted = active + closed");
     }
 
-    /// Compares what was sent with what tungstenite sends.
+    /// Compares the output with tungstenite's.
     fn check(&self, wire: &Wire, (head, status): (&str, &str)) {
-        assert!(self.cut_off || wire.received == wire.input.len(), "a stall: there is more to be read");
+        assert!(self.cut_off || wire.received == wire.input.len(), "stalled with input unread");
         let begun = wire.sent.len().min(status.len());
         assert_eq!(&wire.sent[..begun], &status.as_bytes()[..begun]);
         let response = switching_protocols(ACCEPT_KEY, None);
@@ -244,39 +248,40 @@ impl Run<'_> {
         }
         assert_eq!(wire.sent[..response.len()], response);
         let (mut ours, rest) = messages(&wire.sent[response.len()..]);
-        assert!(self.cut_off || rest == 0, "half a frame");
+        assert!(self.cut_off || rest == 0, "an incomplete frame");
         ours.retain(|(opcode, _)| *opcode != Opcode::Ping);
 
         if self.server.context.shard.overloads() > self.overloads {
             return self.check_overload(wire, head, &ours);
         }
-        let answered = self.drained_at.unwrap_or(wire.received).max(head.len());
+        let answered = self.closed_at.unwrap_or(wire.received).max(head.len());
         let stream = &wire.input[head.len()..answered];
         let going_away = (Opcode::Close, 1001u16.to_be_bytes().to_vec());
-        let mut expected = if self.drained_at.is_some() && ours.last() == Some(&going_away) {
+        let mut expected = if self.closed_at.is_some() && ours.last() == Some(&going_away) {
             answers(stream, self.server.context.max_message_len)
         } else {
             answer(stream, self.server.context.max_message_len, &ours)
         };
-        if self.drained_at.is_some() && !has_closed(&expected) {
+        if self.closed_at.is_some() && !has_closed(&expected) {
             expected.push(going_away);
         }
         if self.cut_off {
             expected.truncate(ours.len());
         }
         assert_eq!(ours, expected);
-        assert!(self.cut_off || wire.shut == has_closed(&ours), "shut down once all is sent");
+        assert!(self.cut_off || wire.shut == has_closed(&ours), "a half-close follows the Close");
     }
 
-    /// The connection ended because it held too much: it must have sent as much, and been answered so far.
+    /// Checks a connection that was closed as overload: its peer sent more than is free of charge, and the echoes before the
+    /// Close are correct.
     fn check_overload(&self, wire: &Wire, head: &str, ours: &[Frame]) {
         let stream = &wire.input[head.len()..wire.received];
-        assert!(stream.len() > FREE_LEN, "a peer that sent so little is never in the way");
+        assert!(stream.len() > FREE_LEN, "overload within the free bytes");
         let try_again_later = (Opcode::Close, 1013u16.to_be_bytes().to_vec());
         let answered = match ours.split_last() {
             Some((last, answered)) if *last == try_again_later => answered,
             _ => {
-                assert!(self.cut_off, "closed with 1013, unless there was no room for it");
+                assert!(self.cut_off, "no Close 1013");
                 ours
             }
         };

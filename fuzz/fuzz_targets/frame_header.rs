@@ -1,4 +1,5 @@
-//! The frame header, both ways, against tungstenite's; masking against its definition; close codes.
+//! Parsing and encoding of frame headers, and close codes, against tungstenite; masking against its definition (RFC 6455,
+//! sections 5.2, 5.3 and 7.4).
 
 #![no_main]
 
@@ -27,7 +28,8 @@ fn theirs(data: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, tungstenite:
     Ok(parsed.map(|(header, len)| (header, len, cursor.position() as usize)))
 }
 
-/// Both read the same, but that we refuse at once what tungstenite refuses when the frame is whole.
+/// Both parse the same header, but ours rejects a frame as soon as the header shows a fault. Tungstenite rejects it once it
+/// is complete.
 fn parse(data: &[u8]) {
     let (first, second) = (data.first().copied().unwrap_or(0), data.get(1).copied().unwrap_or(0));
     match (Header::parse(data), theirs(data)) {
@@ -50,7 +52,7 @@ fn parse(data: &[u8]) {
     }
 }
 
-/// What we write is what tungstenite writes, and is read back.
+/// Our encoding is tungstenite's, and parses to the same header.
 fn write(fin_opcode: u8, masked: u8, len: u64, key: &[u8]) {
     let opcodes =
         [Opcode::Continuation, Opcode::Text, Opcode::Binary, Opcode::Close, Opcode::Ping, Opcode::Pong];
@@ -60,7 +62,7 @@ fn write(fin_opcode: u8, masked: u8, len: u64, key: &[u8]) {
         fin: control || fin_opcode & 0x80 != 0,
         opcode,
         mask: key.first_chunk().copied().filter(|_| masked & 1 != 0),
-        // Short lengths too, though most numbers are large.
+        // The shift makes short lengths likely too.
         len: if control { len % 126 } else { len >> (masked >> 2) },
     };
     let mut bytes = [0; MAX_HEADER_LEN];
@@ -77,11 +79,11 @@ fn write(fin_opcode: u8, masked: u8, len: u64, key: &[u8]) {
         rsv3: false,
     };
     let mut written = Vec::new();
-    theirs.format(header.len, &mut written).expect("a vector takes it");
+    theirs.format(header.len, &mut written).expect("written to memory");
     assert_eq!(bytes[..at], written);
 }
 
-/// In two pieces as by the definition (RFC 6455, section 5.3).
+/// Unmasking in two pieces equals the definition (RFC 6455, section 5.3).
 fn unmask(data: &[u8], cut: usize) {
     let Some((&key, payload)) = data.split_first_chunk::<4>() else { return };
     let defined: Vec<u8> = payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();

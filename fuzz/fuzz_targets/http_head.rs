@@ -1,4 +1,4 @@
-//! The request head: what is accepted is a handshake by the plainest reading of it, and by tungstenite's.
+//! The request head: an accepted head is a valid handshake by a naive parser (RFC 6455, section 4.2.1) and by tungstenite.
 
 #![no_main]
 
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Behind the first empty line.
+/// The index after the first empty line.
 fn end_of_head(data: &[u8]) -> Option<usize> {
     // Empty lines before the request line are skipped (RFC 9112, section 2.2).
     let start = data.iter().position(|byte| !b"\r\n".contains(byte))?;
@@ -39,27 +39,27 @@ fn end_of_head(data: &[u8]) -> Option<usize> {
     ends.map(|at| at + 1).find(|&at| data[..at].ends_with(b"\n\n") || data[..at].ends_with(b"\n\r\n"))
 }
 
-/// A head that is accepted before it is complete could mean something else with the rest of it.
+/// No prefix of a head may be decided on: the rest could change the verdict.
 fn prefixes(data: &[u8], head_len: usize) {
     assert!(head_len <= MAX_HEAD_LEN);
-    // Of a long head some prefixes will do: each is parsed from its start.
+    // A sample of the prefixes of a long head, because each is parsed from its start.
     for cut in (0..head_len).step_by(1 + head_len / 64).chain([head_len - 1]) {
-        assert_eq!(parse(&data[..cut]), Request::Partial, "{cut} bytes of {head_len}");
+        assert_eq!(parse(&data[..cut]), Request::Partial, "{cut} of {head_len} bytes");
     }
 }
 
-/// What comes behind a request does not change it.
+/// Input after a request does not change the verdict.
 fn tail(data: &[u8], verdict: &Request<'_>) {
     for tail in [&b"\x82\x80\0\0\0\0"[..], b"\r\n", b"A: b\r\n\r\n", b"GET /echo HTTP/1.1\r\n\r\n", b"\0"] {
         match (verdict, &parse(&[data, tail].concat())) {
-            // More of it may show another fault: refused all the same.
+            // A refused request stays refused, but more input may reveal another fault.
             (Request::Refused(..), Request::Refused(..)) => {}
             (before, after) => assert_eq!(before, after),
         }
     }
 }
 
-/// The handshake by RFC 6455, section 4.2.1, and RFC 9112, section 3.2.
+/// Checks an accepted head by a naive parser (RFC 6455, section 4.2.1, and RFC 9112, section 3.2).
 fn accepted(head: &[u8], accept_key: &str) {
     let lines: Vec<&[u8]> = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).collect();
     let mut lines = lines.into_iter().skip_while(|line| line.is_empty());
@@ -82,7 +82,7 @@ fn accepted(head: &[u8], accept_key: &str) {
             .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
     assert_eq!(values("host").len(), 1);
-    // One reading only: no other server could find another end of this request.
+    // No ambiguity: every parser finds the same end of this request.
     assert!(!head.windows(2).any(|bytes| bytes[0] != b'\r' && bytes[1] == b'\n'));
     assert!(values("transfer-encoding").is_empty());
     assert!(values("content-length").iter().all(|len| len.iter().all(|byte| *byte == b'0')));
@@ -91,15 +91,15 @@ fn accepted(head: &[u8], accept_key: &str) {
     let [key] = values("sec-websocket-key")[..] else { panic!("not one key") };
     assert!(key.len() == 24 && key.ends_with(b"=="));
     assert_eq!(accept_key, tungstenite::handshake::derive_accept_key(key));
-    // The last of its 22 characters has four bits that no byte has. Tungstenite asks that they be zero; RFC 6455's own
-    // example in section 4.1 has them not.
+    // Four bits of the last of its 22 characters are unused. Tungstenite requires them to be zero, but in the example of
+    // RFC 6455, section 4.1, they are not.
     if b"AQgw".contains(&key[21]) {
         tungstenite_accepts(head, accept_key);
     }
 }
 
-/// Tungstenite lets in whom we let in, but for what it does not understand: a list of protocols in `Upgrade`, a list
-/// of options in more lines than one (RFC 9110, section 5.3), and a target that is no URI, of which we read the path.
+/// Tungstenite accepts the same head, except for what it does not support: a list in `Upgrade`, a list in several field
+/// lines (RFC 9110, section 5.3), and a target that is not a valid URI, of which `common` uses the path.
 fn tungstenite_accepts(head: &[u8], accept_key: &str) {
     let (len, mut request) = match server::Request::try_parse(head) {
         Ok(parsed) => parsed.expect("whole"),
@@ -115,7 +115,7 @@ fn tungstenite_accepts(head: &[u8], accept_key: &str) {
     assert_eq!(response.headers()["Sec-WebSocket-Accept"], accept_key);
 }
 
-/// Leaves one token of a list, if it is listed.
+/// Replaces a list by one of its tokens, if it contains the token.
 fn keep_token(headers: &mut HeaderMap, name: HeaderName, token: &'static str) {
     let listed = headers.get_all(&name).iter().any(|value| {
         value
@@ -128,7 +128,7 @@ fn keep_token(headers: &mut HeaderMap, name: HeaderName, token: &'static str) {
     }
 }
 
-/// Whether nobody could refuse this: the handshake of RFC 6455, section 1.3, with any harmless fields between.
+/// Whether every server must accept this head: the handshake of RFC 6455, section 1.3, plus unknown `X-` fields.
 fn is_canonical(head: &[u8]) -> bool {
     let required = [
         "Host: example.com",

@@ -1,3 +1,3 @@
-//! This server does what every one here does: the suite says what that is.
+//! The conformance suite: protocol, limits, timeouts, drain, metrics.
 
 conformance::suite!(env!("CARGO_BIN_EXE_stage3-mio-epoll"));

@@ -1,3 +1,3 @@
-//! This server withstands what every one here does: the suite says what that is.
+//! The resilience suite: hostile peers, connection storms, faults, exhaustion.
 
 conformance::resilience!(env!("CARGO_BIN_EXE_stage4-zero-buffer"));

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_comes_byte_by_byte_is_no_longer_than_its_bytes() {
+    fn fragments_of_one_byte_are_joined_into_one_frame() {
         let mut queue = SendQueue::default();
         queue.push_frames(&fragment(Opcode::Binary, false, &[0]));
         let message: Vec<u8> = (0..70_000).map(|i| i as u8).collect();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_joins_a_fragment_that_is_sent_in_part_or_a_whole_message() {
+    fn nothing_joins_a_partly_sent_fragment_or_a_whole_message() {
         let [first, second] =
             [Opcode::Binary, Opcode::Continuation].map(|opcode| fragment(opcode, false, b"ab"));
         for (before, sent) in [
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_not_kept_for_long() {
+    fn sent_bytes_are_discarded() {
         let mut queue = SendQueue::default();
         queue.push(&[1; 2 * SENT_LEN]);
         queue.push_frames(&fragment(Opcode::Binary, false, b"a"));

@@ -1,29 +1,29 @@
-//! The admin address: `/health` and `/metrics` for whoever may ask, and nothing else.
+//! The admin address: methods, keep-alive, and limits on its connections (RFC 9110, RFC 9112).
 
 use super::requests::endless;
 use crate::http::Request;
-use crate::server::{Binary, Finished, Setup};
-use crate::wait::{self, AT_ONCE};
+use crate::server::{Binary, Finished, Setup, get};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use rustix::process::Signal;
 use std::time::Instant;
 
-/// Connections that it holds at a time, and more.
+/// More connections than the admin server keeps open at a time.
 const MANY: usize = 100;
 
 pub(crate) fn loopback_by_default(binary: &Binary) {
     let help = binary.run(Setup { flags: &["--help"], ..Setup::default() });
-    let (_, of_it) = help.stdout.split_once("--admin-addr").expect("the flag in --help");
-    let default = of_it.split("[default: ").nth(1).unwrap_or_default();
+    let (_, after) = help.stdout.split_once("--admin-addr").expect("the flag in --help");
+    let default = after.split("[default: ").nth(1).unwrap_or_default();
     assert!(default.starts_with("127.0.0.1:"), "the default of --admin-addr, got: {default}");
 }
 
-/// RFC 9110, section 15.5.6.
+/// 405 with `Allow` (RFC 9110, section 15.5.6).
 pub(crate) fn other_methods(binary: &Binary) {
     let server = binary.serve(&[]);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW", "get"] {
         let mut peer = Peer::open(server.admin);
-        peer.send(&Request::new(method, "/metrics").with("Connection", "close").octets());
+        peer.send(&Request::new(method, "/metrics").with("Connection", "close").bytes());
         let response = peer.plain_response();
         assert_eq!(response.status, 405, "{method}, got: {response}");
         assert!(
@@ -33,14 +33,14 @@ pub(crate) fn other_methods(binary: &Binary) {
     }
 }
 
-/// Several requests on a connection, one after the other or in a segment (RFC 9112, section 9.3.2).
+/// Several requests on one connection, sequential and pipelined (RFC 9112, section 9.3.2).
 pub(crate) fn requests_in_a_row(binary: &Binary) {
     let server = binary.serve(&[]);
     let head = Request::new("HEAD", "/metrics");
     let mut peer = Peer::open(server.admin);
-    peer.send(&head.octets());
+    peer.send(&head.bytes());
     assert_eq!(peer.response_head().status, 200);
-    peer.send(&[head.octets(), head.octets(), head.with("Connection", "close").octets()].concat());
+    peer.send(&[head.bytes(), head.bytes(), head.with("Connection", "close").bytes()].concat());
     assert_eq!(peer.response_head().status, 200);
     assert_eq!(peer.response_head().status, 200);
     assert_eq!(peer.response_to_head().status, 200);
@@ -52,13 +52,13 @@ pub(crate) fn content_is_not_read(binary: &Binary) {
     endless(&server, server.admin, &Request::new("POST", "/metrics"), 405);
 }
 
-/// Those who say nothing, stop in the middle, keep their connection, or ask for much and read nothing.
-pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
+/// Idle connections: with no request, half a request, an answered request, and unread responses.
+pub(crate) fn idle_connections_do_not_block_scrapes(binary: &Binary) {
     let server = binary.serve(&[]);
-    let scrape = Request::new("GET", "/metrics").octets();
+    let scrape = Request::new("GET", "/metrics").bytes();
     let mut idle: Vec<_> = (0..MANY).map(|_| Peer::open(server.admin)).collect();
     for (i, peer) in idle.iter_mut().enumerate() {
-        // It fails only where the server has given the place to another already.
+        // Fails only if the server has already closed this connection to make room.
         let _ = match i % 4 {
             0 => Ok(()),
             1 => peer.try_send(&scrape[..20]),
@@ -67,15 +67,15 @@ pub(crate) fn idle_connections_lock_nobody_out(binary: &Binary) {
         };
     }
     let asked = Instant::now();
-    assert_eq!(server.get(server.admin, "/metrics").status, 200);
-    // Each of those before it is sure of its place for a second.
-    assert!(asked.elapsed() < 3 * AT_ONCE, "answered after {:?}", asked.elapsed());
+    assert_eq!(get(server.admin, "/metrics").status, 200);
+    // The server keeps each earlier connection for at least a second.
+    assert!(asked.elapsed() < 3 * MAX_DELAY, "answered after {:?}", asked.elapsed());
 }
 
-/// More than have room wait for their turn; nobody who asks at once is turned away.
+/// Connections above the limit stay in the backlog: none is rejected while it waits.
 pub(crate) fn many_at_once(binary: &Binary) {
     let server = binary.serve(&[]);
-    let request = Request::new("GET", "/metrics").with("Connection", "close").octets();
+    let request = Request::new("GET", "/metrics").with("Connection", "close").bytes();
     let ask = |_| {
         let mut peer = Peer::open(server.admin);
         peer.send(&request);
@@ -85,36 +85,36 @@ pub(crate) fn many_at_once(binary: &Binary) {
     peers.iter_mut().for_each(|peer| assert_eq!(peer.plain_response().status, 200));
 }
 
-/// The server's own program asks it: well, also when it is full; not well when it drains; and gone.
+/// `--healthcheck`: exit status 0 also when the server is full, 1 while it drains and after it has ended.
 pub(crate) fn healthcheck(binary: &Binary) {
     let mut server = binary.serve(&["--max-connections", "1", "--drain-timeout", "60s"]);
-    let (admin, peer) = (server.admin.to_string(), Peer::connect(&server));
+    let (admin, peer) = (server.admin.to_string(), Peer::connect(server.addr));
     let by_flag =
         || binary.run(Setup { flags: &["--healthcheck", "--admin-addr", &admin], ..Setup::default() });
     let env = &[("WS_ADMIN_ADDR", admin.as_str())];
     let by_env = binary.run(Setup { flags: &["--healthcheck"], env, own_ports: false, ..Setup::default() });
-    for well in [by_flag(), by_env] {
+    for check in [by_flag(), by_env] {
         assert_eq!(
-            (well.code, well.stderr.as_str(), well.stdout.lines().count()),
+            (check.code, check.stderr.as_str(), check.stdout.lines().count()),
             (Some(0), "", 1),
-            "{well:?}"
+            "{check:?}"
         );
-        assert!(well.stdout.contains(&admin), "where it asked, got: {well:?}");
+        assert!(check.stdout.contains(&admin), "expected: the address {admin}; got: {check:?}");
     }
     server.signal(Signal::TERM);
-    wait::until("503 while it drains", || match server.get(server.admin, "/health").status {
+    wait::until("503 while it drains", || match get(server.admin, "/health").status {
         503 => Ok(()),
         status => Err(status.to_string()),
     });
-    is_unwell(by_flag(), "503");
+    is_unhealthy(by_flag(), "503");
     drop(peer);
     server.exit();
-    is_unwell(by_flag(), "refused");
+    is_unhealthy(by_flag(), "refused");
 }
 
-/// Status 1, and why in one line.
+/// Exit status 1, and one line on stderr with `why`.
 #[track_caller]
-fn is_unwell(check: Finished, why: &str) {
+fn is_unhealthy(check: Finished, why: &str) {
     let line = check.stderr.contains(why) && check.stderr.lines().count() == 1;
     assert!(check.code == Some(1) && check.stdout.is_empty() && line, "expected: {why}; got: {check:?}");
 }

@@ -1,28 +1,29 @@
-//! The gate: who comes over the limit is told so, and the server can still be asked how it is.
+//! Admission: above `--max-connections`, or out of descriptors, a connection is rejected with 503 (RFC 9110, section
+//! 15.6.4), while `/health` and `/metrics` still answer.
 
 use crate::descriptors::room;
 use crate::frame::Frame;
 use crate::http::Request;
 use crate::process::cpu_s;
-use crate::server::{Binary, Server, Setup};
+use crate::server::{Binary, Server, Setup, get};
 use crate::wait;
 use crate::wire::Peer;
 use std::thread;
 use std::time::Duration;
 
-/// Tries to connect: a peer, or `None` where there is no room (RFC 9110, section 15.6.4).
+/// Tries to connect. `None` if the server answers 503.
 #[track_caller]
-fn knock(server: &Server) -> Option<Peer> {
+fn try_connect(server: &Server) -> Option<Peer> {
     let mut peer = Peer::open(server.addr);
-    if peer.try_send(&Request::handshake("/echo").octets()).is_err() {
-        peer.fail("an answer", "a connection reset");
+    if peer.try_send(&Request::handshake("/echo").bytes()).is_err() {
+        peer.fail("a response", "a connection reset (RST)");
     }
     let response = peer.response_head();
     match response.status {
         101 => Some(peer),
         503 => {
             let seconds = response.field("Retry-After").and_then(|seconds| seconds.parse::<u32>().ok());
-            if seconds.is_none() || !response.says("Connection", "close") {
+            if seconds.is_none() || !response.has("Connection", "close") {
                 peer.fail("503 with Retry-After: SECONDS and Connection: close", response);
             }
             None
@@ -32,10 +33,10 @@ fn knock(server: &Server) -> Option<Peer> {
 }
 
 #[track_caller]
-fn is_well(server: &Server) {
+fn is_healthy(server: &Server) {
     for addr in [server.addr, server.admin] {
         for path in ["/health", "/metrics"] {
-            let response = server.get(addr, path);
+            let response = get(addr, path);
             assert_eq!(response.status, 200, "http://{addr}{path} of a full server, got: {response}");
         }
     }
@@ -43,47 +44,48 @@ fn is_well(server: &Server) {
 
 pub(crate) fn full_server_answers_503(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "2", "--shards", "1"]);
-    let mut peers = Peer::connect_many(&server, 2);
+    let mut peers = Peer::connect_many(server.addr, 2);
     for _ in 0..20 {
-        assert!(knock(&server).is_none(), "expected: 503 at 2 of 2 connections; got: 101");
+        assert!(try_connect(&server).is_none(), "expected: 503 at 2 of 2 connections; got: 101");
     }
-    is_well(&server);
+    is_healthy(&server);
     server.metrics_agree(&[
         ("ws_connections_active", 2),
         ("ws_connections_rejected_total", 20),
         ("ws_connections_limit", 2),
         ("ws_messages_received_total", 0),
     ]);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("still here")));
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("still here")));
 }
 
-/// The answer is whole: it has its length and its end, and no reset destroys it.
-pub(crate) fn the_503_is_a_whole_answer(binary: &Binary) {
+/// The 503 arrives with its whole content and a FIN: a reset could discard it.
+pub(crate) fn the_503_is_complete(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
-    let _peer = Peer::connect(&server);
+    let _peer = Peer::connect(server.addr);
     for request in [Request::handshake("/echo"), Request::handshake("/").with("Cookie", "c".repeat(4000))] {
         let mut late = Peer::open(server.addr);
-        late.send(&request.octets());
+        late.send(&request.bytes());
         assert_eq!(late.plain_response().status, 503);
     }
 }
 
-/// However the one before it went.
+/// After a closing handshake, a reset, and a FIN without a Close.
 pub(crate) fn admits_again_after_a_close(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
-    for leave in [Peer::close, Peer::reset, drop] {
-        let mut peer = Peer::connect(&server);
-        peer.expect_echoes(&Frame::text("admitted"));
-        assert!(knock(&server).is_none(), "expected: 503 at 1 of 1 connections; got: 101");
-        leave(peer);
-        let peer = wait::until("a new connection is admitted", || knock(&server).ok_or("503".to_string()));
+    for end in [Peer::close, Peer::reset, drop] {
+        let mut peer = Peer::connect(server.addr);
+        peer.round_trip(&Frame::text("admitted"));
+        assert!(try_connect(&server).is_none(), "expected: 503 at 1 of 1 connections; got: 101");
+        end(peer);
+        let peer =
+            wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string()));
         peer.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);
     }
 }
 
-/// With few descriptors, and shards that the kernel fills unevenly: as many as the server says, and no more.
-pub(crate) fn what_is_announced_can_be_had(binary: &Binary) {
+/// With few descriptors, and an uneven distribution over shards: exactly as many connections as the ready line announces.
+pub(crate) fn announced_capacity_is_available(binary: &Binary) {
     for shards in ["1", "2", "3"] {
         let server =
             binary.serve_with(Setup { flags: &["--shards", shards], nofile: Some(256), ..Setup::default() });
@@ -92,53 +94,53 @@ pub(crate) fn what_is_announced_can_be_had(binary: &Binary) {
         if room(announced) < announced {
             continue;
         }
-        let peers: Vec<Peer> = (0..announced).map_while(|_| knock(&server)).collect();
-        assert_eq!(peers.len(), announced, "connections let in, of those announced by {shards} shards");
-        assert!(knock(&server).is_none(), "one more than announced");
+        let peers: Vec<Peer> = (0..announced).map_while(|_| try_connect(&server)).collect();
+        assert_eq!(peers.len(), announced, "connections admitted, of those announced with {shards} shards");
+        assert!(try_connect(&server).is_none(), "one more than announced");
     }
 }
 
-/// The limit is the server's, however many shards it has.
+/// The limit applies to the whole server, whatever the number of shards.
 pub(crate) fn limit_holds_over_all_shards(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "8", "--shards", "4"]);
-    let admitted: Vec<_> = (0..80).filter_map(|_| knock(&server)).collect();
+    let admitted: Vec<_> = (0..80).filter_map(|_| try_connect(&server)).collect();
     assert_eq!(admitted.len(), 8, "connections admitted of 80, at a limit of 8");
     server.metrics_agree(&[
         ("ws_connections_active", 8),
         ("ws_connections_limit", 8),
         ("ws_connections_rejected_total", 72),
     ]);
-    is_well(&server);
+    is_healthy(&server);
 }
 
-/// Out of descriptors: every connection is answered, some with 503, and the server neither spins nor ends.
+/// Out of descriptors: each connection gets a response, some of them 503, and the server neither spins nor exits.
 pub(crate) fn out_of_descriptors(binary: &Binary) {
     let mut server =
         binary.serve_with(Setup { flags: &["--shards", "2"], nofile: Some(64), ..Setup::default() });
-    let mut peers: Vec<_> = (0..400).map(|_| knock(&server)).collect();
+    let mut peers: Vec<_> = (0..400).map(|_| try_connect(&server)).collect();
     let (held, refused) =
         (peers.iter().flatten().count(), peers.iter().filter(|peer| peer.is_none()).count());
     assert!(held > 0 && refused > 0, "with 64 descriptors a table, of 400: {held} held, {refused} refused");
-    is_well(&server);
+    is_healthy(&server);
     server.metrics_agree(&[("ws_connections_active", held), ("ws_connections_rejected_total", refused)]);
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(300));
     let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
-    peers.iter_mut().flatten().for_each(|peer| peer.expect_echoes(&Frame::text("held")));
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
+    peers.iter_mut().flatten().for_each(|peer| peer.round_trip(&Frame::text("held")));
     drop(peers);
     server.metrics_agree(&[("ws_connections_active", 0)]);
-    wait::until("a new connection is admitted", || knock(&server).ok_or("503".to_string())).close();
+    wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
     assert!(server.runs(), "the server ended");
 }
 
-/// Out of descriptors for connections that say nothing, where there is no answering: the server waits until it has
-/// one again, and does not spin.
+/// Out of descriptors for connections that send nothing, so that no 503 can be sent: the server pauses accepting until
+/// one is free, and does not spin.
 pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
     let flags = &["--shards", "2", "--handshake-timeout", "60s"];
     let server = binary.serve_with(Setup { flags, nofile: Some(64), ..Setup::default() });
     let silent: Vec<_> = (0..room(400)).map(|_| Peer::open(server.addr)).collect();
-    wait::until("connections are refused, for want of descriptors", || {
+    wait::until("connections are rejected for lack of descriptors", || {
         let metrics = server.metrics();
         let refused = metrics.sum("ws_connections_rejected_total");
         if refused > 0.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
@@ -146,17 +148,17 @@ pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(300));
     let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: next to no processor time in 0.3 s; got: {used} s");
-    assert_eq!(server.get(server.admin, "/health").status, 200);
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
+    assert_eq!(get(server.admin, "/health").status, 200);
     drop(silent);
-    wait::until("a new connection is admitted", || knock(&server).ok_or("503".to_string())).close();
+    wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
 }
 
-/// Plain requests take no room for good.
-pub(crate) fn plain_requests_free_their_room(binary: &Binary) {
+/// Plain HTTP requests do not count against the limit once they are answered.
+pub(crate) fn plain_requests_release_their_slot(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "1", "--shards", "1"]);
     for path in ["/echo", "/health", "/metrics", "/nothing"] {
-        server.get(server.addr, path);
+        get(server.addr, path);
     }
-    wait::until("a connection is admitted", || knock(&server).ok_or("503".to_string())).close();
+    wait::until("a connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
 }

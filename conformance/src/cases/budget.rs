@@ -1,4 +1,5 @@
-//! What all peers together can make a server hold has a limit: over it, 1013 (the registry of RFC 6455, section 11.7).
+//! `--buffer-budget`: bytes buffered for all connections are bounded. Over the limit: Close 1013 (Try Again Later, in the
+//! registry of RFC 6455, section 11.7).
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame};
@@ -6,13 +7,13 @@ use crate::server::{Binary, Server};
 use crate::wait;
 use crate::wire::Peer;
 
-/// What of a connection is not charged, in bytes.
+/// Bytes per connection that are not charged to the budget.
 pub(crate) const FREE_LEN: usize = 4096;
 
-/// Waits until so many bytes are charged, and so many connections were closed for want of more.
+/// Waits until `charged` bytes are charged, and `closed` connections are closed as overload.
 #[track_caller]
-fn agrees(server: &Server, charged: usize, closed: usize) {
-    wait::until(&format!("{charged} octets charged, {closed} connections closed as overload"), || {
+fn await_charged(server: &Server, charged: usize, closed: usize) {
+    wait::until(&format!("{charged} bytes charged, {closed} connections closed as overload"), || {
         let metrics = server.metrics();
         let now = metrics.sum("ws_buffered_bytes");
         let overload = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
@@ -21,60 +22,58 @@ fn agrees(server: &Server, charged: usize, closed: usize) {
     });
 }
 
-/// An unfinished message that needs more than there is. A server that answers it in pieces holds nothing of it, as long as they are
-/// read.
+/// An unfinished message larger than the budget. A server that streams echoes buffers none of it while they are read.
 pub(crate) fn message_over_the_budget(binary: &Binary) {
     let server = binary.serve(&["--buffer-budget", "200KiB"]);
     assert_eq!(server.metrics().sum("ws_buffer_budget_bytes"), 200.0 * 1024.0);
-    let in_pieces = Peer::connect(&server).answers_in_pieces();
-    let mut other = Peer::connect(&server);
-    let mut peer = Peer::connect(&server);
-    peer.say(&Frame::new(BINARY, noise(100_000, 1)).more());
-    agrees(&server, if in_pieces { 0 } else { 100_000 - FREE_LEN }, 0);
-    let rest = Frame::new(CONTINUATION, noise(if in_pieces { 12 << 20 } else { 200_000 }, 2)).masked();
-    if in_pieces {
-        // More than the kernel keeps for both ends. That the server hangs up may be seen already.
+    let streams = Peer::connect(server.addr).streams_echoes();
+    let mut other = Peer::connect(server.addr);
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(&Frame::new(BINARY, noise(100_000, 1)).more());
+    await_charged(&server, if streams { 0 } else { 100_000 - FREE_LEN }, 0);
+    let rest = Frame::new(CONTINUATION, noise(if streams { 12 << 20 } else { 200_000 }, 2)).masked();
+    if streams {
+        // More than the kernel buffers for both ends. Fails if the server has closed the connection.
         let _ = peer.try_send_until_full(&rest);
     } else {
         peer.send(&rest);
         peer.expect_close(1013);
     }
-    agrees(&server, 0, 1);
-    other.expect_echoes(&Frame::text("as before"));
+    await_charged(&server, 0, 1);
+    other.round_trip(&Frame::text("as before"));
 }
 
-/// Peers of which each holds little, and all together too much. Those who came before keep what they hold, and small
-/// messages pass.
-pub(crate) fn shared_by_all(binary: &Binary) {
+/// Unfinished messages that exceed the budget only in sum. Earlier reservations stay, and small messages pass.
+pub(crate) fn shared_by_all_connections(binary: &Binary) {
     const HELD: usize = 32 * 1024;
     let server = binary.serve(&["--buffer-budget", "200KiB", "--shards", "2"]);
-    if Peer::connect(&server).answers_in_pieces() {
-        return shared_by_all_who_do_not_read(&server);
+    if Peer::connect(server.addr).streams_echoes() {
+        return shared_by_all_stalled_readers(&server);
     }
-    let mut honest = Peer::connect_many(&server, 2);
+    let mut honest = Peer::connect_many(server.addr, 2);
     let unfinished = Frame::new(BINARY, noise(HELD + FREE_LEN, 3)).more();
-    let mut peers = Peer::connect_many(&server, 10);
+    let mut peers = Peer::connect_many(server.addr, 10);
     for (i, peer) in peers.iter_mut().enumerate() {
-        peer.say(&unfinished);
+        peer.send_frame(&unfinished);
         if i < 6 {
-            agrees(&server, (i + 1) * HELD, 0);
+            await_charged(&server, (i + 1) * HELD, 0);
         } else {
             peer.expect_close(1013);
         }
     }
-    agrees(&server, 6 * HELD, 4);
+    await_charged(&server, 6 * HELD, 4);
     small_messages_pass(&mut honest);
     assert_eq!(server.metrics().sum("ws_buffered_bytes"), (6 * HELD) as f64);
     peers.into_iter().for_each(Peer::reset);
-    agrees(&server, 0, 4);
-    Peer::connect(&server).expect_echoes(&Frame::new(BINARY, noise(50_000, 5)));
+    await_charged(&server, 0, 4);
+    Peer::connect(server.addr).round_trip(&Frame::new(BINARY, noise(50_000, 5)));
 }
 
-/// The same where only those hold something who do not read.
-fn shared_by_all_who_do_not_read(server: &Server) {
+/// The same for a server that streams echoes, which buffers only for peers that do not read.
+fn shared_by_all_stalled_readers(server: &Server) {
     const BUDGET: f64 = 200.0 * 1024.0;
     const PIECE_LEN: usize = 32 * 1024;
-    let mut honest = Peer::connect_many(server, 2);
+    let mut honest = Peer::connect_many(server.addr, 2);
     let held = || {
         let metrics = server.metrics();
         let overloads = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
@@ -84,23 +83,23 @@ fn shared_by_all_who_do_not_read(server: &Server) {
     let mut peers = vec![];
     while held().1 == 0.0 {
         assert!(peers.len() < 200, "expected: an overload; got: {} peers hold {:?}", peers.len(), held());
-        let (before, mut peer) = (held().0, Peer::connect(server));
+        let (before, mut peer) = (held().0, Peer::connect(server.addr));
         peer.send(&Frame::new(BINARY, "begun").more().masked());
-        // Until the kernel's buffers are full, and the server holds some, or hangs up.
+        // Until the kernel's buffers are full and the server buffers a part, or closes the connection.
         while held() == (before, 0.0) && peer.try_send(&piece).is_ok() {}
         assert!(held().0 <= BUDGET, "expected: at most {BUDGET}; got: {:?}", held());
         peers.push(peer);
     }
-    assert!(peers.len() > 2, "expected: some peers, each with a part; got: {} peers", peers.len());
+    assert!(peers.len() > 2, "expected: several peers with a share each; got: {} peers", peers.len());
     let closed = peers.iter_mut().filter_map(|peer| peer.has_ended().then_some(())).count();
-    assert!(closed <= 1, "expected: those who came before stay; got: {closed} closed");
+    assert!(closed <= 1, "expected: earlier peers stay connected; got: {closed} closed");
     small_messages_pass(&mut honest);
     peers.into_iter().for_each(Peer::reset);
-    wait::until("all is given back", || match held().0 {
+    wait::until("the whole budget is released", || match held().0 {
         0.0 => Ok(()),
         bytes => Err(bytes.to_string()),
     });
-    Peer::connect(server).expect_echoes(&Frame::new(BINARY, noise(50_000, 5)));
+    Peer::connect(server.addr).round_trip(&Frame::new(BINARY, noise(50_000, 5)));
 }
 
 fn small_messages_pass(honest: &mut [Peer]) {
@@ -111,11 +110,11 @@ fn small_messages_pass(honest: &mut [Peer]) {
     }
 }
 
-/// A peer that sends and never reads: its echoes wait in the server.
-pub(crate) fn echoes_that_nobody_reads(binary: &Binary) {
+/// A peer that sends and never reads: the server buffers its echoes.
+pub(crate) fn unread_echoes(binary: &Binary) {
     let server = binary.serve(&["--buffer-budget", "16KiB"]);
-    let mut peer = Peer::connect(&server);
-    // More than the kernel keeps for both ends. That the server hangs up may be seen already.
+    let mut peer = Peer::connect(server.addr);
+    // More than the kernel buffers for both ends. Fails if the server has closed the connection.
     let _ = peer.try_send_until_full(&Frame::new(BINARY, noise(12_000, 6)).masked().repeat(3_000));
-    agrees(&server, 0, 1);
+    await_charged(&server, 0, 1);
 }

@@ -1,32 +1,32 @@
-//! SIGTERM and SIGINT: accepting stops, every peer gets Close 1001 (RFC 6455, section 7.4.1), and the process ends
-//! when all have gone, or when it has waited long enough.
+//! Drain on SIGTERM or SIGINT: the server stops accepting, sends Close 1001 (RFC 6455, section 7.4.1) to every peer, and
+//! exits once all have disconnected or after `--drain-timeout`.
 
 use super::noise;
 use crate::frame::{BINARY, CLOSE, Frame};
 use crate::http::Request;
-use crate::server::{Binary, Server, Setup};
-use crate::wait::{self, AT_ONCE};
-use crate::wire::{Heard, Peer};
+use crate::server::{Binary, Server, Setup, get};
+use crate::wait::{self, MAX_DELAY};
+use crate::wire::{Peer, Received};
 use rustix::process::Signal;
 use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Waits for the end, which must be an exit with status 0, and returns how long it took.
+/// Expects the server to exit with status 0, and returns how long that took.
 #[track_caller]
-fn exits_well(server: &mut Server) -> Duration {
+fn exits_cleanly(server: &mut Server) -> Duration {
     let start = Instant::now();
     let status = server.exit();
     assert_eq!(status.code(), Some(0), "exit status; got: {status}");
     start.elapsed()
 }
 
-/// Hears Close 1001, answers it, hears the end, and goes.
+/// Expects Close 1001, replies, and expects a FIN.
 #[track_caller]
-fn is_sent_away(mut peer: Peer) {
+fn expect_going_away(mut peer: Peer) {
     peer.expect_close_frame(&[1001]);
-    peer.say(&Frame::close(1001, ""));
-    peer.expect_end();
+    peer.send_frame(&Frame::close(1001, ""));
+    peer.expect_fin();
 }
 
 pub(crate) fn sigterm_without_peers(binary: &Binary) {
@@ -39,37 +39,37 @@ pub(crate) fn sigint_without_peers(binary: &Binary) {
 
 fn ends_at_once_without_peers(binary: &Binary, signal: Signal) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
-    Peer::connect(&server).close();
+    Peer::connect(server.addr).close();
     server.metrics_agree(&[("ws_connections_active", 0)]);
     server.signal(signal);
-    let took = exits_well(&mut server);
-    assert!(took < AT_ONCE, "expected: an exit at once, as there is no peer; got: one after {took:?}");
+    let took = exits_cleanly(&mut server);
+    assert!(took < MAX_DELAY, "expected: an exit within {MAX_DELAY:?} without peers; got: after {took:?}");
     let [stdout, _] = server.output();
     assert_eq!(stdout, format!("{}\n", server.ready_line), "stdout");
 }
 
 pub(crate) fn idle_peers(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
-    let mut peers = Peer::connect_many(&server, 50);
-    peers[0].expect_echoes(&Frame::text("Hello"));
+    let mut peers = Peer::connect_many(server.addr, 50);
+    peers[0].round_trip(&Frame::text("Hello"));
     server.signal(Signal::TERM);
-    peers.into_iter().for_each(is_sent_away);
-    exits_well(&mut server);
+    peers.into_iter().for_each(expect_going_away);
+    exits_cleanly(&mut server);
 }
 
-/// Peers in the middle of sending messages, one after another: echoes until the Close, and each of them right.
+/// Peers that send messages without pause receive correct echoes until the Close.
 pub(crate) fn busy_peers(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
-    let peers = Peer::connect_many(&server, 8);
+    let peers = Peer::connect_many(server.addr, 8);
     thread::scope(|scope| {
         for (i, mut peer) in peers.into_iter().enumerate() {
             scope.spawn(move || {
                 let message = Frame::new(BINARY, noise(5000, i as u64));
                 loop {
-                    peer.say(&message);
-                    match peer.hear() {
-                        Heard::Frame(frame) if frame == message => {}
-                        Heard::Frame(Frame { opcode: CLOSE, payload, .. })
+                    peer.send_frame(&message);
+                    match peer.receive() {
+                        Received::Frame(frame) if frame == message => {}
+                        Received::Frame(Frame { opcode: CLOSE, payload, .. })
                             if payload.starts_with(&[3, 0xe9]) =>
                         {
                             break;
@@ -77,8 +77,8 @@ pub(crate) fn busy_peers(binary: &Binary) {
                         other => peer.fail("the echo, or Close 1001", other),
                     }
                 }
-                peer.say(&Frame::close(1001, ""));
-                peer.expect_end();
+                peer.send_frame(&Frame::close(1001, ""));
+                peer.expect_fin();
             });
         }
         server.metrics_agree(&[("ws_connections_active", 8)]);
@@ -88,39 +88,39 @@ pub(crate) fn busy_peers(binary: &Binary) {
         });
         server.signal(Signal::TERM);
     });
-    exits_well(&mut server);
+    exits_cleanly(&mut server);
 }
 
-/// A peer in the middle of a frame ends it before it answers the Close, as it must.
+/// A peer in the middle of a frame must finish it before it replies to the Close.
 pub(crate) fn peer_in_the_middle_of_a_frame(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
-    let mut peers = Peer::connect_many(&server, 3);
-    let octets = Frame::new(BINARY, noise(70_000, 1)).masked();
+    let mut peers = Peer::connect_many(server.addr, 3);
+    let bytes = Frame::new(BINARY, noise(70_000, 1)).masked();
     for (peer, cut) in peers.iter_mut().zip([1, 9, 40_000]) {
-        peer.send_in_pieces([&octets[..cut]]);
+        peer.send_in_pieces([&bytes[..cut]]);
     }
     server.signal(Signal::TERM);
     for (mut peer, cut) in peers.into_iter().zip([1, 9, 40_000]) {
         peer.expect_close_frame(&[1001]);
-        peer.send(&[&octets[cut..], &Frame::close(1001, "").masked()].concat());
-        peer.expect_end();
+        peer.send(&[&bytes[cut..], &Frame::close(1001, "").masked()].concat());
+        peer.expect_fin();
     }
-    exits_well(&mut server);
+    exits_cleanly(&mut server);
 }
 
-/// While a peer lingers: no new connection, and `/health` says why.
+/// While one peer stays connected: new connections are refused, and `/health` answers 503.
 pub(crate) fn nothing_new_while_draining(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
-    let [mut peer, other] = [Peer::connect(&server), Peer::connect(&server)];
+    let [mut peer, other] = [Peer::connect(server.addr), Peer::connect(server.addr)];
     server.signal(Signal::TERM);
-    is_sent_away(other);
+    expect_going_away(other);
     peer.expect_close_frame(&[1001]);
     wait::until("a new connection is refused", || match Peer::try_open(server.addr) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(_) => Err("a connection".to_string()),
     });
-    wait::until("/health answers 503", || match server.get(server.admin, "/health").status {
+    wait::until("/health answers 503", || match get(server.admin, "/health").status {
         503 => Ok(()),
         status => Err(status.to_string()),
     });
@@ -129,68 +129,68 @@ pub(crate) fn nothing_new_while_draining(binary: &Binary) {
         let closed = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
         if closed >= 1.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
     });
-    assert!(server.runs(), "expected: it waits for the last peer; got: it ended");
-    peer.say(&Frame::close(1001, ""));
-    peer.expect_end();
+    assert!(server.runs(), "expected: the server waits for the last peer; got: it ended");
+    peer.send_frame(&Frame::close(1001, ""));
+    peer.expect_fin();
     drop(peer);
-    exits_well(&mut server);
+    exits_cleanly(&mut server);
 }
 
-/// A peer that goes without an answer to the Close is gone, too.
-pub(crate) fn peers_that_just_go(binary: &Binary) {
+/// A peer that disconnects without a reply to the Close does not delay the exit.
+pub(crate) fn peers_that_disconnect(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s"]);
-    let mut peers = Peer::connect_many(&server, 6);
+    let mut peers = Peer::connect_many(server.addr, 6);
     server.signal(Signal::TERM);
     peers.iter_mut().for_each(|peer| peer.expect_close_frame(&[1001]));
     for (i, peer) in peers.into_iter().enumerate() {
         if i % 2 == 0 { peer.reset() } else { drop(peer) }
     }
-    exits_well(&mut server);
+    exits_cleanly(&mut server);
 }
 
-/// Whoever has not finished the handshake is no peer to wait for.
-pub(crate) fn unfinished_handshakes_do_not_hold_it_up(binary: &Binary) {
+/// A connection without a finished handshake does not delay the exit.
+pub(crate) fn unfinished_handshakes_do_not_delay_it(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--handshake-timeout", "60s"]);
-    let request = Request::handshake("/echo").octets();
-    let mut peers = [0, 1, request.len() - 1].map(|octets| (Peer::open(server.addr), octets));
-    peers.iter_mut().for_each(|(peer, octets)| peer.send_in_pieces([&request[..*octets]]));
+    let request = Request::handshake("/echo").bytes();
+    let mut peers = [0, 1, request.len() - 1].map(|len| (Peer::open(server.addr), len));
+    peers.iter_mut().for_each(|(peer, len)| peer.send_in_pieces([&request[..*len]]));
     server.signal(Signal::TERM);
-    exits_well(&mut server);
+    exits_cleanly(&mut server);
 }
 
-/// Peers that never answer the Close: one silent, one that reads nothing of what it asked for.
+/// Peers that never reply to the Close: one that is silent, and one that does not read its echoes.
 pub(crate) fn drain_timeout_bounds_the_wait(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "700ms"]);
-    let mut silent = Peer::connect(&server);
-    let mut stuck = Peer::connect(&server);
-    stuck.send_until_full(&Frame::new(BINARY, noise(1 << 20, 2)).masked().repeat(64));
+    let mut silent = Peer::connect(server.addr);
+    let mut stalled = Peer::connect(server.addr);
+    stalled.send_until_full(&Frame::new(BINARY, noise(1 << 20, 2)).masked().repeat(64));
     server.signal(Signal::TERM);
-    let took = exits_well(&mut server);
+    let took = exits_cleanly(&mut server);
     silent.expect_close_frame(&[1001]);
-    let (least, most) = (Duration::from_millis(600), Duration::from_millis(700) + AT_ONCE);
-    assert!((least..most).contains(&took), "expected: an exit after 700 ms; got: one after {took:?}");
+    let (least, most) = (Duration::from_millis(600), Duration::from_millis(700) + MAX_DELAY);
+    assert!((least..most).contains(&took), "expected: an exit after 700 ms; got: after {took:?}");
 }
 
 pub(crate) fn second_signal_ends_at_once(binary: &Binary) {
     for second in [Signal::TERM, Signal::INT] {
         let mut server = binary.serve(&["--drain-timeout", "60s"]);
-        let mut peer = Peer::connect(&server);
+        let mut peer = Peer::connect(server.addr);
         server.signal(Signal::TERM);
         peer.expect_close_frame(&[1001]);
         let start = Instant::now();
         server.signal(second);
         server.exit();
         let took = start.elapsed();
-        assert!(took < AT_ONCE, "expected: an end at once; got: one after {took:?}");
+        assert!(took < MAX_DELAY, "expected: an end within {MAX_DELAY:?}; got: after {took:?}");
     }
 }
 
-/// Shards with descriptor tables of their own hear of it as well.
+/// The drain reaches shards that have their own descriptor tables.
 pub(crate) fn with_more_connections_than_one_table_holds(binary: &Binary) {
     let flags = &["--max-connections", "400", "--drain-timeout", "60s"];
     let mut server = binary.serve_with(Setup { flags, nofile: Some(150), ..Setup::default() });
-    let peers = Peer::connect_many(&server, 200);
+    let peers = Peer::connect_many(server.addr, 200);
     server.signal(Signal::TERM);
-    peers.into_iter().for_each(is_sent_away);
-    exits_well(&mut server);
+    peers.into_iter().for_each(expect_going_away);
+    exits_cleanly(&mut server);
 }

@@ -1,17 +1,16 @@
-//! Plain HTTP on either address. That every answer has the right length and is the last one on its connection
-//! is checked with each.
+//! Plain HTTP on both addresses (RFC 9110, RFC 9112). `plain_response` checks the length and the FIN of each response.
 
 use crate::http::Request;
 use crate::metrics::Metrics;
-use crate::server::Binary;
+use crate::server::{Binary, get};
 use crate::wire::Peer;
 
-pub(crate) fn health_is_well(binary: &Binary) {
+pub(crate) fn health_is_ok(binary: &Binary) {
     let server = binary.serve(&[]);
     for (addr, path) in
         [server.addr, server.admin].into_iter().flat_map(|a| ["/health", "/health/"].map(|p| (a, p)))
     {
-        let response = server.get(addr, path);
+        let response = get(addr, path);
         assert_eq!(response.status, 200, "http://{addr}{path}, got: {response}");
     }
 }
@@ -19,7 +18,7 @@ pub(crate) fn health_is_well(binary: &Binary) {
 pub(crate) fn metrics_are_well_formed(binary: &Binary) {
     let server = binary.serve(&[]);
     for addr in [server.addr, server.admin] {
-        let response = server.get(addr, "/metrics");
+        let response = get(addr, "/metrics");
         let kind = response.field("Content-Type").unwrap_or_default();
         let right =
             response.status == 200 && kind.starts_with("text/plain") && kind.contains("version=0.0.4");
@@ -31,28 +30,28 @@ pub(crate) fn metrics_are_well_formed(binary: &Binary) {
 pub(crate) fn other_paths_are_not_found(binary: &Binary) {
     let server = binary.serve(&[]);
     for path in ["/nothing", "/echo//", "/healthy", "/metrics/x", "/%00"] {
-        let response = server.get(server.addr, path);
+        let response = get(server.addr, path);
         assert_eq!(response.status, 404, "http://{}{path}, got: {response}", server.addr);
     }
-    let response = server.get(server.admin, "/nothing");
+    let response = get(server.admin, "/nothing");
     assert_eq!(response.status, 404, "http://{}/nothing, got: {response}", server.admin);
 }
 
-/// RFC 9110, section 9.3.2.
+/// A response to HEAD has no content (RFC 9110, section 9.3.2).
 pub(crate) fn head_has_no_content(binary: &Binary) {
     let server = binary.serve(&[]);
     for (path, status) in [("/health", 200), ("/metrics", 200), ("/nothing", 404), ("/echo", 426)] {
         let mut peer = Peer::open(server.addr);
-        peer.send(&Request::new("HEAD", path).octets());
+        peer.send(&Request::new("HEAD", path).bytes());
         let response = peer.response_to_head();
         assert_eq!(response.status, status, "HEAD {path}, got: {response}");
     }
 }
 
-/// An answer to one request does not depend on how it arrives, or on what comes behind it.
+/// The response does not depend on how the request is segmented, or on what follows it.
 pub(crate) fn requests_in_pieces_or_too_many(binary: &Binary) {
     let server = binary.serve(&[]);
-    let request = Request::new("GET", "/health").octets();
+    let request = Request::new("GET", "/health").bytes();
     for pieces in [request.chunks(request.len()), request.chunks(7)] {
         let mut peer = Peer::open(server.addr);
         peer.send_in_pieces(pieces);
@@ -63,18 +62,18 @@ pub(crate) fn requests_in_pieces_or_too_many(binary: &Binary) {
     assert_eq!(peer.plain_response().status, 200);
 }
 
-/// A client that hangs up before its answer, or says nothing at all, does no harm.
-pub(crate) fn clients_that_hang_up(binary: &Binary) {
+/// Clients that disconnect before the response, or without a request.
+pub(crate) fn clients_that_disconnect(binary: &Binary) {
     let server = binary.serve(&[]);
     for round in 0..20 {
         let mut peer = Peer::open(server.addr);
         if round % 2 == 0 {
-            peer.send(&Request::new("GET", "/metrics").octets());
+            peer.send(&Request::new("GET", "/metrics").bytes());
         }
         if round % 4 < 2 {
             peer.reset();
         }
     }
-    assert_eq!(server.get(server.addr, "/health").status, 200);
+    assert_eq!(get(server.addr, "/health").status, 200);
     server.metrics_agree(&[("ws_connections_active", 0)]);
 }

@@ -1,72 +1,72 @@
-//! No peer can hold up another on its shard, or make the server hoard for it.
+//! No peer stalls another connection of its shard, or makes the server buffer without bound.
 
 use super::noise;
 use crate::frame::{BINARY, Frame, PING};
 use crate::http::Request;
 use crate::process::{cpu_s, resident_bytes};
 use crate::server::{Binary, Server};
-use crate::wait::{self, AT_ONCE};
-use crate::wire::{Heard, Peer};
+use crate::wait::{self, MAX_DELAY};
+use crate::wire::{Peer, Received};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than all buffers of the kernel between two sockets hold: who can send as much unread is never held back.
+/// More than the kernel buffers between two sockets: a peer that can send this much without reading sees no backpressure.
 const ENDLESS_BYTES: usize = 128 << 20;
 
-/// What the server's memory may grow by for one peer that does not read.
+/// The most that the server's memory may grow for one peer that does not read.
 const ALLOWED_BYTES: u64 = 8 << 20;
 
 fn one_shard(binary: &Binary) -> Server {
     binary.serve(&["--shards", "1"])
 }
 
-/// Hears some echoes, each of them soon.
+/// Expects ten echoes, each within [`MAX_DELAY`].
 #[track_caller]
 fn echoes_at_once(peer: &mut Peer) {
     for i in 0..10 {
         let start = Instant::now();
-        peer.expect_echoes(&Frame::text(&format!("not held up {i}")));
-        if start.elapsed() > AT_ONCE {
-            peer.fail(&format!("an echo within {AT_ONCE:?}"), format!("one after {:?}", start.elapsed()));
+        peer.round_trip(&Frame::text(&format!("not stalled {i}")));
+        if start.elapsed() > MAX_DELAY {
+            peer.fail(&format!("an echo within {MAX_DELAY:?}"), format!("after {:?}", start.elapsed()));
         }
     }
 }
 
-/// A message by its number.
+/// A message that depends on its number.
 fn message(number: usize, len: usize) -> Frame {
     Frame::new(BINARY, noise(len, number as u64 * 2 + 1))
 }
 
-/// A peer sends messages of `len` bytes and reads none of the echoes until the server stops reading. Meanwhile
-/// memory stays bounded and others are served. Then it reads: every echo is there, right and in order.
+/// A peer sends messages of `len` bytes without reading, until backpressure stops it. Memory stays bounded, and another
+/// connection is served. Then the peer reads, and every echo arrives, in order.
 fn reader_that_stops_reading(binary: &Binary, len: usize) {
     let server = one_shard(binary);
-    let [mut stuck, mut other] = [Peer::connect(&server), Peer::connect(&server)];
-    other.expect_echoes(&Frame::text("warm"));
-    stuck.expect_echoes(&message(0, len));
+    let [mut stalled, mut other] = [Peer::connect(server.addr), Peer::connect(server.addr)];
+    other.round_trip(&Frame::text("warm"));
+    stalled.round_trip(&message(0, len));
     let before = resident_bytes(server.pid());
     let (mut sent, mut count, mut rest) = (0, 0, vec![]);
     while rest.is_empty() {
         let batch = ((1 << 20) / len).max(1);
-        let octets: Vec<u8> =
+        let bytes: Vec<u8> =
             (count..count + batch).flat_map(|number| message(number, len).masked()).collect();
         count += batch;
-        let taken = stuck.send_until_full(&octets);
-        rest = octets[taken..].to_vec();
+        let taken = stalled.send_until_full(&bytes);
+        rest = bytes[taken..].to_vec();
         sent += taken;
         if sent > ENDLESS_BYTES {
-            stuck.fail("the server to stop reading", format!("{sent} bytes sent, and no echo read"));
+            stalled.fail("the server to stop reading", format!("{sent} bytes sent, and no echo read"));
         }
     }
     echoes_at_once(&mut other);
     let grown = resident_bytes(server.pid()).saturating_sub(before);
     if grown > ALLOWED_BYTES {
-        stuck.fail(&format!("at most {ALLOWED_BYTES} bytes more"), format!("{grown}, with {sent} sent"));
+        stalled.fail(&format!("at most {ALLOWED_BYTES} bytes more"), format!("{grown}, with {sent} sent"));
     }
-    stuck.send(&rest);
-    (0..count).for_each(|number| stuck.expect_echo(&message(number, len)));
-    stuck.close();
+    stalled.send(&rest);
+    (0..count).for_each(|number| stalled.expect_echo(&message(number, len)));
+    stalled.close();
     other.close();
 }
 
@@ -78,17 +78,17 @@ pub(crate) fn reader_that_stops_reading_small_echoes(binary: &Binary) {
     reader_that_stops_reading(binary, 100);
 }
 
-/// A flood of Pings from a peer that reads no Pong: the server may stop reading it, or answer only the last Ping
-/// (section 5.5.3), but not hoard the Pongs.
+/// A flood of Pings from a peer that reads no Pongs. The server may stop reading, or answer only the latest Ping (RFC
+/// 6455, section 5.5.3), but not buffer the Pongs without bound.
 pub(crate) fn reader_that_stops_reading_pongs(binary: &Binary) {
     let server = one_shard(binary);
-    let [mut stuck, mut other] = [Peer::connect(&server), Peer::connect(&server)];
-    other.expect_echoes(&Frame::text("warm"));
+    let [mut stalled, mut other] = [Peer::connect(server.addr), Peer::connect(server.addr)];
+    other.round_trip(&Frame::text("warm"));
     let before = resident_bytes(server.pid());
     let pings: Vec<u8> = (0..8000).flat_map(|_| Frame::new(PING, [b'p'; 125]).masked()).collect();
     let mut rest = &pings[..];
     for _ in 0..48 {
-        rest = &pings[stuck.send_until_full(&pings)..];
+        rest = &pings[stalled.send_until_full(&pings)..];
         if !rest.is_empty() {
             break;
         }
@@ -96,56 +96,56 @@ pub(crate) fn reader_that_stops_reading_pongs(binary: &Binary) {
     echoes_at_once(&mut other);
     let grown = resident_bytes(server.pid()).saturating_sub(before);
     if grown > ALLOWED_BYTES {
-        stuck.fail(&format!("at most {ALLOWED_BYTES} bytes more"), format!("{grown} bytes more"));
+        stalled.fail(&format!("at most {ALLOWED_BYTES} bytes more"), format!("{grown} bytes more"));
     }
-    stuck.send(rest);
+    stalled.send(rest);
     let last = Frame::text("the last word");
-    stuck.say(&last);
+    stalled.send_frame(&last);
     loop {
-        match stuck.hear() {
-            Heard::Frame(frame) if frame == last => break,
-            Heard::Frame(frame) if frame == Frame::new(crate::frame::PONG, [b'p'; 125]) => {}
-            other => stuck.fail("Pongs, then the echo", other),
+        match stalled.receive() {
+            Received::Frame(frame) if frame == last => break,
+            Received::Frame(frame) if frame == Frame::new(crate::frame::PONG, [b'p'; 125]) => {}
+            other => stalled.fail("Pongs, then the echo", other),
         }
     }
-    stuck.close();
+    stalled.close();
 }
 
-/// A frame's header, its payload, a message's fragments, a request: begun, and left so.
-pub(crate) fn peers_that_stop_in_the_middle(binary: &Binary) {
+/// Peers that stop in a frame header, a payload, a fragmented message, and a request. Some continue later.
+pub(crate) fn peers_stalled_in_the_middle(binary: &Binary) {
     let server = one_shard(binary);
-    let mut other = Peer::connect(&server);
+    let mut other = Peer::connect(server.addr);
     let frame = Frame::new(BINARY, noise(300, 11)).masked();
-    let mut stuck = Peer::connect_many(&server, 5);
-    for (peer, octets) in stuck.iter_mut().zip([1, 2, 5, 8, 100]) {
-        peer.send_in_pieces([&frame[..octets]]);
+    let mut stalled = Peer::connect_many(server.addr, 5);
+    for (peer, len) in stalled.iter_mut().zip([1, 2, 5, 8, 100]) {
+        peer.send_in_pieces([&frame[..len]]);
     }
-    stuck[4].send(&frame[100..]);
-    stuck[4].expect_echo(&Frame::new(BINARY, noise(300, 11)));
-    stuck[4].say(&Frame::text("begun").more());
-    let request = Request::handshake("/echo").octets();
-    let mut asking = [0, 1, request.len() - 1].map(|octets| (Peer::open(server.addr), octets));
-    asking.iter_mut().for_each(|(peer, octets)| peer.send_in_pieces([&request[..*octets]]));
+    stalled[4].send(&frame[100..]);
+    stalled[4].expect_echo(&Frame::new(BINARY, noise(300, 11)));
+    stalled[4].send_frame(&Frame::text("begun").more());
+    let request = Request::handshake("/echo").bytes();
+    let mut handshakes = [0, 1, request.len() - 1].map(|len| (Peer::open(server.addr), len));
+    handshakes.iter_mut().for_each(|(peer, len)| peer.send_in_pieces([&request[..*len]]));
     echoes_at_once(&mut other);
-    Peer::connect(&server).close();
-    for (peer, octets) in &mut asking {
-        peer.send(&request[*octets..]);
-        peer.upgraded();
+    Peer::connect(server.addr).close();
+    for (peer, len) in &mut handshakes {
+        peer.send(&request[*len..]);
+        peer.expect_upgrade();
     }
-    stuck[0].send(&frame[1..]);
-    stuck[0].expect_echo(&Frame::new(BINARY, noise(300, 11)));
+    stalled[0].send(&frame[1..]);
+    stalled[0].expect_echo(&Frame::new(BINARY, noise(300, 11)));
 }
 
-/// A peer that always has more: its turn must end, though its input does not while others wait.
+/// A peer whose input never ends: its time slice must end while others are ready.
 pub(crate) fn peer_that_floods(binary: &Binary) {
     let server = one_shard(binary);
-    let mut other = Peer::connect(&server);
-    let octets: Vec<u8> = (0..1000).flat_map(|number| message(number, 1000).masked()).collect();
+    let mut other = Peer::connect(server.addr);
+    let bytes: Vec<u8> = (0..1000).flat_map(|number| message(number, 1000).masked()).collect();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut peer = Peer::connect(&server);
-            peer.flood(&octets, &stop);
+            let mut peer = Peer::connect(server.addr);
+            peer.flood(&bytes, &stop);
             peer.reset();
         });
         wait::until("the flood runs", || {
@@ -157,32 +157,32 @@ pub(crate) fn peer_that_floods(binary: &Binary) {
     });
 }
 
-/// A message of 16 MiB on its way.
+/// A message of 16 MiB in transfer.
 pub(crate) fn peer_with_a_large_message(binary: &Binary) {
     let server = one_shard(binary);
-    let mut other = Peer::connect(&server);
+    let mut other = Peer::connect(server.addr);
     thread::scope(|scope| {
-        let large = scope.spawn(|| Peer::connect(&server).expect_echoes(&message(1, 16 << 20)));
+        let large = scope.spawn(|| Peer::connect(server.addr).round_trip(&message(1, 16 << 20)));
         while !large.is_finished() {
             echoes_at_once(&mut other);
         }
     });
 }
 
-/// A RST in the middle of a frame, of a fragmented message, and of echoes that nobody will read.
+/// A reset in the middle of a frame, in the middle of a fragmented message, and with echoes unread.
 pub(crate) fn reset_in_the_middle(binary: &Binary) {
     let server = one_shard(binary);
-    let mut other = Peer::connect(&server);
+    let mut other = Peer::connect(server.addr);
     let frame = message(1, 300).masked();
     for len in [1, 3, 7, 8, 9, 299] {
-        let mut peer = Peer::connect(&server);
+        let mut peer = Peer::connect(server.addr);
         peer.send_in_pieces([&frame[..len]]);
         peer.reset();
     }
-    let mut peer = Peer::connect(&server);
-    peer.say(&Frame::text("begun").more());
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(&Frame::text("begun").more());
     peer.reset();
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     peer.send_until_full(&message(2, 1 << 20).masked().repeat(16));
     peer.reset();
     echoes_at_once(&mut other);
@@ -191,16 +191,16 @@ pub(crate) fn reset_in_the_middle(binary: &Binary) {
     other.close();
 }
 
-/// A server with nothing to do does nothing, though peers are stuck in every way. The pause is what is measured.
-pub(crate) fn stuck_peers_use_no_processor(binary: &Binary) {
+/// A server whose peers are all stalled uses no CPU time. The sleep is the measured interval.
+pub(crate) fn stalled_peers_use_no_cpu(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peers = Peer::connect_many(&server, 4);
+    let mut peers = Peer::connect_many(server.addr, 4);
     peers[0].send_in_pieces([&message(1, 300).masked()[..20]]);
-    peers[1].say(&Frame::text("begun").more());
+    peers[1].send_frame(&Frame::text("begun").more());
     peers[2].send_until_full(&message(2, 1 << 20).masked().repeat(64));
-    let _asking = Peer::open(server.addr);
+    let _handshake = Peer::open(server.addr);
     let before = cpu_s(server.pid());
     thread::sleep(Duration::from_millis(500));
     let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: next to no processor time in half a second; got: {used} s");
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.5 s; got: {used} s");
 }

@@ -1,4 +1,4 @@
-//! The command line: what is wrong with it is said in one line.
+//! The command line and the environment: valid and invalid values, exit statuses, and the ready line.
 
 use crate::frame::Frame;
 use crate::http::Request;
@@ -8,7 +8,7 @@ use crate::wait;
 use crate::wire::Peer;
 use std::net::TcpListener;
 
-/// Runs it where it should fail; returns what was not as expected.
+/// Expects the server to exit with `code` and one line on stderr that contains `named`. Returns the difference.
 fn fails(binary: &Binary, setup: Setup<'_>, code: i32, named: &str) -> Option<String> {
     let Finished { code: got, stdout, stderr } = binary.run(setup);
     let right = got == Some(code)
@@ -31,7 +31,7 @@ fn none_of(wrong: impl Iterator<Item = Option<String>>) {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// Status 2, as is usual for a command line that is wrong.
+/// Exit status 2, the convention for an invalid command line.
 pub(crate) fn bad_values(binary: &Binary) {
     let bad: &[&[&str]] = &[
         &["--addr", "nowhere"],
@@ -96,7 +96,7 @@ pub(crate) fn bad_environment(binary: &Binary) {
     }));
 }
 
-/// Status 1: the command line is right, but the machine will not have it.
+/// Exit status 1: the command line is valid, but the address cannot be bound.
 pub(crate) fn port_in_use(binary: &Binary) {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = taken.local_addr().expect("its address").to_string();
@@ -106,31 +106,32 @@ pub(crate) fn port_in_use(binary: &Binary) {
     }));
 }
 
-/// Two servers on one port would share its connections, unnoticed: shards do (SO_REUSEPORT), servers must not.
+/// With SO_REUSEPORT, which the shards of one server need, two servers could silently share a port's connections.
 pub(crate) fn port_in_use_by_another_server(binary: &Binary) {
     let server = binary.serve(&[]);
     none_of([("--addr", server.addr), ("--admin-addr", server.admin)].into_iter().map(|(flag, addr)| {
         let addr = addr.to_string();
         fails(binary, Setup { flags: &[flag, &addr], ..Setup::default() }, 1, &addr)
     }));
-    Peer::connect(&server).expect_echoes(&Frame::text("the first one has it"));
+    Peer::connect(server.addr).round_trip(&Frame::text("the first one has it"));
 }
 
-/// 192.0.2.0/24 is for documentation (RFC 5737): nobody's own.
+/// 192.0.2.0/24 is reserved for documentation (RFC 5737), so it is never a local address.
 pub(crate) fn address_not_local(binary: &Binary) {
     none_of(["--addr", "--admin-addr"].into_iter().map(|flag| {
         fails(binary, Setup { flags: &[flag, "192.0.2.1:8000"], ..Setup::default() }, 1, "192.0.2.1:8000")
     }));
 }
 
-/// The port is free again at once, whatever its last connections went through.
+/// A new server can bind the port immediately, although connections of the previous server remain in TIME_WAIT.
 pub(crate) fn port_is_free_again(binary: &Binary) {
     let server = binary.serve(&[]);
     let addr = server.addr.to_string();
-    let peers = Peer::connect_many(&server, 10);
+    let peers = Peer::connect_many(server.addr, 10);
     drop(server);
     drop(peers);
-    Peer::connect(&binary.serve(&["--addr", &addr])).close();
+    let server = binary.serve(&["--addr", &addr]);
+    Peer::connect(server.addr).close();
 }
 
 pub(crate) fn help_and_version(binary: &Binary) {
@@ -155,28 +156,28 @@ pub(crate) fn help_and_version(binary: &Binary) {
         "--log",
         "WS_SHARDS",
     ] {
-        assert!(help.stdout.contains(flag), "expected: --help tells of {flag}; got: {}", help.stdout);
+        assert!(help.stdout.contains(flag), "expected: {flag} in --help; got: {}", help.stdout);
     }
     let version = binary.run(Setup { flags: &["--version"], ..Setup::default() });
     assert_eq!((version.code, version.stderr.as_str()), (Some(0), ""), "--version");
     assert_eq!(version.stdout.lines().count(), 1, "--version, got: {:?}", version.stdout);
 }
 
-/// Each flag may come from the environment; where both are there, the command line decides.
+/// Flags from the environment. The command line takes precedence.
 pub(crate) fn environment(binary: &Binary) {
     let env = &[("WS_MAX_CONNECTIONS", "1"), ("WS_SHARDS", "3"), ("WS_MAX_MESSAGE_SIZE", "1KiB")];
     let server = binary.serve_with(Setup { env, ..Setup::default() });
     server.metrics_agree(&[("ws_connections_limit", 1)]);
     assert!(server.ready_line.contains("3 shards"), "got: {}", server.ready_line);
-    let mut peer = Peer::connect(&server);
-    peer.say(&Frame::text(&"x".repeat(1025)));
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(&Frame::text(&"x".repeat(1025)));
     peer.expect_close(1009);
     let flags = &["--max-connections", "7"];
     let server = binary.serve_with(Setup { flags, env, ..Setup::default() });
     server.metrics_agree(&[("ws_connections_limit", 7)]);
 }
 
-/// Every flag at once, in the ways that a duration and a size may be written.
+/// Many flags at once, with the accepted notations of durations and sizes.
 pub(crate) fn all_at_once(binary: &Binary) {
     let server = binary.serve(&[
         "--max-connections=50",
@@ -189,40 +190,40 @@ pub(crate) fn all_at_once(binary: &Binary) {
         "--drain-timeout=1500ms",
         "--log=debug",
     ]);
-    let mut peer = Peer::connect(&server);
-    peer.expect_echoes(&Frame::text(&"x".repeat(65_536)));
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text(&"x".repeat(65_536)));
     peer.close();
     let [stdout, _] = server.output();
     assert_eq!(stdout.lines().count(), 1, "expected: logs on stderr; got on stdout: {stdout}");
 }
 
-/// The shortest and the longest times: nothing overflows, and those who talk stay.
-pub(crate) fn times_at_the_edges(binary: &Binary) {
+/// The shortest and the longest durations: nothing overflows, and active peers stay connected.
+pub(crate) fn extreme_durations(binary: &Binary) {
     for flags in [
         ["--ping-interval=10ms", "--idle-timeout=30days", "--handshake-timeout=10ms", "--drain-timeout=1day"],
         ["--ping-interval=30days", "--idle-timeout=0", "--handshake-timeout=1h", "--drain-timeout=1day"],
     ] {
         let server = binary.serve(&flags);
-        // Of a handshake in 10 ms a busy machine makes nothing at times.
+        // On a busy machine a handshake can take longer than 10 ms.
         let mut peer = wait::until("a connection", || {
             let mut peer = Peer::open(server.addr);
-            match peer.try_send(&Request::handshake("/echo").octets()) {
-                Ok(()) if peer.has_answer() => {
-                    peer.upgraded();
+            match peer.try_send(&Request::handshake("/echo").bytes()) {
+                Ok(()) if peer.await_response() => {
+                    peer.expect_upgrade();
                     Ok(peer)
                 }
-                _ => Err("the end of one".to_string()),
+                _ => Err("closed before the response".to_string()),
             }
         });
         let message = Frame::text("at the edge");
         for _ in 0..10 {
-            peer.say(&message);
+            peer.send_frame(&message);
             peer.expect_echo_among_pings(&message);
         }
     }
 }
 
-/// As many shards on each core, and each stays there; all of them serve.
+/// `--pin`: each core has the same number of shards, pinned to it, and all shards serve.
 pub(crate) fn pinned_shards(binary: &Binary) {
     let cores = process::cores();
     let shards = (2 * cores.len()).to_string();
@@ -231,12 +232,12 @@ pub(crate) fn pinned_shards(binary: &Binary) {
         env: &[("WS_PIN", "1")],
         ..Setup::default()
     });
-    let mut stays: Vec<_> = process::cores_of(server.pid(), "shard-");
-    stays.sort();
+    let mut pinned: Vec<_> = process::cores_of(server.pid(), "shard-");
+    pinned.sort();
     let expected: Vec<_> = cores.iter().flat_map(|core| [vec![*core], vec![*core]]).collect();
-    assert_eq!(stays, expected, "expected: two shards on each core, got the cores of each");
-    let mut peers = Peer::connect_many(&server, 50);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("from one core or another")));
+    assert_eq!(pinned, expected, "the cores of each shard: two shards per core");
+    let mut peers = Peer::connect_many(server.addr, 50);
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("from one core or another")));
     if cores.len() > 1 {
         let odd = (cores.len() + 1).to_string();
         let setup = Setup { flags: &["--pin", "--shards", &odd], ..Setup::default() };
@@ -244,8 +245,8 @@ pub(crate) fn pinned_shards(binary: &Binary) {
     }
 }
 
-/// The line that says the server is ready names it, its version and its addresses.
-pub(crate) fn line_at_start(binary: &Binary) {
+/// The ready line contains the name, the version and the addresses.
+pub(crate) fn line_on_stdout(binary: &Binary) {
     let server = binary.serve(&[]);
     let version = binary.run(Setup { flags: &["--version"], ..Setup::default() }).stdout;
     let (name, addr, admin) = (version.trim(), server.addr, server.admin);
@@ -253,6 +254,6 @@ pub(crate) fn line_at_start(binary: &Binary) {
     let line = &server.ready_line;
     assert!(line.starts_with(&start) && line.ends_with(" connections"), "expected: {start}…\ngot: {line}");
     let file = binary.0.rsplit('/').next().expect("a file name");
-    assert!(line.starts_with(file), "expected: its name, {file}; got: {line}");
+    assert!(line.starts_with(file), "expected: the name {file}; got: {line}");
     assert_ne!((addr.port(), admin.port()), (0, 0));
 }

@@ -1,8 +1,8 @@
-//! The figures agree with what was done.
+//! `/metrics` agrees with what the peers did and with the kernel.
 
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG};
 use crate::process;
-use crate::server::{Binary, Server};
+use crate::server::{Binary, Server, get};
 use crate::wait;
 use crate::wire::Peer;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,9 +35,9 @@ const ALL: [(&str, &str); 24] = [
     ("process_threads", "gauge"),
 ];
 
-pub(crate) fn all_are_there(binary: &Binary) {
+pub(crate) fn all_are_present(binary: &Binary) {
     let server = binary.serve(&[]);
-    Peer::connect(&server).close();
+    Peer::connect(server.addr).close();
     let metrics = server.metrics();
     for (name, kind) in ALL {
         assert_eq!(metrics.kind(name), Some(kind), "type of {name}");
@@ -54,13 +54,12 @@ pub(crate) fn all_are_there(binary: &Binary) {
     }
 }
 
-/// Both addresses tell the same.
-pub(crate) fn both_addresses_tell_the_same(binary: &Binary) {
+pub(crate) fn both_addresses_agree(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
-    peer.expect_echoes(&Frame::text("Hello"));
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text("Hello"));
     server.metrics_agree(&[("ws_messages_sent_total", 1)]);
-    let response = server.get(server.addr, "/metrics");
+    let response = get(server.addr, "/metrics");
     let metrics = crate::metrics::Metrics::parse(&response.body).expect("metrics on the main address");
     for (name, sum) in
         [("ws_connections_active", 1.0), ("ws_messages_received_total", 1.0), ("ws_sent_bytes_total", 5.0)]
@@ -69,17 +68,21 @@ pub(crate) fn both_addresses_tell_the_same(binary: &Binary) {
     }
 }
 
-/// Messages and their payloads, not frames, nor control frames.
+/// Messages and payload bytes are counted, not frames, headers or control frames.
 pub(crate) fn messages_and_bytes(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peers = Peer::connect_many(&server, 3);
+    let mut peers = Peer::connect_many(server.addr, 3);
     for peer in &mut peers {
-        peer.expect_echoes(&Frame::text("Hello"));
-        peer.expect_echoes(&Frame::new(BINARY, [0; 1000]));
-        peer.expect_echoes(&Frame::text(""));
-        peer.say_all(&[&Frame::text("frag").more(), &Frame::new(PING, "ping"), &Frame::new(PONG, "pong")]);
+        peer.round_trip(&Frame::text("Hello"));
+        peer.round_trip(&Frame::new(BINARY, [0; 1000]));
+        peer.round_trip(&Frame::text(""));
+        peer.send_frames(&[
+            &Frame::text("frag").more(),
+            &Frame::new(PING, "ping"),
+            &Frame::new(PONG, "pong"),
+        ]);
         peer.expect_pong("ping");
-        peer.say(&Frame::new(CONTINUATION, "ments"));
+        peer.send_frame(&Frame::new(CONTINUATION, "ments"));
         peer.expect_echo(&Frame::text("fragments"));
         let next = Frame::text("in pieces").masked();
         peer.send_in_pieces([&[&Frame::text("whole").masked(), &next[..8]].concat()[..], &next[8..]]);
@@ -107,25 +110,25 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
     ]);
 }
 
-/// Each way to go has its count.
-pub(crate) fn reasons_of_closing(binary: &Binary) {
+/// Connections are counted by the reason for which they closed.
+pub(crate) fn close_reasons(binary: &Binary) {
     let server = binary.serve(&[]);
     for _ in 0..2 {
-        Peer::connect(&server).close();
+        Peer::connect(server.addr).close();
     }
-    let mut peer = Peer::connect(&server);
-    peer.say(&Frame::new(CLOSE, ""));
+    let mut peer = Peer::connect(server.addr);
+    peer.send_frame(&Frame::new(CLOSE, ""));
     peer.expect(&Frame::new(CLOSE, ""));
-    peer.expect_end();
+    peer.expect_fin();
     for _ in 0..4 {
-        drop(Peer::connect(&server));
+        drop(Peer::connect(server.addr));
     }
     for _ in 0..5 {
-        Peer::connect(&server).reset();
+        Peer::connect(server.addr).reset();
     }
     for wrong in [Frame::new(3, ""), Frame::new(CONTINUATION, ""), Frame::new(1, [0xff])] {
-        let mut peer = Peer::connect(&server);
-        peer.say(&wrong);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frame(&wrong);
         peer.expect_close_of(&[1002, 1007]);
     }
     let metrics = server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", 15)]);
@@ -139,18 +142,18 @@ pub(crate) fn reasons_of_closing(binary: &Binary) {
         ("shutdown", 0.0),
     ] {
         let counted = metrics.sum_where("ws_connections_closed_total", "reason", reason);
-        assert_eq!(counted, count, "closed for the reason {reason}; got:\n{metrics}");
+        assert_eq!(counted, count, "connections closed as {reason}; got:\n{metrics}");
     }
 }
 
-/// Refused handshakes are no connections, and whatever they count as, the sums agree.
+/// After refused handshakes, accepted = active + closed still holds.
 pub(crate) fn refused_handshakes(binary: &Binary) {
     let server = binary.serve(&[]);
     for path in ["/echo", "/nothing", "/health"] {
-        server.get(server.addr, path);
+        get(server.addr, path);
     }
-    let mut peer = Peer::connect(&server);
-    peer.expect_echoes(&Frame::text("Hello"));
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text("Hello"));
     wait::until("accepted = active + closed, active = 1", || {
         let [accepted, active, closed] = server.metrics().connections();
         match accepted == active + closed && active == 1.0 {
@@ -160,28 +163,28 @@ pub(crate) fn refused_handshakes(binary: &Binary) {
     });
 }
 
-/// What the server says of its process is what the kernel says.
+/// The `process_*` metrics agree with the kernel.
 pub(crate) fn process_figures(binary: &Binary) {
     let server = binary.serve(&["--max-connections", "100"]);
     let before = server.metrics();
     let resident = process::resident_bytes(server.pid()) as f64;
-    let told = before.sum("process_resident_memory_bytes");
-    assert!((0.5..2.0).contains(&(told / resident)), "resident: told {told}, in fact {resident}");
+    let reported = before.sum("process_resident_memory_bytes");
+    assert!((0.5..2.0).contains(&(reported / resident)), "reported {reported}, actual {resident}");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let age = now - before.sum("process_start_time_seconds");
     assert!((-2.0..60.0).contains(&age), "process_start_time_seconds was {age} s ago");
     assert!(before.sum("process_cpu_seconds_total") < 30.0);
     wait::until("process_threads is the number of threads", || {
-        let told = server.metrics().sum("process_threads") as usize;
-        let threads = process::threads(server.pid());
-        if told == threads { Ok(()) } else { Err(format!("told {told}, in fact {threads}")) }
+        let reported = server.metrics().sum("process_threads") as usize;
+        let actual = process::threads(server.pid());
+        if reported == actual { Ok(()) } else { Err(format!("reported {reported}, actual {actual}")) }
     });
     descriptors_follow_connections(&server, before.sum("process_open_fds"));
 }
 
-/// Each connection has a descriptor, or two or three where the server needs more for it.
+/// A connection takes one descriptor, and up to two more, depending on the server.
 fn descriptors_follow_connections(server: &Server, before: f64) {
-    let peers = Peer::connect_many(server, 50);
+    let peers = Peer::connect_many(server.addr, 50);
     let metrics = server.metrics_agree(&[("ws_connections_active", 50)]);
     let more = metrics.sum("process_open_fds") - before;
     assert!((45.0..=155.0).contains(&more), "50 connections, and process_open_fds grew by {more}");

@@ -1,19 +1,19 @@
-//! Whose pages may connect (RFC 6454; RFC 6455, sections 4.2.2 and 10.2).
+//! `--allow-origin`: the web origins whose pages may connect (RFC 6454; RFC 6455, sections 4.2.2 and 10.2).
 
 use crate::frame::Frame;
 use crate::http::Request;
-use crate::server::{Binary, Server, Setup};
+use crate::server::{Binary, Server, Setup, get};
 use crate::wire::Peer;
 
-/// Connects from a page of this origin; `None` is no page.
+/// Sends a handshake with this `Origin`, or without one, and expects `status`.
 #[track_caller]
 fn from(server: &Server, origin: Option<&str>, status: u16) {
     let request = Request::handshake("/echo");
     let mut peer = Peer::open(server.addr);
-    peer.send(&origin.map_or(request.clone(), |origin| request.with("Origin", origin)).octets());
+    peer.send(&origin.map_or(request.clone(), |origin| request.with("Origin", origin)).bytes());
     if status == 101 {
-        peer.upgraded();
-        peer.expect_echoes(&Frame::text("let in"));
+        peer.expect_upgrade();
+        peer.round_trip(&Frame::text("allowed"));
         return peer.close();
     }
     let response = peer.plain_response();
@@ -29,8 +29,8 @@ pub(crate) fn any_by_default(binary: &Binary) {
     }
 }
 
-/// Schemes and hosts in any case, and a port that goes without saying (RFC 6454, sections 4 and 5).
-pub(crate) fn those_allowed(binary: &Binary) {
+/// Schemes and hosts are case-insensitive, and a default port may be omitted (RFC 6454, sections 4 and 5).
+pub(crate) fn allowed(binary: &Binary) {
     let server =
         binary.serve(&["--allow-origin", "HTTPS://Example.com,null", "--allow-origin=http://localhost:3000"]);
     for origin in ["https://example.com", "https://EXAMPLE.com:443", "http://localhost:3000", "null"] {
@@ -40,8 +40,8 @@ pub(crate) fn those_allowed(binary: &Binary) {
     server.metrics_agree(&[("ws_connections_rejected_total", 0)]);
 }
 
-/// Pages that have no host, or none of the Web's.
-pub(crate) fn pages_of_applications(binary: &Binary) {
+/// Origins of packaged applications: other schemes, and no host.
+pub(crate) fn origins_of_applications(binary: &Binary) {
     let server = binary.serve(&["--allow-origin", "file://,app://.,capacitor://localhost"]);
     for (origin, status) in [
         ("file://", 101),
@@ -74,9 +74,9 @@ pub(crate) fn others(binary: &Binary) {
     let metrics = server.metrics_agree(&[("ws_connections_accepted_total", 0)]);
     let refused = metrics.sum_where("ws_connections_rejected_total", "reason", "origin");
     assert_eq!(refused, others.len() as f64, "connections rejected by their origin");
-    // Pages are no secret, and what is no handshake is refused for that.
-    assert_eq!(server.get(server.addr, "/health").status, 200);
-    assert_eq!(server.get(server.addr, "/echo").status, 426);
+    // Only handshakes are checked: `/health` still answers, and a plain GET of `/echo` gets 426.
+    assert_eq!(get(server.addr, "/health").status, 200);
+    assert_eq!(get(server.addr, "/echo").status, 426);
 }
 
 pub(crate) fn from_the_environment(binary: &Binary) {

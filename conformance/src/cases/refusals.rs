@@ -1,11 +1,11 @@
-//! The opening handshake, done badly (RFC 6455, section 4.2), and requests that are none.
+//! Invalid opening handshakes (RFC 6455, section 4.2), other requests, and input that is not HTTP.
 
 use crate::frame::Frame;
 use crate::http::{Request, Response};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// Sends a request, hears that it is refused with one of these statuses, and that the server goes on serving.
+/// Expects a request to be refused with one of these statuses, and the server to serve the next connection.
 #[track_caller]
 fn refused(binary: &Binary, request: impl AsRef<[u8]>, statuses: &[u16]) -> Response {
     let server = binary.serve(&[]);
@@ -15,18 +15,19 @@ fn refused(binary: &Binary, request: impl AsRef<[u8]>, statuses: &[u16]) -> Resp
     if !statuses.contains(&response.status) {
         peer.fail(&format!("one of the statuses {statuses:?}"), response);
     }
-    let mut next = Peer::connect(&server);
-    next.expect_echoes(&Frame::text("the next one is well"));
+    let mut next = Peer::connect(server.addr);
+    next.round_trip(&Frame::text("the next connection"));
     next.close();
     response
 }
 
-/// Refuses what asks for no (known) protocol: 426 says which one there is (RFC 9110, section 15.5.22).
+/// Expects 426 for a request without an upgrade to WebSocket. The response names the protocol (RFC 9110, section
+/// 15.5.22).
 #[track_caller]
 fn upgrade_required(binary: &Binary, request: &Request) {
-    let response = refused(binary, request.octets(), &[426]);
-    let names_it = response.says("Upgrade", "websocket") && response.says("Sec-WebSocket-Version", "13");
-    // RFC 9110, section 7.8: who sends Upgrade names it in Connection.
+    let response = refused(binary, request.bytes(), &[426]);
+    let names_it = response.has("Upgrade", "websocket") && response.has("Sec-WebSocket-Version", "13");
+    // RFC 9110, section 7.8: a sender of Upgrade lists it in Connection.
     assert!(
         names_it && response.lists("Connection", "Upgrade"),
         "expected: Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Version: 13\ngot: {response}"
@@ -53,43 +54,43 @@ pub(crate) fn upgrade_to_something_else(binary: &Binary) {
 
 /// Section 4.2.1, item 4.
 pub(crate) fn no_connection_field(binary: &Binary) {
-    refused(binary, Request::handshake("/echo").without("Connection").octets(), &[400, 426]);
+    refused(binary, Request::handshake("/echo").without("Connection").bytes(), &[400, 426]);
 }
 
 /// Section 4.2.1, item 4.
 pub(crate) fn connection_without_upgrade(binary: &Binary) {
-    refused(binary, Request::handshake("/echo").with("Connection", "keep-alive").octets(), &[400, 426]);
+    refused(binary, Request::handshake("/echo").with("Connection", "keep-alive").bytes(), &[400, 426]);
 }
 
-/// Section 4.4: the server says which version it speaks.
+/// Section 4.4: the response names the supported version.
 pub(crate) fn wrong_version(binary: &Binary) {
     for version in ["0", "8", "12", "14", "131", "thirteen"] {
         let request = Request::handshake("/echo").with("Sec-WebSocket-Version", version);
-        let response = refused(binary, request.octets(), &[426]);
-        assert!(response.says("Sec-WebSocket-Version", "13"), "version {version}, got: {response}");
+        let response = refused(binary, request.bytes(), &[426]);
+        assert!(response.has("Sec-WebSocket-Version", "13"), "version {version}, got: {response}");
     }
 }
 
 /// Section 4.2.1, item 6.
 pub(crate) fn no_version(binary: &Binary) {
-    refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Version").octets(), &[400, 426]);
+    refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Version").bytes(), &[400, 426]);
 }
 
 /// Section 4.2.1, item 5.
 pub(crate) fn no_key(binary: &Binary) {
-    refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Key").octets(), &[400]);
+    refused(binary, Request::handshake("/echo").without("Sec-WebSocket-Key").bytes(), &[400]);
 }
 
 /// Section 4.2.1, item 5: base64 of 16 bytes.
 pub(crate) fn bad_key(binary: &Binary) {
     for key in ["", "short", "AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAA=", "!!!!!!!!!!!!!!!!!!!!!!=="] {
-        refused(binary, Request::handshake("/echo").with("Sec-WebSocket-Key", key).octets(), &[400]);
+        refused(binary, Request::handshake("/echo").with("Sec-WebSocket-Key", key).bytes(), &[400]);
     }
 }
 
 /// RFC 9112, section 3.2.
 pub(crate) fn no_host(binary: &Binary) {
-    refused(binary, Request::handshake("/echo").without("Host").octets(), &[400]);
+    refused(binary, Request::handshake("/echo").without("Host").bytes(), &[400]);
 }
 
 /// Section 4.2.1, item 1: HTTP/1.1 or higher. In HTTP/1.0 Upgrade is ignored (RFC 9110, section 7.8).
@@ -112,11 +113,11 @@ pub(crate) fn malformed_requests(binary: &Binary) {
     }
 }
 
-/// Any method but GET (section 4.2.1, item 1), and the answer says which there are (RFC 9110, section 15.5.6).
+/// Any method but GET (section 4.2.1, item 1) gets 405 with `Allow` (RFC 9110, section 15.5.6).
 pub(crate) fn other_methods(binary: &Binary) {
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let request = Request::handshake("/echo").line(&format!("{method} /echo HTTP/1.1"));
-        let response = refused(binary, request.octets(), &[405]);
+        let response = refused(binary, request.bytes(), &[405]);
         assert!(
             response.field("Allow").is_some_and(|allow| allow.contains("GET")),
             "{method}, got: {response}"
@@ -124,29 +125,29 @@ pub(crate) fn other_methods(binary: &Binary) {
     }
 }
 
-/// The content of a refused request does no harm: it is not met with a reset, which could destroy the answer.
+/// The server discards the content of a refused request. A reset instead could discard the response.
 pub(crate) fn post_with_content(binary: &Binary) {
     const LEN: usize = 8 << 20;
-    let head = Request::new("POST", "/echo").with("Content-Length", LEN.to_string()).octets();
+    let head = Request::new("POST", "/echo").with("Content-Length", LEN.to_string()).bytes();
     refused(binary, [head, vec![b'x'; LEN]].concat(), &[405]);
 }
 
 pub(crate) fn unknown_path(binary: &Binary) {
-    refused(binary, Request::handshake("/chat").octets(), &[404]);
+    refused(binary, Request::handshake("/chat").bytes(), &[404]);
 }
 
-/// RFC 6585, section 5.
+/// 431 (RFC 6585, section 5).
 pub(crate) fn head_too_long(binary: &Binary) {
     let long = Request::handshake("/echo").with("Cookie", "c".repeat(9000));
-    refused(binary, long.octets(), &[431]);
+    refused(binary, long.bytes(), &[431]);
     let many = (0..500)
         .fold(Request::handshake("/echo"), |request, i| request.with(&format!("X-{i}"), "filler filler"));
-    refused(binary, many.octets(), &[431, 400]);
+    refused(binary, many.bytes(), &[431, 400]);
 }
 
-/// A head that never ends is refused when it is too long, not when it is over.
+/// A head that never ends is refused as soon as it is too long.
 pub(crate) fn endless_head(binary: &Binary) {
-    let start = Request::handshake("/echo").octets();
+    let start = Request::handshake("/echo").bytes();
     let start = &start[..start.len() - 2];
     refused(binary, [start, b"Cookie: ", &vec![b'c'; 300_000]].concat(), &[431]);
 }

@@ -1,16 +1,16 @@
-//! Shards: threads with connections, and if need be descriptor tables, of their own.
+//! Shards: threads with their own connections, and their own descriptor tables if one table is too small.
 
 use crate::descriptors::room;
 use crate::frame::Frame;
 use crate::server::{Binary, Server, Setup};
 use crate::wire::Peer;
 
-/// Opens `count` connections, uses them, and checks that the figures are the sums over all shards.
+/// Opens `count` connections, echoes once on each, and expects metrics that are sums over all shards.
 #[track_caller]
 fn all_work(server: &Server, count: usize) {
-    let mut peers = Peer::connect_many(server, count);
+    let mut peers = Peer::connect_many(server.addr, count);
     let message = Frame::text("from one of many");
-    peers.iter_mut().for_each(|peer| peer.say(&message));
+    peers.iter_mut().for_each(|peer| peer.send_frame(&message));
     peers.iter_mut().for_each(|peer| peer.expect_echo(&message));
     let bytes = count * message.payload.len();
     server.metrics_agree(&[
@@ -33,7 +33,7 @@ fn all_work(server: &Server, count: usize) {
 #[track_caller]
 fn says(server: &Server, words: &str) {
     let line = &server.ready_line;
-    assert!(line.contains(words), "expected: the line at start says {words:?}; got: {line}");
+    assert!(line.contains(words), "expected: {words:?} in the ready line; got: {line}");
 }
 
 pub(crate) fn one_shard(binary: &Binary) {
@@ -49,20 +49,20 @@ pub(crate) fn four_shards(binary: &Binary) {
     all_work(&server, 200);
 }
 
-/// More connections than one descriptor table holds: the limit is on a table, not on a process.
+/// More connections than one descriptor table holds: RLIMIT_NOFILE bounds a table, not a process.
 pub(crate) fn more_connections_than_one_table_holds(binary: &Binary) {
     let flags = &["--max-connections", "800"];
     let server = binary.serve_with(Setup { flags, nofile: Some(200), ..Setup::default() });
     says(&server, "at most 800 connections");
     let before = server.metrics().sum("process_open_fds");
     let count = room(400);
-    let mut peers = Peer::connect_many(&server, count);
-    peers.iter_mut().for_each(|peer| peer.expect_echoes(&Frame::text("in a table of some shard")));
+    let mut peers = Peer::connect_many(server.addr, count);
+    peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("in a table of some shard")));
     let metrics = server.metrics_agree(&[("ws_connections_active", count)]);
     let more = metrics.sum("process_open_fds") - before;
     assert!(
         more >= count as f64 - 5.0,
-        "expected: process_open_fds counts over all tables; got: {more} more for {count} connections"
+        "expected: process_open_fds counts all tables; got: {more} more for {count} connections"
     );
     assert!(metrics.sum("process_max_fds") >= 800.0, "process_max_fds: {}", metrics.sum("process_max_fds"));
     peers.into_iter().for_each(Peer::close);

@@ -1,54 +1,56 @@
-//! Ordinary surroundings: logs that cannot be written, terminals that close, two servers that start at once.
+//! The process environment: unwritable logs and stdout, SIGHUP, empty variables, two servers that start at once.
 
 use crate::frame::Frame;
 use crate::http::Request;
 use crate::server::{Binary, Finished, Server, Setup};
 use crate::sink::Sink;
-use crate::wait::{self, AT_ONCE};
+use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use rustix::process::Signal;
 use std::time::Instant;
 
-/// Asks to be let in, and hears that there is no room.
+/// Expects a handshake to be rejected with 503.
 #[track_caller]
 fn is_refused(server: &Server) {
     let mut peer = Peer::open(server.addr);
-    peer.send(&Request::handshake("/echo").octets());
+    peer.send(&Request::handshake("/echo").bytes());
     assert_eq!(peer.plain_response().status, 503);
 }
 
-/// Refused peers are logged, at most once a second, each of them by another shard; nobody notices. Then SIGTERM drains.
+/// Rejected connections, which the server logs at most once per second and shard, do not disturb an open connection. Then
+/// SIGTERM drains the server.
 #[track_caller]
 fn serves_and_drains(mut server: Server) {
-    let mut honest = Peer::connect(&server);
+    let mut honest = Peer::connect(server.addr);
     for _ in 0..8 {
         is_refused(&server);
-        honest.expect_echoes(&Frame::text("in the meantime"));
+        honest.round_trip(&Frame::text("in the meantime"));
     }
     let start = Instant::now();
     server.signal(Signal::TERM);
     honest.expect_close_frame(&[1001]);
-    honest.say(&Frame::close(1001, ""));
-    honest.expect_end();
+    honest.send_frame(&Frame::close(1001, ""));
+    honest.expect_fin();
     drop(honest);
     let status = server.exit();
     assert_eq!(status.code(), Some(0), "exit status; got: {status}");
-    assert!(start.elapsed() < 2 * AT_ONCE, "expected: an exit at once; got: after {:?}", start.elapsed());
+    let took = start.elapsed();
+    assert!(took < 2 * MAX_DELAY, "expected: an exit within {:?}; got: after {took:?}", 2 * MAX_DELAY);
 }
 
-/// A lost log line is lost, and nothing else happens.
-pub(crate) fn log_that_cannot_be_written(binary: &Binary) {
+/// Log lines that cannot be written are lost and counted, with no other effect.
+pub(crate) fn unwritable_log(binary: &Binary) {
     for stderr in Sink::HOSTILE {
         let flags = &["--max-connections", "1", "--shards", "2", "--log", "trace"];
         let server = binary.serve_with(Setup { flags, stderr, ..Setup::default() });
-        let mut honest = Peer::connect(&server);
+        let mut honest = Peer::connect(server.addr);
         is_refused(&server);
-        honest.expect_echoes(&Frame::text("let in"));
+        honest.round_trip(&Frame::text("admitted"));
         honest.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);
-        if [Sink::Gone, Sink::Full].contains(&stderr) {
+        if [Sink::BrokenPipe, Sink::Full].contains(&stderr) {
             wait::until("lost lines are counted", || match server.metrics().sum("ws_log_lines_lost_total") {
-                0.0 => Err(format!("none, with stderr {stderr:?}")),
+                0.0 => Err(format!("0 lost, with stderr {stderr:?}")),
                 _ => Ok(()),
             });
         }
@@ -56,12 +58,12 @@ pub(crate) fn log_that_cannot_be_written(binary: &Binary) {
     }
 }
 
-/// A queue in front of a reader that is stuck is not without end; what does not fit is counted.
-pub(crate) fn log_reader_that_is_stuck(binary: &Binary) {
+/// The log's queue is bounded: with a stalled reader, lines that do not fit are lost and counted.
+pub(crate) fn stalled_log_reader(binary: &Binary) {
     let flags = &["--shards", "1", "--log", "trace", "--max-connections", "1"];
-    let server = binary.serve_with(Setup { flags, stderr: Sink::Stuck, ..Setup::default() });
+    let server = binary.serve_with(Setup { flags, stderr: Sink::Stalled, ..Setup::default() });
     wait::until("lines are lost", || {
-        // What is no HTTP is logged by the admin server, at this level.
+        // At this level the admin server logs input that is not HTTP.
         for _ in 0..100 {
             Peer::open(server.admin).send(b"nonsense\r\n\r\n");
         }
@@ -73,11 +75,11 @@ pub(crate) fn log_reader_that_is_stuck(binary: &Binary) {
     serves_and_drains(server);
 }
 
-/// Nor does it matter whether anybody hears that the server is ready.
-pub(crate) fn output_that_cannot_be_written(binary: &Binary) {
+/// The server starts and serves even if its ready line cannot be written.
+pub(crate) fn unwritable_output(binary: &Binary) {
     for sink in Sink::HOSTILE {
         let flags = &["--max-connections", "1"];
-        serves_and_drains(binary.serve_unheard(Setup {
+        serves_and_drains(binary.serve_without_output(Setup {
             flags,
             stdout: sink,
             stderr: sink,
@@ -86,8 +88,8 @@ pub(crate) fn output_that_cannot_be_written(binary: &Binary) {
     }
 }
 
-/// A program that ends by itself has the same status, whether its words are read or not.
-pub(crate) fn statuses_hold(binary: &Binary) {
+/// A command line that ends by itself exits with the same status if its output cannot be written.
+pub(crate) fn exit_status_does_not_depend_on_output(binary: &Binary) {
     let server = binary.serve(&[]);
     let (addr, admin) = (server.addr.to_string(), server.admin.to_string());
     for sink in Sink::HOSTILE {
@@ -98,8 +100,8 @@ pub(crate) fn statuses_hold(binary: &Binary) {
             (&["--healthcheck", "--admin-addr", &admin], 0),
             (&["--version"], 0),
         ] {
-            // What was asked for waits for its reader, as `--version | less` does.
-            if flags == ["--version"] && [Sink::Stuck, Sink::WouldBlock].contains(&sink) {
+            // Requested output blocks until it is read, as in `--version | less`.
+            if flags == ["--version"] && [Sink::Stalled, Sink::WouldBlock].contains(&sink) {
                 continue;
             }
             let setup = Setup { flags, stdout: sink, stderr: sink, ..Setup::default() };
@@ -109,46 +111,47 @@ pub(crate) fn statuses_hold(binary: &Binary) {
     }
 }
 
-/// Of two that start at the same moment on one address one serves, and the other says why it does not.
+/// Of two servers that start at the same moment on one address, one serves and the other reports the error.
 pub(crate) fn two_servers_at_once(binary: &Binary) {
     for _ in 0..20 {
         let (server, Finished { code, stderr, .. }) = binary.serve_two_at_once(&["--shards", "2"]);
         let addr = server.addr.to_string();
-        let told = stderr.lines().last().unwrap_or_default();
+        let last = stderr.lines().last().unwrap_or_default();
         assert!(
-            code == Some(1) && told.contains(&addr),
+            code == Some(1) && last.contains(&addr),
             "expected: status 1, and a line with {addr}; got: {code:?}, {stderr}"
         );
-        Peer::connect(&server).expect_echoes(&Frame::text("the one that has it"));
+        Peer::connect(server.addr).round_trip(&Frame::text("bound first"));
     }
 }
 
-/// A terminal that closes (SIGHUP) drains the server, however often it says so; one that nohup(1) started goes on.
+/// SIGHUP, from a closing terminal, drains the server, and a second SIGHUP changes nothing. Under nohup(1) the signal is
+/// ignored.
 pub(crate) fn hangup(binary: &Binary) {
     let serve = |on_signal| {
         let flags = &["--drain-timeout", "60s"];
         binary.serve_with(Setup { flags, on_signal: Some(on_signal), ..Setup::default() })
     };
     let mut server = serve("--default-signal=HUP");
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     server.signal(Signal::HUP);
     peer.expect_close_frame(&[1001]);
     server.signal(Signal::HUP);
-    peer.say(&Frame::close(1001, ""));
-    peer.expect_end();
+    peer.send_frame(&Frame::close(1001, ""));
+    peer.expect_fin();
     drop(peer);
     assert_eq!(server.exit().code(), Some(0));
     let mut server = serve("--ignore-signal=HUP");
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     server.signal(Signal::HUP);
-    peer.expect_echoes(&Frame::text("not disturbed"));
+    peer.round_trip(&Frame::text("ignored"));
     server.signal(Signal::TERM);
     peer.expect_close_frame(&[1001]);
     drop(peer);
     assert_eq!(server.exit().code(), Some(0));
 }
 
-/// A variable that is empty is none (`WS_X: ${X:-}` in a compose file), of every flag that has one.
+/// An empty variable (`WS_X: ${X:-}` in a compose file) counts as unset, for every flag.
 pub(crate) fn empty_variables(binary: &Binary) {
     let help = binary.run(Setup { flags: &["--help"], ..Setup::default() }).stdout;
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -156,7 +159,7 @@ pub(crate) fn empty_variables(binary: &Binary) {
         .split("[env: ")
         .skip(1)
         .filter_map(|rest| rest.split(['=', ']']).next())
-        // The suite itself says which addresses to take.
+        // The suite sets the addresses by flags.
         .filter(|name| !name.contains("ADDR"))
         .collect();
     assert!(names.len() >= 13 && names.contains(&"WS_LOG"), "got: {names:?}");
@@ -167,8 +170,8 @@ pub(crate) fn empty_variables(binary: &Binary) {
     assert_eq!(shards(&server), shards(&plain));
     let limit = |server: &Server| server.metrics().sum("ws_connections_limit");
     assert_eq!(limit(&server), limit(&plain));
-    Peer::connect(&server).expect_echoes(&Frame::text("as by default"));
-    wait::until("the log is as by default", || match server.output() {
+    Peer::connect(server.addr).round_trip(&Frame::text("as by default"));
+    wait::until("the default log level", || match server.output() {
         [_, log] if log.contains(" INFO ") => Ok(()),
         [_, log] => Err(log),
     });

@@ -1,106 +1,106 @@
-//! Text is UTF-8 (RFC 6455, sections 5.6 and 8.1), as a whole: a fragment may end within a character.
+//! A text message must be UTF-8 (RFC 6455, sections 5.6 and 8.1). A fragment may end within a character.
 
 use crate::frame::{BINARY, CONTINUATION, Frame, TEXT};
 use crate::server::Binary;
 use crate::wire::Peer;
 
-/// Bytes that are no UTF-8 (RFC 3629, sections 3 and 4).
+/// Invalid UTF-8 (RFC 3629, sections 3 and 4).
 const BAD: [&[u8]; 12] = [
-    b"\xff",                     // never a byte of UTF-8
-    b"\x80",                     // a continuation byte with nothing to continue
-    b"fine until \xfe",          // never a byte of UTF-8
-    b"\xc3(",                    // the second byte is none
-    b"\xc0\xaf",                 // "/" in two bytes
-    b"\xe0\x80\xaf",             // "/" in three
-    b"\xf0\x80\x80\xaf",         // "/" in four
-    b"\xed\xa0\x80",             // half of a surrogate pair
-    b"\xed\xa0\xbd\xed\xb8\x80", // the whole pair
+    b"\xff",                     // not a byte of UTF-8
+    b"\x80",                     // a continuation byte without a start
+    b"fine until \xfe",          // not a byte of UTF-8
+    b"\xc3(",                    // no continuation byte
+    b"\xc0\xaf",                 // overlong "/", two bytes
+    b"\xe0\x80\xaf",             // overlong "/", three bytes
+    b"\xf0\x80\x80\xaf",         // overlong "/", four bytes
+    b"\xed\xa0\x80",             // a surrogate
+    b"\xed\xa0\xbd\xed\xb8\x80", // a surrogate pair
     b"\xf4\x90\x80\x80",         // above U+10FFFF
-    b"\xe2\x82",                 // cut off within a character
+    b"\xe2\x82",                 // an incomplete character
     b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",
 ];
 
 pub(crate) fn whole_message(binary: &Binary) {
     let server = binary.serve(&[]);
     for bad in BAD {
-        let mut peer = Peer::connect(&server);
-        peer.say_all(&[&Frame::text("before"), &Frame::new(TEXT, bad)]);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frames(&[&Frame::text("before"), &Frame::new(TEXT, bad)]);
         peer.expect_echo(&Frame::text("before"));
         peer.expect_close(1007);
     }
 }
 
-/// In the last fragment, with a good one before it, and at each place of a long text.
+/// In the last fragment, after a valid one.
 pub(crate) fn last_fragment(binary: &Binary) {
     let server = binary.serve(&[]);
     for bad in BAD {
-        let mut peer = Peer::connect(&server);
-        peer.say_all(&[&Frame::text("a good start, ").more(), &Frame::new(CONTINUATION, bad)]);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frames(&[&Frame::text("a good start, ").more(), &Frame::new(CONTINUATION, bad)]);
         peer.expect_close(1007);
     }
 }
 
-/// However long it is, and wherever it is wrong.
-pub(crate) fn somewhere_in_a_long_message(binary: &Binary) {
+/// At the start, around the boundaries of blocks and buffers, and at the end.
+pub(crate) fn anywhere_in_a_long_message(binary: &Binary) {
     let server = binary.serve(&[]);
     for at in [0, 1, 31, 32, 4095, 4096, 65_535, 65_536, 299_999] {
         let mut text = vec![b'x'; 300_000];
         text[at] = 0xff;
-        let mut peer = Peer::connect(&server);
-        peer.say(&Frame::new(TEXT, text));
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frame(&Frame::new(TEXT, text));
         peer.expect_close(1007);
     }
 }
 
-/// A character in two, three or four fragments is whole again in the message.
+/// A character split over up to four fragments is valid.
 pub(crate) fn character_cut_across_fragments(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let text = "é€🦀";
     for cut in 0..=text.len() {
         let (head, tail) = text.as_bytes().split_at(cut);
-        peer.say_all(&[&Frame::new(TEXT, head).more(), &Frame::new(CONTINUATION, tail)]);
+        peer.send_frames(&[&Frame::new(TEXT, head).more(), &Frame::new(CONTINUATION, tail)]);
         peer.expect_echo(&Frame::text(text));
     }
-    peer.say(&Frame::new(TEXT, "").more());
-    text.as_bytes().chunks(1).for_each(|octet| peer.say(&Frame::new(CONTINUATION, octet).more()));
-    peer.say(&Frame::new(CONTINUATION, ""));
+    peer.send_frame(&Frame::new(TEXT, "").more());
+    text.as_bytes().chunks(1).for_each(|byte| peer.send_frame(&Frame::new(CONTINUATION, byte).more()));
+    peer.send_frame(&Frame::new(CONTINUATION, ""));
     peer.expect_echo(&Frame::text(text));
     peer.close();
 }
 
 /// A character that the next fragment does not complete.
-pub(crate) fn character_left_incomplete(binary: &Binary) {
+pub(crate) fn incomplete_character(binary: &Binary) {
     let server = binary.serve(&[]);
     for last in [&b""[..], b"x", b"\xc3"] {
-        let mut peer = Peer::connect(&server);
-        peer.say_all(&[&Frame::new(TEXT, b"\xe2\x82").more(), &Frame::new(CONTINUATION, last)]);
+        let mut peer = Peer::connect(server.addr);
+        peer.send_frames(&[&Frame::new(TEXT, b"\xe2\x82").more(), &Frame::new(CONTINUATION, last)]);
         peer.expect_close(1007);
     }
 }
 
-/// A character may arrive in two segments.
+/// A character split over two segments is valid.
 pub(crate) fn character_cut_across_segments(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let message = Frame::text("🦀");
-    let octets = message.masked();
-    for cut in 7..octets.len() {
-        peer.send_in_pieces([&octets[..cut], &octets[cut..]]);
+    let bytes = message.masked();
+    for cut in 7..bytes.len() {
+        peer.send_in_pieces([&bytes[..cut], &bytes[cut..]]);
         peer.expect_echo(&message);
     }
     peer.close();
 }
 
-/// Edges of what is UTF-8, and bytes that are none in a message that need not be.
-pub(crate) fn what_is_allowed(binary: &Binary) {
+/// Boundary code points in text, and invalid UTF-8 in binary messages.
+pub(crate) fn valid_text_and_any_binary(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
-    peer.expect_echoes(&Frame::text(
+    let mut peer = Peer::connect(server.addr);
+    peer.round_trip(&Frame::text(
         "\0 \u{7f} \u{80} \u{7ff} \u{800} \u{ffff} \u{fffe} \u{d7ff} \u{e000} \u{10ffff}",
     ));
     for bad in BAD {
-        peer.expect_echoes(&Frame::new(BINARY, bad));
+        peer.round_trip(&Frame::new(BINARY, bad));
     }
     peer.close();
 }

@@ -1,14 +1,14 @@
-//! Frames that no client may send: what came before them is echoed, and then the connection is closed with 1002
-//! (RFC 6455, sections 5 and 7.4.1).
+//! Protocol violations: the server echoes the messages before an invalid frame, then closes with 1002 (RFC 6455, sections 5
+//! and 7.4.1).
 
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
 use crate::server::{Binary, Server};
 use crate::wire::Peer;
 
-/// Sends a message and then something wrong, in one segment.
+/// Sends a message and an invalid frame in one segment, and expects the echo and Close 1002.
 #[track_caller]
 fn violates(server: &Server, wrong: &[u8]) {
-    let mut peer = Peer::connect(server);
+    let mut peer = Peer::connect(server.addr);
     let before = Frame::text("before");
     peer.send(&[&before.masked(), wrong].concat());
     peer.expect_echo(&before);
@@ -30,7 +30,7 @@ pub(crate) fn unmasked_frames(binary: &Binary) {
     );
 }
 
-/// Section 5.2: no extension was negotiated that would give them a meaning.
+/// Section 5.2: no negotiated extension defines them.
 pub(crate) fn reserved_bits(binary: &Binary) {
     let server = binary.serve(&[]);
     for rsv in 1..8 {
@@ -54,7 +54,7 @@ pub(crate) fn reserved_opcodes(binary: &Binary) {
     }
 }
 
-/// Section 5.4.
+/// Section 5.4: there is no message to continue.
 pub(crate) fn stray_continuation(binary: &Binary) {
     let server = binary.serve(&[]);
     violates(&server, &Frame::new(CONTINUATION, "of nothing").masked());
@@ -62,12 +62,12 @@ pub(crate) fn stray_continuation(binary: &Binary) {
     violates(&server, &Frame::new(CONTINUATION, "").masked());
 }
 
-/// Section 5.4: a message is over before it continues again.
+/// Section 5.4: the message has already ended.
 pub(crate) fn continuation_after_the_last(binary: &Binary) {
     let server = binary.serve(&[]);
-    let mut peer = Peer::connect(&server);
+    let mut peer = Peer::connect(server.addr);
     let last = Frame::new(CONTINUATION, "two");
-    peer.say_all(&[&Frame::text("one").more(), &last, &last]);
+    peer.send_frames(&[&Frame::text("one").more(), &last, &last]);
     peer.expect_echo(&Frame::text("onetwo"));
     peer.expect_close(1002);
 }
@@ -102,25 +102,25 @@ pub(crate) fn long_control_frames(binary: &Binary) {
     }
 }
 
-/// Section 5.2: "the most significant bit MUST be 0". The length is too large besides.
+/// Section 5.2: "the most significant bit MUST be 0". The length also exceeds the limit.
 pub(crate) fn length_with_the_top_bit(binary: &Binary) {
     let server = binary.serve(&[]);
     for len in [1 << 63, u64::MAX, (1 << 63) + 5] {
-        let mut peer = Peer::connect(&server);
+        let mut peer = Peer::connect(server.addr);
         peer.send(&Frame::new(BINARY, "").declaring(len));
         peer.expect_close_of(&[1002, 1009]);
     }
 }
 
-/// One connection's mistake is not another one's.
+/// A violation on one connection does not affect another.
 pub(crate) fn other_connections_go_on(binary: &Binary) {
     let server = binary.serve(&["--shards", "1"]);
-    let mut bystander = Peer::connect(&server);
+    let mut bystander = Peer::connect(server.addr);
     let half = Frame::text("one message");
-    let octets = half.masked();
-    bystander.send_in_pieces([&octets[..9]]);
+    let bytes = half.masked();
+    bystander.send_in_pieces([&bytes[..9]]);
     violates(&server, &Frame::new(7, "wrong").masked());
-    bystander.send(&octets[9..]);
+    bystander.send(&bytes[9..]);
     bystander.expect_echo(&half);
     bystander.close();
 }

@@ -1,4 +1,4 @@
-//! Threads that go on beside a case.
+//! Background threads of a case.
 
 use crate::descriptors::own_table;
 use std::panic::resume_unwind;
@@ -6,34 +6,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-/// A thread that goes on until it is told to stop, or dropped.
+/// A thread with a stop flag. Drop sets the flag and joins the thread.
 pub(super) struct Background<T> {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<T>>,
 }
 
 impl<T: Send + 'static> Background<T> {
-    /// Starts it. `work` looks at the flag now and then, and ends once that is set.
+    /// Starts a thread. `work` must poll the flag, and return once it is set.
     pub fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Background<T> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         Background { stop, thread: Some(thread::spawn(move || work(&flag))) }
     }
 
-    /// The same with a descriptor table of its own, so that no limit holds for its sockets and others' together.
-    pub fn start_apart(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Background<T> {
+    /// The same with its own descriptor table, so that its sockets have their own limit.
+    pub fn start_isolated(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Background<T> {
         Background::start(|stop| {
             own_table();
             work(stop)
         })
     }
 
-    /// Whether it has come to its end.
-    pub fn is_over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Tells it to stop, and returns what it comes to.
+    /// Sets the stop flag, and returns the thread's result.
     ///
     /// # Panics
     /// If the thread did.
@@ -42,12 +41,12 @@ impl<T: Send + 'static> Background<T> {
         self.join()
     }
 
-    /// Returns what it comes to when it ends by itself.
+    /// Waits until the thread ends by itself, and returns its result.
     ///
     /// # Panics
     /// If the thread did.
     pub fn join(mut self) -> T {
-        let thread = self.thread.take().expect("only taken here and in drop");
+        let thread = self.thread.take().expect("taken only here and in drop");
         thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
@@ -56,7 +55,7 @@ impl<T> Drop for Background<T> {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
-            // The case has failed already, and this thread has told of itself.
+            // The case has already failed, and a panic of this thread is already printed.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Connections in bulk: raw sockets, thousands to a thread, that do the same thing all together.
+//! Bulk connections: thousands of raw sockets on one thread, which all perform the same steps.
 
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, TEXT};
 use crate::http::{Request, Response};
@@ -15,22 +15,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections from one address of 127.0.0.0/8: few beside the ports that it has.
+/// Connections per source address in 127.0.0.0/8, far below the number of its ephemeral ports.
 const PER_SOURCE: u32 = 2048;
 
-/// Between two rounds through the members that would have blocked.
-const ROUND_EVERY: Duration = Duration::from_millis(5);
+/// The pause between two attempts of the members whose step would have blocked.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long a socket must take nothing to count as full for good.
+/// A socket that has not been writable for this long counts as full.
 const STALL: Duration = Duration::from_millis(300);
 
 const LEAN_BUFFER_LEN: usize = 16 << 10;
 
-/// How long a crowd of any size may take for what it does together.
-const CROWD_PATIENCE: Duration = Duration::from_secs(60);
+/// The most time for one step of a crowd of any size.
+const CROWD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A socket with a source address that has ports left, on which nothing blocks. Closed, it is reset, so that it
-/// leaves nothing in TIME_WAIT.
+/// A non-blocking socket, bound to a source address that has free ports. Closing it sends a reset, so it never enters
+/// TIME_WAIT.
 pub(super) fn socket() -> OwnedFd {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -42,14 +42,14 @@ pub(super) fn socket() -> OwnedFd {
     socket
 }
 
-/// Begins to connect. What fails, the socket tells later.
+/// Starts to connect. The socket reports an error later (SO_ERROR).
 pub(super) fn begin(addr: SocketAddr) -> TcpStream {
     let socket = socket();
     let _ = connect(&socket, &addr);
     socket.into()
 }
 
-/// Sockets that are watched for what happens on them, by their number.
+/// An epoll instance whose sockets are identified by number.
 pub(super) struct Watch {
     epoll: OwnedFd,
     events: Vec<Event>,
@@ -60,13 +60,13 @@ impl Watch {
         Watch { epoll: epoll::create(CreateFlags::CLOEXEC).expect("epoll"), events: Vec::with_capacity(1024) }
     }
 
-    /// Adds a socket, edge-triggered (epoll(7)), until it is closed.
+    /// Registers a socket, edge-triggered (epoll(7)). Closing the socket removes it.
     pub fn add(&self, number: usize, socket: &TcpStream, flags: EventFlags) {
         let data = EventData::new_u64(number as u64);
         epoll::add(&self.epoll, socket, data, flags | EventFlags::ET).expect("EPOLL_CTL_ADD");
     }
 
-    /// Waits until something happens, or for `limit`; returns whom it happened to.
+    /// Waits for events, for at most `limit`, and returns the numbers of the ready sockets.
     pub fn wait(&mut self, limit: Duration) -> Vec<usize> {
         let limit = Timespec::try_from(limit).expect("a short time");
         self.events.clear();
@@ -78,20 +78,20 @@ impl Watch {
     }
 }
 
-/// Connections that do the same thing.
+/// Connections that perform the same steps.
 pub(super) struct Crowd {
     pub members: Vec<TcpStream>,
-    heard: Vec<Heard>,
+    received: Vec<Received>,
 }
 
 impl Crowd {
-    /// TCP connections, with nothing sent yet.
+    /// Opens `count` TCP connections.
     pub fn connect(addr: SocketAddr, count: usize) -> Crowd {
         Crowd::of((0..count).map(|_| begin(addr)).collect())
     }
 
-    /// The same with the smallest buffers that the kernel gives: a peer's own memory is a matter of its own machine,
-    /// and must not be what this one runs out of.
+    /// The same with small socket buffers. The client's memory would normally be on another machine, and must not exhaust
+    /// this one.
     pub fn connect_lean(addr: SocketAddr, count: usize) -> Crowd {
         let lean = || {
             let socket = socket();
@@ -104,8 +104,8 @@ impl Crowd {
     }
 
     fn of(members: Vec<TcpStream>) -> Crowd {
-        let heard = members.iter().map(|_| Heard::default()).collect();
-        let mut crowd = Crowd { members, heard };
+        let received = members.iter().map(|_| Received::default()).collect();
+        let mut crowd = Crowd { members, received };
         crowd.each("connects", |_, member| match member.peer_addr() {
             Err(error) if error.kind() == ErrorKind::NotConnected => match member.take_error()? {
                 None => Err(ErrorKind::WouldBlock.into()),
@@ -116,13 +116,13 @@ impl Crowd {
         crowd
     }
 
-    /// WebSockets, of TCP connections.
+    /// Performs the opening handshake on all connections.
     pub fn upgraded(mut self) -> Crowd {
         let count = self.members.len();
         let crowd = &mut self;
-        crowd.send(&Request::handshake("/echo").octets());
+        crowd.send(&Request::handshake("/echo").bytes());
         let mut heads = vec![vec![]; count];
-        crowd.each("is answered", |number, member| {
+        crowd.each("is upgraded", |number, member| {
             let head: &mut Vec<u8> = &mut heads[number];
             let mut piece = [0; 512];
             match member.read(&mut piece)? {
@@ -138,12 +138,12 @@ impl Crowd {
         self
     }
 
-    /// Sends the same bytes on all. A connection that has ended takes none; the end will tell.
-    pub fn send(&mut self, octets: &[u8]) {
+    /// Sends the same bytes on all connections. Write errors are ignored here: `await_ends` reports the end.
+    pub fn send(&mut self, bytes: &[u8]) {
         let mut sent = vec![0; self.members.len()];
-        self.each("takes octets", |number, member| {
-            while sent[number] < octets.len() {
-                match member.write(&octets[sent[number]..]) {
+        self.each("is writable", |number, member| {
+            while sent[number] < bytes.len() {
+                match member.write(&bytes[sent[number]..]) {
                     Ok(len) => sent[number] += len,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
                     Err(_) => break,
@@ -153,57 +153,60 @@ impl Crowd {
         });
     }
 
-    /// Sends a message on all, and hears the echoes.
+    /// Sends a message on all connections, and waits for the echoes.
     pub fn echo(&mut self, message: &Frame) {
         self.send(&message.masked());
-        let mut heard = mem::take(&mut self.heard);
-        self.each("hears its echo", |number, member| {
-            heard[number].read(member);
-            if heard[number].answered < message.payload.len() {
+        let mut received = mem::take(&mut self.received);
+        self.each("receives its echo", |number, member| {
+            received[number].read(member);
+            if received[number].echoed < message.payload.len() {
                 Err(ErrorKind::WouldBlock.into())
             } else {
                 Ok(())
             }
         });
-        self.heard = heard;
+        self.received = received;
     }
 
-    /// Sends the beginning of a message on all, each piece of its payload once those before it have been answered.
-    pub fn send_in_answered_pieces(&mut self, header: &[u8], payload: &[u8]) {
+    /// Sends the beginning of a message on all connections, each piece of its payload once the previous ones are echoed.
+    pub fn send_in_echoed_pieces(&mut self, header: &[u8], payload: &[u8]) {
         const PIECE_LEN: usize = 8 << 10;
         self.send(header);
-        let mut heard = mem::take(&mut self.heard);
-        heard.iter_mut().for_each(|heard| heard.answered = 0);
+        let mut received = mem::take(&mut self.received);
+        received.iter_mut().for_each(|received| received.echoed = 0);
         let mut sent = vec![0; self.members.len()];
-        self.each("is answered in pieces", |number, member| {
-            heard[number].read(member);
+        self.each("receives its echo in pieces", |number, member| {
+            received[number].read(member);
             while sent[number] < payload.len() {
-                let end = payload.len().min(heard[number].answered + PIECE_LEN);
+                let end = payload.len().min(received[number].echoed + PIECE_LEN);
                 sent[number] += member.write(&payload[sent[number]..end])?;
                 if sent[number] == end {
                     break;
                 }
             }
-            if heard[number].answered < payload.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if received[number].echoed < payload.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        self.heard = heard;
+        self.received = received;
     }
 
-    /// Sends the same bytes again and again on all, and reads nothing, until no socket takes any more.
-    pub fn send_until_full(&mut self, octets: &[u8]) {
+    /// Sends the same bytes repeatedly on all connections, without reading, until all sockets are full.
+    pub fn send_until_full(&mut self, bytes: &[u8]) {
         let mut sent = vec![(0, Instant::now()); self.members.len()];
-        self.each("is full at last", |number, member| {
+        self.each("has a full socket", |number, member| {
             let (at, last) = &mut sent[number];
-            while let Ok(len @ 1..) = member.write(&octets[*at..]) {
-                (*at, *last) = ((*at + len) % octets.len(), Instant::now());
+            while let Ok(len @ 1..) = member.write(&bytes[*at..]) {
+                (*at, *last) = ((*at + len) % bytes.len(), Instant::now());
             }
             if last.elapsed() > STALL { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
         });
     }
 
-    /// Goes through the members until each has done its `step`, which is tried again where it would have blocked.
+    /// Runs `step` for each member, and repeats it for those where it would have blocked, until all have finished.
+    ///
+    /// # Panics
+    /// On any other error, with `what` a member should do, and after [`CROWD_TIMEOUT`].
     pub fn each(&mut self, what: &str, mut step: impl FnMut(usize, &mut TcpStream) -> io::Result<()>) {
-        let deadline = Instant::now() + CROWD_PATIENCE;
+        let deadline = Instant::now() + CROWD_TIMEOUT;
         let mut left: Vec<usize> = (0..self.members.len()).collect();
         loop {
             left.retain(|&number| match step(number, &mut self.members[number]) {
@@ -214,13 +217,17 @@ impl Crowd {
             if left.is_empty() {
                 return;
             }
-            assert!(Instant::now() < deadline, "expected: every peer {what}; got: {} that wait", left.len());
-            thread::sleep(ROUND_EVERY);
+            assert!(
+                Instant::now() < deadline,
+                "expected: every peer {what}; got: {} that do not",
+                left.len()
+            );
+            thread::sleep(RETRY_INTERVAL);
         }
     }
 
-    /// Waits until the server has ended every connection. Until then each member sends one byte of `drip` per second, and
-    /// `reads` what comes, or nothing.
+    /// Waits until the server has ended every connection. Meanwhile each member sends one byte of `drip` per second, and
+    /// reads if `reads` is set.
     pub fn await_ends(&mut self, drip: &[u8], reads: bool, stop: &AtomicBool) -> Ends {
         let start = Instant::now();
         let mut watch = Watch::new();
@@ -232,14 +239,14 @@ impl Crowd {
         while ends.count < self.members.len() && !stop.load(Relaxed) {
             let mut ended = watch.wait(Duration::from_millis(10));
             if reads {
-                ended.retain(|&number| !self.heard[number].read(&mut self.members[number]));
+                ended.retain(|&number| !self.received[number].read(&mut self.members[number]));
             }
-            // The end of a connection may come in two events: a FIN, and a RST.
+            // A connection's end may come as two events: FIN and RST.
             for number in ended.into_iter().filter(|&number| mem::replace(&mut open[number], false)) {
                 ends.count += 1;
                 ends.first.get_or_insert(start.elapsed());
                 ends.last = start.elapsed();
-                *ends.closes.entry(self.heard[number].close).or_default() += 1;
+                *ends.closes.entry(self.received[number].close).or_default() += 1;
             }
             if !drip.is_empty() {
                 let due = (start.elapsed().as_secs_f64() * self.members.len() as f64) as usize;
@@ -250,13 +257,13 @@ impl Crowd {
         ends
     }
 
-    /// Of the bytes that are sent one by one to each member in turn, sends those whose turn has come.
-    fn drip(&mut self, octets: &[u8], due: Range<usize>, open: &[bool]) {
-        for turn in due {
-            let (number, octet) = (turn % open.len(), turn / open.len());
+    /// Sends the writes numbered `due`: the members send one byte each, in order, then the next byte each.
+    fn drip(&mut self, bytes: &[u8], due: Range<usize>, open: &[bool]) {
+        for write in due {
+            let (number, at) = (write % open.len(), write / open.len());
             if open[number] {
-                // It fails where the server has just ended the connection, of which an event will tell.
-                let _ = self.members[number].write(&octets[octet..octet + 1]);
+                // Fails if the server has just ended the connection, which an event will report.
+                let _ = self.members[number].write(&bytes[at..at + 1]);
             }
         }
     }
@@ -266,27 +273,27 @@ impl Crowd {
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     pub count: usize,
-    /// From when on it was waited until the first of them.
+    /// Time from the start of `await_ends` to the first end.
     pub first: Option<Duration>,
-    /// The same until the last of them.
+    /// Time to the last end so far.
     pub last: Duration,
-    /// How many of them after a Close with which code; 0 is none.
+    /// The number of connections by the code of the Close received; 0 for none.
     pub closes: BTreeMap<u16, usize>,
 }
 
-/// What a member has heard.
+/// What a member has received.
 #[derive(Default)]
-struct Heard {
-    /// Of a frame that has not all come.
+struct Received {
+    /// An incomplete frame.
     begun: Vec<u8>,
-    /// Payload of data frames.
-    answered: usize,
+    /// Payload bytes of data frames.
+    echoed: usize,
     /// The code of a Close frame, or 0.
     close: u16,
 }
 
-impl Heard {
-    /// Reads what there is. Returns whether more may come.
+impl Received {
+    /// Reads until it would block. Returns whether the connection is still open.
     fn read(&mut self, member: &mut TcpStream) -> bool {
         let mut piece = [0; 16 << 10];
         let goes_on = loop {
@@ -301,7 +308,7 @@ impl Heard {
             taken += len;
             match (frame.opcode, &frame.payload[..]) {
                 (CLOSE, &[high, low, ..]) => self.close = u16::from_be_bytes([high, low]),
-                (TEXT | BINARY | CONTINUATION, payload) => self.answered += payload.len(),
+                (TEXT | BINARY | CONTINUATION, payload) => self.echoed += payload.len(),
                 _ => {}
             }
         }

@@ -1,10 +1,10 @@
-//! Honest clients, who speak at an even pace whatever goes on, and what they wait for their echoes.
+//! Honest clients: they send at a constant rate, and measure the latency of their echoes.
 
 use super::background::Background;
 use super::crowd::{Crowd, Watch};
 use super::sized;
 use crate::frame::{Frame, TEXT};
-use crate::wait::{self, PATIENCE};
+use crate::wait::{self, TIMEOUT};
 use rustix::event::epoll::EventFlags;
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,10 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Clients, on a thread of their own, each of which sends a message at an even pace and checks its echo.
+/// Clients on their own thread that send at a constant rate and check each echo.
 ///
-/// A message has a time when it is due, and its latency counts from then on, so that a client that was held up does
-/// not hide how long (an open loop).
+/// The rate is an open loop: latency counts from the time at which a message is due, so a late send does not hide a stall.
 pub(super) struct Honest {
     thread: Background<u64>,
     log: Arc<Mutex<Log>>,
@@ -26,18 +25,18 @@ pub(super) struct Honest {
 
 #[derive(Debug)]
 struct Log {
-    /// When each message was due, and what its echo took from then on.
+    /// When each message was due, and the latency of its echo.
     echoes: Vec<(Instant, Duration)>,
-    /// The echoes of all messages that were due before have come.
+    /// All messages due before this time have been echoed.
     settled: Instant,
 }
 
 impl Honest {
-    /// Connects `count` of them, who together send `rate` messages per second.
+    /// Connects `count` clients, which together send `rate` messages per second.
     pub fn start(addr: SocketAddr, count: usize, rate: u32) -> Honest {
         let log = Arc::new(Mutex::new(Log { echoes: vec![], settled: Instant::now() }));
         let shared = Arc::clone(&log);
-        let thread = Background::start_apart(move |stop| {
+        let thread = Background::start_isolated(move |stop| {
             let mut group = Group::connect(addr, count);
             let (start, pace) = (Instant::now(), Duration::from_secs(1) / rate);
             while !stop.load(Relaxed) {
@@ -48,17 +47,17 @@ impl Honest {
         Honest { thread, log }
     }
 
-    /// What the messages that fall due in the time to come wait for their echoes.
+    /// Sleeps for `time`, and returns the latencies of the messages due in it.
     pub fn latencies(&self, time: Duration) -> Latencies {
         let start = Instant::now();
         thread::sleep(time);
         self.latencies_since(start)
     }
 
-    /// The same of those that fell due since `start`.
+    /// The latencies of the messages due since `start`.
     pub fn latencies_since(&self, start: Instant) -> Latencies {
         let end = Instant::now();
-        wait::until("an echo of every message of the honest", || {
+        wait::until("an echo of every message of the honest clients", || {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             if log.settled < end {
                 return Err(format!("none for {:?}", log.settled.elapsed()));
@@ -70,22 +69,21 @@ impl Honest {
         })
     }
 
-    /// Lets them go, and says how many echoes they had in all.
+    /// Disconnects the clients, and returns the total number of echoes.
     pub fn stop(self) -> u64 {
         self.thread.stop()
     }
 }
 
-/// Latencies of one time or another.
+/// Latencies in one interval.
 pub(super) struct Latencies {
     sorted: Vec<Duration>,
-    /// The median of the p99s of ten parts of that time: it tells of what goes on all the time, and not of what else
-    /// the machine does for a moment.
+    /// The median of the p99s of ten parts of the interval, which a short disturbance by other processes does not change.
     lasting_p99: Duration,
 }
 
 impl Latencies {
-    /// Of these, in the order of time.
+    /// From latencies in chronological order.
     fn of(mut latencies: Vec<Duration>) -> Latencies {
         let part_len = latencies.len().div_ceil(10).max(1);
         let parts = latencies.chunks_mut(part_len);
@@ -99,7 +97,7 @@ impl Latencies {
         Latencies { sorted: latencies, lasting_p99: quantile(&p99s, 0.5) }
     }
 
-    /// Their p99; in the small size, where a moment is a large part of the time, the lasting one.
+    /// The p99 at full size. At the small size, where a short disturbance weighs more, the median p99 of ten parts.
     pub fn p99(&self) -> Duration {
         sized(self.lasting_p99, quantile(&self.sorted, 0.99))
     }
@@ -120,8 +118,8 @@ impl fmt::Display for Latencies {
 
 struct Client {
     stream: TcpStream,
-    /// The numbers of the messages whose echoes have not come, and when they were due.
-    waiting: VecDeque<(u64, Instant)>,
+    /// The messages in flight: number, and when it was due.
+    in_flight: VecDeque<(u64, Instant)>,
     inbox: Vec<u8>,
 }
 
@@ -138,12 +136,12 @@ impl Group {
         let streams = Crowd::connect(addr, count).upgraded().members;
         let clients = streams.into_iter().enumerate().map(|(number, stream)| {
             watch.add(number, &stream, EventFlags::IN);
-            Client { stream, waiting: VecDeque::new(), inbox: vec![] }
+            Client { stream, in_flight: VecDeque::new(), inbox: vec![] }
         });
         Group { clients: clients.collect(), watch, sent: 0, echoes: 0 }
     }
 
-    /// Sends what is due, and hears what has come.
+    /// Sends the messages that are due, and receives echoes until the next is due.
     fn step(&mut self, start: Instant, pace: Duration, log: &Mutex<Log>) {
         let due = |number: u64| start + pace.mul_f64(number as f64);
         while due(self.sent) <= Instant::now() {
@@ -152,51 +150,48 @@ impl Group {
             self.sent += 1;
         }
         let left = due(self.sent).saturating_duration_since(Instant::now());
-        let mut heard = vec![];
+        let mut received = vec![];
         for index in self.watch.wait(left) {
-            self.clients[index].hear(&mut heard);
+            self.clients[index].receive(&mut received);
         }
-        self.echoes += heard.len() as u64;
-        let waiting = self.clients.iter().filter_map(|client| client.waiting.front());
+        self.echoes += received.len() as u64;
+        let waiting = self.clients.iter().filter_map(|client| client.in_flight.front());
         let settled = waiting.map(|&(_, due)| due).min().unwrap_or(due(self.sent));
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.echoes.append(&mut heard);
+        log.echoes.append(&mut received);
         log.settled = settled;
     }
 }
 
-/// The text of a message, which no other has.
+/// A message that is unique by its number.
 fn message(number: u64) -> Frame {
     Frame::text(&format!("honest message {number:016x}"))
 }
 
 impl Client {
     fn send(&mut self, number: u64, due: Instant) {
-        let octets = message(number).masked();
-        let sent = self.stream.write(&octets);
-        assert!(
-            matches!(sent, Ok(len) if len == octets.len()),
-            "expected: room for a message; got: {sent:?}"
-        );
-        self.waiting.push_back((number, due));
-        assert!(due.elapsed() < PATIENCE, "expected: an echo within {PATIENCE:?}");
+        let bytes = message(number).masked();
+        let sent = self.stream.write(&bytes);
+        assert!(matches!(sent, Ok(len) if len == bytes.len()), "expected: room for a message; got: {sent:?}");
+        self.in_flight.push_back((number, due));
+        assert!(due.elapsed() < TIMEOUT, "expected: an echo within {TIMEOUT:?}");
     }
 
-    fn hear(&mut self, heard: &mut Vec<(Instant, Duration)>) {
+    fn receive(&mut self, received: &mut Vec<(Instant, Duration)>) {
         let mut piece = [0; 4096];
         loop {
             match self.stream.read(&mut piece) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Ok(len @ 1..) => self.inbox.extend_from_slice(&piece[..len]),
-                end => panic!("expected: an honest client stays; got: {end:?}"),
+                end => panic!("expected: an honest client stays connected; got: {end:?}"),
             }
         }
         let mut at = 0;
-        while let Some((frame, len)) = Frame::take(&self.inbox[at..]).expect("a frame of a sound server") {
+        while let Some((frame, len)) = Frame::take(&self.inbox[at..]).expect("a valid frame") {
             at += len;
-            let (number, due) = self.waiting.pop_front().expect("no echo without a message");
-            assert_eq!((frame.opcode, &frame), (TEXT, &message(number)), "its echo, and in its turn");
-            heard.push((due, due.elapsed()));
+            let (number, due) = self.in_flight.pop_front().expect("no echo without a message");
+            assert_eq!((frame.opcode, &frame), (TEXT, &message(number)), "the echoes in order");
+            received.push((due, due.elapsed()));
         }
         self.inbox.drain(..at);
     }

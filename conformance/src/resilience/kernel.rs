@@ -1,25 +1,25 @@
-//! What the kernel keeps for a server's sockets, and for its peers' (proc(5), `/proc/net/tcp`).
+//! Send queues and retransmissions of the server's sockets and of its peers' (proc(5), `/proc/net/tcp`).
 
 use std::fs;
 use std::net::SocketAddr;
 
-/// Bytes of output that each socket at `addr` has in the kernel, those included that no process has any more.
+/// Bytes in the send queue of each socket at `addr`, including sockets that their process has closed.
 pub(super) fn unsent_bytes(addr: SocketAddr) -> Vec<u64> {
     let near = sockets().into_iter().filter(|socket| socket.near_port == u64::from(addr.port()));
     near.map(|socket| socket.unsent_bytes).collect()
 }
 
-/// Whether something is lost that was sent to `addr`, and has not arrived since.
+/// Whether a segment sent to `addr` is being retransmitted.
 pub(super) fn is_lossy(addr: SocketAddr) -> bool {
-    sockets().iter().any(|socket| socket.far_port == u64::from(addr.port()) && socket.sent_again > 0)
+    sockets().iter().any(|socket| socket.far_port == u64::from(addr.port()) && socket.retransmits > 0)
 }
 
 struct Socket {
     near_port: u64,
     far_port: u64,
     unsent_bytes: u64,
-    /// How often what is on its way was sent again.
-    sent_again: u64,
+    /// Unrecovered retransmission timeouts (RTO).
+    retransmits: u64,
 }
 
 fn sockets() -> Vec<Socket> {
@@ -36,7 +36,7 @@ fn socket(line: &str) -> Option<Socket> {
         near_port: hex(near?.1)?,
         far_port: hex(far?.1)?,
         unsent_bytes: hex(unsent)?,
-        sent_again: hex(fields.nth(1)?)?,
+        retransmits: hex(fields.nth(1)?)?,
     })
 }
 
@@ -47,16 +47,16 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     #[test]
-    fn counts_what_a_peer_has_not_taken() {
+    fn counts_unsent_bytes_also_after_close() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let addr = listener.local_addr().expect("address");
         let _peer = TcpStream::connect(addr).expect("connect");
         let (mut server, _) = listener.accept().expect("accept");
         server.set_nonblocking(true).expect("O_NONBLOCK");
         while server.write(&[0; 4096]).is_ok() {}
-        let most = unsent_bytes(addr).into_iter().max();
+        let open = unsent_bytes(addr).into_iter().max();
         drop(server);
-        let of_nobody = unsent_bytes(addr).into_iter().max();
-        assert!(most > Some(4096) && of_nobody > Some(4096), "{most:?}, then {of_nobody:?}");
+        let closed = unsent_bytes(addr).into_iter().max();
+        assert!(open > Some(4096) && closed > Some(4096), "{open:?}, then {closed:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A scrape every 100 ms, whatever goes on: each must answer in time, and make sense after the one before.
+//! Scrapes every 100 ms under any load: each must be answered in time, and no counter may decrease.
 
 use super::background::Background;
 use crate::metrics::Metrics;
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Within which a scrape answers: Prometheus gives it ten seconds, and people lose patience earlier.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// The time within which a scrape must be answered. (Prometheus times out after ten seconds by default.)
+const MAX_LATENCY: Duration = Duration::from_secs(1);
 
-/// What scraping came to.
+/// The result of scraping.
 #[derive(Debug, Default)]
 pub(super) struct Scrapes {
     pub count: usize,
     pub slowest: Duration,
 }
 
-/// Scrapes this admin address until it is stopped; `check` looks at each, too.
+/// Scrapes this admin address until it is stopped, and passes each scrape to `check`.
 ///
 /// # Panics
-/// The thread does, and so `stop` and `join`: where a scrape is late, or wrong, or a counter has gone back.
+/// `stop` and `join` do, if a scrape is late or invalid, a counter decreases, or `check` panics.
 pub(super) fn scraper(admin: SocketAddr, check: impl Fn(&Metrics) + Send + 'static) -> Background<Scrapes> {
     Background::start(move |stop| scrape_until(stop, admin, check))
 }
@@ -35,9 +35,9 @@ fn scrape_until(stop: &AtomicBool, admin: SocketAddr, check: impl Fn(&Metrics)) 
         let start = Instant::now();
         let now = scrape(admin);
         let took = start.elapsed();
-        assert!(took < ANSWER_WITHIN, "expected: a scrape within {ANSWER_WITHIN:?}; got: one after {took:?}");
+        assert!(took < MAX_LATENCY, "expected: a scrape within {MAX_LATENCY:?}; got: after {took:?}");
         if let Some(lost) = before.as_ref().and_then(|before| now.lost_since(before)) {
-            panic!("expected: counters never go back; got: {lost}");
+            panic!("expected: counters never decrease; got: {lost}");
         }
         check(&now);
         scrapes = Scrapes { count: scrapes.count + 1, slowest: scrapes.slowest.max(took) };

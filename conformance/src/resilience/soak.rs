@@ -1,32 +1,32 @@
-//! Hours of everything at once: what leaks a little shows in time.
+//! A soak test: mixed load over a long time, to find small leaks.
 //!
-//! `SOAK_MINUTES=60 cargo test --release -p STAGE --test resilience soak -- --nocapture` soaks a stage for an hour; some
-//! seconds are the default. Samples are in `STAGE.soak.csv` beside the server's binary.
+//! `SOAK_MINUTES=60 cargo test --release -p STAGE --test resilience soak -- --nocapture` runs a stage for an hour. The
+//! default is a few seconds. Samples are written to `STAGE.soak.csv` in the directory of the server's binary.
 //!
-//! Traffic comes in rounds. Between two of them only the lasting peers are there, and all figures have to agree: what
-//! the peers did with what the server counts, and what the server holds with what it held between the rounds before: after
-//! a moment of calm, in which a server gives back what the round has needed.
+//! Load comes in rounds. Between two rounds only the permanent peers are connected, and the server is quiescent for a
+//! moment, so that it can free what the round needed. Then the server's metrics must agree with the peers' own counts, and
+//! its descriptors and threads must be back at their level after earlier rounds.
 
 mod hostile;
 mod record;
 mod slope;
+mod tally;
 mod traffic;
 
 use super::sized;
-use crate::metrics::Metrics;
 use crate::server::{Binary, Server};
 use crate::wait;
 use crate::wire::Peer;
 use record::{Record, Sample};
 use std::env;
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
+use tally::Tally;
 use traffic::Round;
 
-/// Far more than there are at the same time.
-const MOST: usize = 1_000;
+/// `--max-connections`, far above the number of concurrent connections.
+const MAX_CONNECTIONS: usize = 1_000;
 const FLAGS: [&str; 8] = [
     "--max-message-size",
     "2MiB",
@@ -38,77 +38,17 @@ const FLAGS: [&str; 8] = [
     "60s",
 ];
 
-/// Peers that stay for all the time, and say nothing but Pong.
-const LASTING: usize = 200;
-/// How often they look for a Ping.
-const LOOK_FOR_PINGS_EVERY: Duration = Duration::from_millis(250);
-/// A machine that is slow for a moment must not make one round of it.
-const LEAST_ROUNDS: usize = 3;
-/// Between two rounds nothing happens for one part of a round in so many: three seconds, in a run of an hour.
-const CALM: u32 = 20;
-const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// Peers that stay connected for the whole run, and send only Pongs.
+const PERMANENT: usize = 200;
+/// How often they check for a Ping.
+const PING_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The least number of rounds, even if a round takes longer than planned.
+const MIN_ROUNDS: usize = 3;
+/// The pause after a round is one part in this many of the round: three seconds, in a run of an hour.
+const PAUSE_PART: u32 = 20;
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the peers know to have happened, or cannot know: a reset may overtake what was sent before it.
-#[derive(Debug, Default)]
-struct Count {
-    sure: AtomicU64,
-    unsure: AtomicU64,
-}
-
-impl Count {
-    fn add(&self, count: usize) {
-        self.sure.fetch_add(count as u64, Relaxed);
-    }
-
-    fn add_unsure(&self, count: usize) {
-        self.unsure.fetch_add(count as u64, Relaxed);
-    }
-
-    /// What the server may say of it.
-    fn range(&self) -> RangeInclusive<f64> {
-        let [sure, unsure] = [&self.sure, &self.unsure].map(|count| count.load(Relaxed) as f64);
-        sure..=sure + unsure
-    }
-}
-
-/// What all peers did.
-#[derive(Debug, Default)]
-struct Tally {
-    /// WebSockets opened.
-    opened: Count,
-    /// Messages whose echo came.
-    messages: Count,
-    /// Their payload.
-    bytes: Count,
-    /// Connections that ended in a violation of the protocol, and were told so.
-    violations: Count,
-}
-
-impl Tally {
-    /// What is wrong with the server's figures when nothing is under way.
-    fn disagreement(&self, metrics: &Metrics) -> Result<(), String> {
-        let [accepted, active, closed] = metrics.connections();
-        if (accepted, active) != (active + closed, LASTING as f64) {
-            return Err(format!("accepted {accepted}, active {active}, closed {closed}"));
-        }
-        let violations = metrics.sum_where("ws_connections_closed_total", "reason", "protocol");
-        for (counted, range, what) in [
-            (accepted, self.opened.range(), "connections opened"),
-            (metrics.sum("ws_messages_received_total"), self.messages.range(), "messages received"),
-            (metrics.sum("ws_messages_sent_total"), self.messages.range(), "messages sent"),
-            (metrics.sum("ws_received_bytes_total"), self.bytes.range(), "octets received"),
-            (metrics.sum("ws_sent_bytes_total"), self.bytes.range(), "octets sent"),
-            (violations, self.violations.range(), "violations"),
-        ] {
-            if !range.contains(&counted) {
-                return Err(format!("{what}: the server counted {counted}, the peers {range:?}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Ends what runs beside the rounds, also where a round fails.
+/// Stops the background threads, also if a round panics.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -117,13 +57,13 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// Idle, closed loop, open loop, churn, bursts, large messages, hostile peers and scrapes, all at once.
+/// Idle connections, closed loop, open loop, churn, bursts, large messages, hostile peers and scrapes, concurrently.
 pub(crate) fn mixed_load(binary: &Binary) {
     let length = length();
-    let server = binary.serve_many(MOST, &FLAGS);
+    let server = binary.serve_many(MAX_CONNECTIONS, &FLAGS);
     let tally = Tally::default();
-    let mut lasting = Peer::connect_many(&server, LASTING);
-    tally.opened.add(LASTING);
+    let mut permanent = Peer::connect_many(server.addr, PERMANENT);
+    tally.opened.add(PERMANENT);
     let record = Record::new(binary);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -131,24 +71,24 @@ pub(crate) fn mixed_load(binary: &Binary) {
         scope.spawn(|| {
             let _stop = StopOnDrop(&stop);
             while !stop.load(Relaxed) {
-                lasting.iter_mut().for_each(Peer::answer_pings);
-                thread::sleep(LOOK_FOR_PINGS_EVERY);
+                permanent.iter_mut().for_each(Peer::answer_pings);
+                thread::sleep(PING_CHECK_INTERVAL);
             }
         });
         scope.spawn(|| {
             let _stop = StopOnDrop(&stop);
-            sample_beside(&server, &record, length, &stop);
+            sample_until(&stop, &server, &record, length);
         });
         rounds(&server, &tally, &record, length, &stop);
     });
-    lasting.into_iter().for_each(Peer::leave);
+    permanent.into_iter().for_each(Peer::close_among_pings);
     server.metrics_agree(&[("ws_connections_active", 0)]);
     let summary = record.summary(&tally, length);
-    println!("{} soaked for {:.1} minutes\n{summary}", server.ready_line, length.as_secs_f64() / 60.0);
-    record.judge_memory(length);
+    println!("{}: soak of {:.1} minutes\n{summary}", server.ready_line, length.as_secs_f64() / 60.0);
+    record.check_memory(length);
 }
 
-/// For how long.
+/// The length of the run.
 fn length() -> Duration {
     let minutes = env::var("SOAK_MINUTES").ok();
     let minutes = minutes.map(|minutes| minutes.parse::<f64>().expect("SOAK_MINUTES is a number"));
@@ -156,39 +96,37 @@ fn length() -> Duration {
         .map_or(Duration::from_secs(sized(4, 60) as u64), |minutes| Duration::from_secs_f64(minutes * 60.0))
 }
 
-/// Rounds of traffic, with a look at everything after each of them.
+/// Rounds of load, with checks after each.
 fn rounds(server: &Server, tally: &Tally, record: &Record, length: Duration, stop: &AtomicBool) {
     let end = Instant::now() + length;
     let round = (length / 4).min(Duration::from_secs(60));
     for number in 0.. {
-        if stop.load(Relaxed) || number >= LEAST_ROUNDS && Instant::now() >= end {
+        if stop.load(Relaxed) || number >= MIN_ROUNDS && Instant::now() >= end {
             return;
         }
         Round { server, tally, until: Instant::now() + round }.run();
-        thread::sleep(round / CALM);
-        let limit = record.least_held();
-        let sample = wait::until("all figures agree while only the lasting peers are there", || {
+        thread::sleep(round / PAUSE_PART);
+        let limit = record.least_usage();
+        let sample = wait::until("the metrics agree while only the permanent peers are connected", || {
             let metrics = server.metrics();
-            tally.disagreement(&metrics)?;
+            tally.compare(&metrics, PERMANENT)?;
             let sample = Sample::take(server.pid(), &metrics, true);
-            match sample.held().iter().zip(&limit).all(|(now, least)| now <= least) {
+            match sample.usage().iter().zip(&limit).all(|(now, least)| now <= least) {
                 true => Ok(sample),
-                false => {
-                    Err(format!("{sample:?}, and before no more than {limit:?} descriptors and threads"))
-                }
+                false => Err(format!("{sample:?}, above {limit:?} descriptors and threads before")),
             }
         });
         record.add(sample);
     }
 }
 
-/// Samples at a steady pace, whatever goes on.
-fn sample_beside(server: &Server, record: &Record, length: Duration, stop: &AtomicBool) {
-    let period = SAMPLE_EVERY.min(length / 16);
+/// Takes samples at a constant rate during the rounds.
+fn sample_until(stop: &AtomicBool, server: &Server, record: &Record, length: Duration) {
+    let period = SAMPLE_INTERVAL.min(length / 16);
     let mut due = Instant::now();
     while !stop.load(Relaxed) {
         if Instant::now() < due {
-            thread::sleep(LOOK_FOR_PINGS_EVERY.min(period));
+            thread::sleep(PING_CHECK_INTERVAL.min(period));
             continue;
         }
         record.add(Sample::take(server.pid(), &server.metrics(), false));

@@ -1,14 +1,14 @@
-//! Stands in for `rustix` under stage 4, with one socket, whose other end is the fuzzer.
+//! Replaces `rustix` in stage 4 with one socket in memory, whose peer is the fuzzer.
 //!
-//! It does what the kernel does with a non-blocking TCP socket that is registered edge-triggered (epoll(7)): an event
-//! comes when bytes arrive, when the peer ends, and when there is room again after a send that found too little.
+//! It behaves like a non-blocking TCP socket registered edge-triggered (epoll(7)). An event is due when bytes arrive, when
+//! the peer half-closes or resets, and when there is room again after a short send.
 
 use rustix::io::Errno;
 use std::cell::RefCell;
 
 pub use rustix::io;
 
-/// The calls on a socket, as far as stage 4 makes them.
+/// The socket calls that stage 4 uses.
 pub mod net {
     use super::{Errno, with};
     use std::os::fd::BorrowedFd;
@@ -25,7 +25,7 @@ pub mod net {
         with(|wire| wire.send(bytes))
     }
 
-    /// shutdown(2) of the sending side.
+    /// shutdown(2) with SHUT_WR.
     pub fn shutdown(_: BorrowedFd<'_>, _: Shutdown) -> Result<(), Errno> {
         with(|wire| {
             assert!(!wire.shut, "shut down twice");
@@ -38,40 +38,40 @@ pub mod net {
 /// The socket.
 #[derive(Debug, Default)]
 pub struct Wire {
-    /// All that the peer will ever send.
+    /// Everything that the peer sends.
     pub input: Vec<u8>,
-    /// Bytes of it that have arrived.
+    /// Bytes of the input that have arrived.
     pub arrived: usize,
-    /// Bytes of it that were received.
+    /// Bytes of the input that the server has received.
     pub received: usize,
-    /// What was sent.
+    /// The server's output.
     pub sent: Vec<u8>,
-    /// Bytes that may still be sent until the peer reads more.
+    /// Free space in the send buffer, in bytes.
     pub room: usize,
-    /// The peer has sent its last byte.
+    /// The peer has sent a FIN or a RST.
     pub eof: bool,
     /// The peer has reset the connection.
     pub reset: bool,
-    /// The next call is interrupted.
+    /// The next call fails with EINTR.
     pub interrupt: bool,
-    /// Nothing more may be sent.
+    /// The server has half-closed.
     pub shut: bool,
-    /// Set by a read while output waits.
+    /// Set by a recv while output is blocked.
     pub read_on: bool,
-    /// Set by a send that found too little room.
+    /// Set by a short send.
     blocked: bool,
     event: bool,
 }
 
 thread_local!(static WIRE: RefCell<Wire> = RefCell::default());
 
-/// Gives the socket to `look`.
-pub fn with<T>(look: impl FnOnce(&mut Wire) -> T) -> T {
-    WIRE.with_borrow_mut(look)
+/// Calls `f` with this thread's socket.
+pub fn with<T>(f: impl FnOnce(&mut Wire) -> T) -> T {
+    WIRE.with_borrow_mut(f)
 }
 
 impl Wire {
-    /// Nothing of `input` has arrived, and there is room for nothing.
+    /// A socket on which no input has arrived, and without space in its send buffer.
     pub fn new(input: Vec<u8>) -> Wire {
         Wire { input, ..Wire::default() }
     }
@@ -89,7 +89,7 @@ impl Wire {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        assert!(!self.shut, "sends after its last byte");
+        assert!(!self.shut, "sends after its half-close");
         self.fail(Errno::PIPE)?;
         let len = bytes.len().min(self.room);
         self.blocked = len < bytes.len();
@@ -108,20 +108,20 @@ impl Wire {
         if self.reset { Err(reset) } else { Ok(()) }
     }
 
-    /// Up to `bytes` more bytes arrive.
-    pub fn arrive(&mut self, bytes: usize) {
-        let arrived = self.input.len().min(self.arrived.saturating_add(bytes));
+    /// Up to `len` more bytes arrive.
+    pub fn arrive(&mut self, len: usize) {
+        let arrived = self.input.len().min(self.arrived.saturating_add(len));
         self.event |= arrived > self.arrived;
         self.arrived = arrived;
     }
 
-    /// The peer reads: there is room for `bytes` more.
-    pub fn read(&mut self, bytes: usize) {
-        self.room = self.room.saturating_add(bytes);
+    /// The peer reads `len` bytes, which frees as much of the send buffer.
+    pub fn read(&mut self, len: usize) {
+        self.room = self.room.saturating_add(len);
         self.event |= std::mem::take(&mut self.blocked);
     }
 
-    /// The peer sends no more.
+    /// The peer half-closes.
     pub fn end(&mut self) {
         self.eof = true;
         self.event = true;
@@ -133,7 +133,7 @@ impl Wire {
         self.end();
     }
 
-    /// What epoll_wait(2) gives, once: whether the peer has sent its last byte.
+    /// Takes the pending event, as epoll_wait(2) does: whether it signals the end of the input.
     pub fn event(&mut self) -> Option<bool> {
         std::mem::take(&mut self.event).then_some(self.eof)
     }

@@ -5,10 +5,10 @@ use std::cell::Cell;
 
 thread_local!(static ALLOCATIONS: Cell<usize> = const { Cell::new(0) });
 
-/// Counts what this thread allocates.
+/// Counts this thread's allocations.
 struct Counting;
 
-// SAFETY: all is left to the system's allocator.
+// SAFETY: every call is forwarded to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
@@ -35,12 +35,12 @@ fn an_echo_allocates_nothing() {
     echo(&mut done, &mut buffer, 1 << 20);
     assert_eq!(ALLOCATIONS.get(), before);
     assert_eq!((done.consumed, done.count), (40 * 11, Count { messages: 40, bytes: 200 }));
-    assert_eq!(buffer[done.answers], b"\x81\x05Hello".repeat(40), "in one piece, to leave in one write");
+    assert_eq!(buffer[done.answers], b"\x81\x05Hello".repeat(40), "contiguous, for one write");
 }
 
 #[test]
-fn what_it_does_not_answer_stays_as_it_came() {
-    // FIN, text | MASK, 1 | key | a byte that no text has
+fn unanswered_frames_stay_unchanged() {
+    // FIN, text | MASK, 1 | key | invalid UTF-8
     let bad = [0x81, 0x81, 1, 2, 3, 4, 0xfe];
     for behind in [&bad[..], &[0x81], &[0x01, 0x80, 0, 0, 0, 0], &[0x88, 0x80, 0, 0, 0, 0]] {
         let mut buffer = [&[0x89, 0x80, 0, 0, 0, 0], behind].concat();

@@ -1,6 +1,6 @@
-//! Unit and property tests of the frame path, against its reference. The files are the stage's own, which is no library.
+//! Unit and property tests of the frame path. They include the stage's files, because the stage is not a library.
 
-#![allow(dead_code, reason = "what only the event loop uses")]
+#![allow(dead_code, reason = "some functions are used only by the event loop")]
 
 #[path = "../../src/echo.rs"]
 mod echo;

@@ -1,4 +1,4 @@
-//! The frame path against tungstenite: whatever a peer sends, in whatever pieces it arrives, both answer the same messages.
+//! The frame path against tungstenite: for any input, in any pieces, both answer with the same messages.
 
 use crate::echo::echo;
 use crate::reference::{answer, answers, messages};
@@ -9,10 +9,11 @@ use common::partial::{End, HEADROOM, Partial};
 use common::send_queue::SendQueue;
 use proptest::prelude::*;
 
-/// Small, so that messages over it are tried often.
+/// Low enough that generated messages often exceed it.
 const MAX_MESSAGE_LEN: usize = 70_000;
 
-/// The frame path, driven as the server drives it, with pieces of these lengths (in turn); with what it does not do itself.
+/// The output of the frame path for `input` in pieces of these lengths, repeated. It drives the path as the server does, and
+/// adds the server's own Close frames.
 fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
     answered(input, piece_lens, echo)
 }
@@ -37,7 +38,7 @@ fn answered(input: &[u8], piece_lens: &[usize], fast_path: fn(&mut Echoed, &mut 
     sent.unsent().to_vec()
 }
 
-/// A frame as a client sends it, valid or not.
+/// A client's frame, valid or not.
 #[derive(Clone, Debug)]
 struct Sent {
     first: u8,
@@ -76,7 +77,7 @@ fn control() -> impl Strategy<Value = Sent> {
     })
 }
 
-/// A message in fragments cut anywhere, with a control frame behind some of them.
+/// A message split into fragments anywhere, with control frames between them.
 fn message() -> impl Strategy<Value = Vec<Sent>> {
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
     (1..=2u8, payload(), cuts, any::<[u8; 4]>(), prop::option::of(control())).prop_map(
@@ -97,7 +98,7 @@ fn message() -> impl Strategy<Value = Vec<Sent>> {
     )
 }
 
-/// A frame with any first byte and mostly a key; or a Close frame.
+/// A frame with any first byte, usually masked, or a Close frame.
 fn anything() -> impl Strategy<Value = Vec<Sent>> {
     let frame = (any::<u8>(), prop::option::weighted(0.9, any::<[u8; 4]>()), payload());
     let close = (any::<[u8; 4]>(), prop::option::of((900..5100u16, payload())));

@@ -1,24 +1,24 @@
-//! What tungstenite answers, for the property test and for the fuzzer (`fuzz/`).
+//! Tungstenite's answers, as a reference for the property test and for the fuzzer (`fuzz/`).
 //!
-//! Stage 4 says the same but in three cases, all of them of a peer that broke the protocol:
+//! Stage 4 gives the same answers, except in three cases of protocol violations:
 //!
-//! - It refuses a frame as soon as the bytes show what is wrong. Tungstenite waits for the whole frame.
-//! - A header with two faults, one of them a length over the limit: 1002 for the other one. Tungstenite, which looks
-//!   at the length first, says 1009.
-//! - A control frame with its length in 16 or 64 bits: 1002, since no length that a control frame may have needs them
-//!   (RFC 6455, sections 5.2 and 5.5). Tungstenite takes it if the length is at most 125.
+//! - It rejects a frame as soon as the bytes show a fault. Tungstenite waits for the whole frame.
+//! - A header with two faults, one of them a length over the limit: 1002, for the other one. Tungstenite checks the length
+//!   first, and closes with 1009.
+//! - A control frame with its length in 16 or 64 bits: 1002, because a valid length never needs them (RFC 6455, sections 5.2
+//!   and 5.5). Tungstenite accepts it if the length is at most 125.
 //!
-//! Compared is the sequence of whole messages and control frames. The reason in a Close frame is for people, and not compared.
+//! The comparison covers the sequence of whole messages and control frames, but not the reason text of a Close frame.
 
 use common::frame::{Header, MAX_CONTROL_LEN, Opcode};
 use std::io::{self, Cursor, Read, Write};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-/// A message or a control frame of a server: opcode and payload, and of a Close frame only the code.
+/// A server's message or control frame: opcode and payload. Of a Close frame, only the code.
 pub type Frame = (Opcode, Vec<u8>);
 
-/// A stream that has been received, and what is sent in answer.
+/// A connection in memory: all input, and the output.
 struct Wire<'i> {
     received: Cursor<&'i [u8]>,
     sent: Vec<u8>,
@@ -43,12 +43,12 @@ impl Write for Wire<'_> {
     }
 }
 
-/// A limit on messages, however small, is none on control frames.
+/// The limit on messages does not apply to control frames.
 fn max_frame_len(max_message_len: usize) -> usize {
     max_message_len.max(MAX_CONTROL_LEN)
 }
 
-/// What tungstenite answers to `input`.
+/// Tungstenite's answers to `input`.
 pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
@@ -76,8 +76,8 @@ pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     messages(&wire.sent).0
 }
 
-/// The messages of a server, put together from their fragments, and its control frames, each where it ends; and how many
-/// bytes of one more frame that is not whole. In how many fragments a message comes is the server's own business.
+/// A server's messages, reassembled, and its control frames, in the order in which they end; and the number of bytes of an
+/// incomplete frame at the end. How a server fragments a message is not compared.
 pub fn messages(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
     let (mut messages, mut begun) = (Vec::new(), None::<Frame>);
     while let Some((header, at)) = Header::parse(bytes).expect("valid") {
@@ -98,7 +98,7 @@ pub fn messages(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
     (messages, bytes.len())
 }
 
-/// The expected answer to `input`, given `ours`: tungstenite's, except for the cases named above.
+/// The expected answers to `input`, where `ours` were given: tungstenite's, except in the cases above.
 pub fn answer(input: &[u8], max_message_len: usize, ours: &[Frame]) -> Vec<Frame> {
     if !has_closed(ours) {
         return answers(input, max_message_len);
@@ -124,15 +124,15 @@ pub fn has_closed(frames: &[Frame]) -> bool {
     frames.last().is_some_and(|(opcode, _)| *opcode == Opcode::Close)
 }
 
-/// When tungstenite refuses the last frame of an input as we do.
+/// When tungstenite rejects the frame that stage 4 rejects.
 enum Refused {
-    /// Never, or with another code. It begins here.
+    /// Never, or with another code. The frame begins at this index.
     Here(usize),
     /// Once the input has this length.
     WhenWhole(usize),
 }
 
-/// Reads frames in the plainest way. Bytes that a header lacks count as 0.
+/// Finds that frame with a naive parser. Missing header bytes count as 0.
 fn refused(input: &[u8], max_message_len: usize) -> Refused {
     let max_frame_len = max_frame_len(max_message_len) as u64;
     let (mut at, mut in_message) = (0, false);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 fn only_idle_connections_with_short_messages_are_read_inline() {
     let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 7);
     slot.enter(State::Idle);
-    assert!(!slot.can_read_inline(), "it has sent its request, and no more");
+    assert!(!slot.can_read_inline(), "before its first message");
     slot.expect_long(false);
     assert!(slot.can_read_inline() && !slot.is_queued());
     for state in STATES {
@@ -19,7 +19,7 @@ fn only_idle_connections_with_short_messages_are_read_inline() {
 }
 
 #[test]
-fn a_word_holds_a_state_and_a_time_and_whether_it_is_queued() {
+fn a_word_stores_state_time_and_queue_flag() {
     let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 7);
     assert!(!slot.is_queued());
     for (state, queued) in STATES.into_iter().flat_map(|state| [(state, true), (state, false)]) {
@@ -34,9 +34,9 @@ fn a_word_holds_a_state_and_a_time_and_whether_it_is_queued() {
     }
 }
 
-/// The longest time in the shortest ticks, while a fake clock runs for ten years: 28 bits are enough.
+/// The longest timeout with the shortest ticks, on a fake clock over ten years: 28 bits suffice although they wrap.
 #[test]
-fn a_silent_peer_is_found_in_any_year() {
+fn silence_is_measured_across_wraps() {
     let flags = ["test", "--handshake-timeout", "10ms", "--idle-timeout", "30days"];
     let command = Config::augment_args(Command::new("test"));
     let config = Config::from_arg_matches(&command.get_matches_from(flags)).expect("flags");

@@ -1,4 +1,4 @@
-//! Peers that break off, stand still, or break the rules.
+//! Hostile peers: they violate a protocol, reset the connection, or stall.
 
 use super::traffic::Round;
 use crate::cases::noise;
@@ -7,23 +7,23 @@ use crate::http::Request;
 use crate::wire::Peer;
 use std::collections::VecDeque;
 
-/// Peers that stand still at the same time.
-const STUCK: usize = 20;
-/// Messages that are sent before a peer resets without having read one echo: few, for nobody knows which arrived.
+/// The number of stalled peers that are kept open.
+const STALLED: usize = 20;
+/// Messages sent before a reset with all echoes unread. Few, because the peer cannot know how many were received.
 const UNREAD: usize = 8;
 const UNREAD_LEN: usize = 128 << 10;
 
-/// Something hostile to do.
-type Deed<'r> = fn(&Round<'r>) -> Option<Peer>;
+/// A hostile action. It returns the peer if that is to stay stalled.
+type Action<'r> = fn(&Round<'r>) -> Option<Peer>;
 
 impl<'r> Round<'r> {
-    /// One after another. Who is to stand still stays for a while.
+    /// Runs the actions in order, 20 per second.
     pub fn hostile(&self) {
-        let deeds: [Deed<'r>; 12] = [
-            |round| round.refused(Request::handshake("/echo").without("Sec-WebSocket-Key").octets(), 400),
+        let actions: [Action<'r>; 12] = [
+            |round| round.refused(Request::handshake("/echo").without("Sec-WebSocket-Key").bytes(), 400),
             |round| round.refused(b"nonsense\r\n\r\n".to_vec(), 400),
             |round| {
-                round.refused(Request::handshake("/echo").with("Sec-WebSocket-Version", "8").octets(), 426)
+                round.refused(Request::handshake("/echo").with("Sec-WebSocket-Version", "8").bytes(), 426)
             },
             |round| round.violates(&Frame::text("Hello").unmasked(), 1002),
             |round| round.violates(&Frame::new(3, "").masked(), 1002),
@@ -35,41 +35,41 @@ impl<'r> Round<'r> {
             Round::stops_in_the_handshake,
             Round::stops_in_a_message,
         ];
-        let mut stuck = VecDeque::new();
-        self.paced(20.0, |turn| {
-            stuck.extend(deeds[turn % deeds.len()](self));
-            if stuck.len() > STUCK {
-                stuck.pop_front();
+        let mut stalled = VecDeque::new();
+        self.paced(20.0, |count| {
+            stalled.extend(actions[count % actions.len()](self));
+            if stalled.len() > STALLED {
+                stalled.pop_front();
             }
         });
     }
 
-    /// A request that is no handshake, and is told so.
+    /// An invalid request, refused with this status.
     fn refused(&self, request: Vec<u8>, status: u16) -> Option<Peer> {
         let mut peer = Peer::open(self.server.addr);
         peer.send(&request);
-        assert_eq!(peer.plain_response().status, status, "status of what is no handshake");
+        assert_eq!(peer.plain_response().status, status, "status of an invalid request");
         None
     }
 
-    /// Bytes that end the connection with a Close.
-    fn violates(&self, octets: &[u8], code: u16) -> Option<Peer> {
+    /// An invalid frame, answered by a Close with this code.
+    fn violates(&self, bytes: &[u8], code: u16) -> Option<Peer> {
         let mut peer = self.connect();
-        peer.send(octets);
+        peer.send(bytes);
         peer.expect_close(code);
         self.tally.violations.add(1);
         None
     }
 
-    /// With nothing sent, with a part of a request, and with all of it: which then may have become a connection.
+    /// Resets without a request, after part of one, and after a whole one: the last may have opened a connection.
     fn resets_in_the_handshake(&self) -> Option<Peer> {
-        let request = Request::handshake("/echo").octets();
+        let request = Request::handshake("/echo").bytes();
         for len in [0, 50, request.len()] {
             let mut peer = Peer::open(self.server.addr);
             peer.send(&request[..len]);
             peer.reset();
         }
-        self.tally.opened.add_unsure(1);
+        self.tally.opened.add_possible(1);
         None
     }
 
@@ -78,20 +78,20 @@ impl<'r> Round<'r> {
         None
     }
 
-    /// Without having read one echo of many.
+    /// Resets with all echoes unread.
     fn resets_unread(&self) -> Option<Peer> {
         let mut peer = self.connect();
-        let octets = Frame::new(BINARY, noise(UNREAD_LEN, 2)).masked();
-        let whole = peer.send_until_full(&octets.repeat(UNREAD)) / octets.len();
-        self.tally.messages.add_unsure(whole);
-        self.tally.bytes.add_unsure(whole * UNREAD_LEN);
+        let bytes = Frame::new(BINARY, noise(UNREAD_LEN, 2)).masked();
+        let whole = peer.send_until_full(&bytes.repeat(UNREAD)) / bytes.len();
+        self.tally.messages.add_possible(whole);
+        self.tally.bytes.add_possible(whole * UNREAD_LEN);
         peer.reset();
         None
     }
 
     fn stops_in_the_handshake(&self) -> Option<Peer> {
         let mut peer = Peer::open(self.server.addr);
-        peer.send(&Request::handshake("/echo").octets()[..50]);
+        peer.send(&Request::handshake("/echo").bytes()[..50]);
         Some(peer)
     }
 

@@ -1,9 +1,9 @@
-//! Samples of a server over time, the file they are written to, and what they say in the end.
+//! Samples of a server over time: a CSV file, a check of memory growth, and a summary.
 
-use super::Tally;
 use super::slope::Slope;
-use crate::inject::note;
+use super::tally::Tally;
 use crate::metrics::Metrics;
+use crate::notice::note;
 use crate::process;
 use crate::server::Binary;
 use std::fs::File;
@@ -12,26 +12,27 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A run that is shorter says nothing of an hour.
-const JUDGED_FROM: Duration = Duration::from_secs(600);
-/// In a shorter run memory may grow by as many times what it was after the first round.
-const MOST_GROWTH: f64 = 1.0;
+/// The shortest run whose memory growth is extrapolated to an hour.
+const MIN_TREND_LENGTH: Duration = Duration::from_secs(600);
+/// The most growth in a shorter run, as a multiple of the memory after the first round.
+const MAX_GROWTH: f64 = 1.0;
 
 const HEADER: &str = "elapsed_s,quiet,resident_bytes,descriptors,open_fds,threads,active,accepted,closed,rejected,\
                       messages_received,messages_sent";
 
-/// A look at a server.
+/// The state of a server, as the kernel and its metrics report it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     at: Instant,
-    /// Whether only the lasting peers were there.
+    /// Whether only the permanent peers were connected.
     quiet: bool,
     resident_bytes: u64,
-    /// Added up over its threads.
+    /// Summed over its threads.
     descriptors: usize,
     threads: usize,
-    /// What it says of itself: descriptors over its tables; connections; messages.
+    /// `process_open_fds`, summed over its tables.
     open_fds: f64,
+    /// Accepted, active, closed.
     connections: [f64; 3],
     rejected: f64,
     received: f64,
@@ -55,7 +56,7 @@ impl Sample {
     }
 
     /// Descriptors and threads.
-    pub fn held(&self) -> [usize; 2] {
+    pub fn usage(&self) -> [usize; 2] {
         [self.descriptors, self.threads]
     }
 }
@@ -68,11 +69,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// A file beside the server's binary, written to as samples come; where it cannot be made, the samples are judged
-    /// all the same.
+    /// Creates the CSV file in the directory of the server's binary. If that fails, it prints a notice, and keeps the
+    /// samples in memory only.
     pub fn new(binary: &Binary) -> Record {
         let path = PathBuf::from(binary.0).with_extension("soak.csv");
-        let file = File::create(&path).map_err(|error| note(&format!("no {}: {error}", path.display())));
+        let file =
+            File::create(&path).map_err(|error| note(&format!("cannot create {}: {error}", path.display())));
         let file = file.ok().map(|mut file| {
             writeln!(file, "{HEADER}").expect("write a line");
             file
@@ -102,14 +104,14 @@ impl Record {
         self.samples().into_iter().filter(|sample| sample.quiet).collect()
     }
 
-    /// The fewest descriptors and threads that were held after a round, which every later one has to come back to.
-    pub fn least_held(&self) -> [usize; 2] {
+    /// The fewest descriptors and threads after a round, to which later rounds must return.
+    pub fn least_usage(&self) -> [usize; 2] {
         let least = |least: [usize; 2], now: [usize; 2]| [least[0].min(now[0]), least[1].min(now[1])];
-        self.quiet().iter().map(Sample::held).fold([usize::MAX; 2], least)
+        self.quiet().iter().map(Sample::usage).fold([usize::MAX; 2], least)
     }
 
-    /// The growth of memory in bytes an hour, from round to round of the second half: an allocator takes what it needs in
-    /// the first.
+    /// The growth of memory in bytes per hour over the second half of the run, from the samples after each round. In the
+    /// first half the allocator reaches its working size.
     fn growth(&self) -> Option<Slope> {
         let samples = self.quiet();
         let middle = samples.last()?.at.duration_since(self.start) / 2;
@@ -120,25 +122,28 @@ impl Record {
         Slope::of(&points.collect::<Vec<_>>())
     }
 
+    /// Checks the growth of memory.
+    ///
     /// # Panics
-    /// If memory grows beyond noise: by more than two standard errors, and by more than a hundredth in an hour.
-    pub fn judge_memory(&self, length: Duration) {
+    /// If memory grows by more than two standard errors and by more than 1% per hour. In a run shorter than ten minutes, if
+    /// it more than doubles.
+    pub fn check_memory(&self, length: Duration) {
         let quiet = self.quiet();
         let [first, last] = [quiet.first(), quiet.last()]
             .map(|sample| sample.expect("a sample after each round").resident_bytes as f64);
-        if length < JUDGED_FROM {
-            assert!(last - first <= first * MOST_GROWTH, "memory grew from {first} to {last} octets");
+        if length < MIN_TREND_LENGTH {
+            assert!(last - first <= first * MAX_GROWTH, "memory grew from {first} to {last} bytes");
         } else if let Some(growth) = self.growth() {
             let noise = (2.0 * growth.standard_error).max(last / 100.0);
             assert!(
                 growth.slope <= noise,
-                "memory grows by {} octets an hour; noise is {noise}",
+                "memory grows by {} bytes per hour; noise is {noise}",
                 growth.slope
             );
         }
     }
 
-    /// One screen.
+    /// A summary of the run for a terminal.
     pub fn summary(&self, tally: &Tally, length: Duration) -> String {
         let quiet = self.quiet();
         let Sample { connections: [accepted, active, closed], rejected, received, sent, .. } =
@@ -146,15 +151,15 @@ impl Record {
         let [opened, messages, bytes, violations] =
             [&tally.opened, &tally.messages, &tally.bytes, &tally.violations].map(|count| count.range());
         let range = |field: usize| {
-            let values = quiet.iter().map(|sample| sample.held()[field]);
+            let values = quiet.iter().map(|sample| sample.usage()[field]);
             format!("{} to {}", values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
         };
         format!(
             "  connections  accepted {accepted} = closed {closed} + active {active}; peers opened {opened:?}; \
              rejected {rejected}\n  \
-               messages     received {received}, sent {sent}; peers had echoes of {messages:?}, {bytes:?} octets\n  \
+               messages     received {received}, sent {sent}; peers received {messages:?} echoes, {bytes:?} bytes\n  \
                violations   {violations:?}\n  \
-               descriptors  {}, as its threads see them, after each of {} rounds\n  \
+               descriptors  {}, summed over threads, after each of {} rounds\n  \
                threads      {}\n  \
                memory       {}\n  \
                samples      {} in {}\n",
@@ -167,21 +172,21 @@ impl Record {
         )
     }
 
-    /// What memory was, and how it grew.
+    /// Resident memory and its growth, in words.
     fn memory(&self, length: Duration) -> String {
         let (samples, quiet) = (self.samples(), self.quiet());
         let mb = |sample: Option<&Sample>| sample.map_or(0.0, |sample| sample.resident_bytes as f64 / 1e6);
-        let growth = match self.growth().filter(|_| length >= JUDGED_FROM) {
-            None => "too short a run to tell its growth".to_string(),
+        let growth = match self.growth().filter(|_| length >= MIN_TREND_LENGTH) {
+            None => "too short a run to measure growth".to_string(),
             Some(Slope { slope, standard_error }) => {
                 let (slope, standard_error) = (slope / 1e3, standard_error / 1e3);
                 format!(
-                    "grows by {slope:+.1} KB an hour, standard error {standard_error:.1}, over the second half"
+                    "grows by {slope:+.1} KB per hour, standard error {standard_error:.1}, over the second half"
                 )
             }
         };
         format!(
-            "{:.2} MB after the first round, {:.2} MB after the last, {:.2} MB at most; {growth}",
+            "{:.2} MB after the first round, {:.2} MB after the last, {:.2} MB at the peak; {growth}",
             mb(quiet.first()),
             mb(quiet.last()),
             mb(samples.iter().max_by_key(|sample| sample.resident_bytes)),

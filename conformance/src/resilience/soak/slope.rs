@@ -1,16 +1,15 @@
-//! A straight line through samples, by least squares.
+//! Linear regression by least squares.
 
-/// The slope of a line, and how sure it is.
+/// The slope of a regression line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Slope {
-    /// What y grows by where x grows by one.
     pub slope: f64,
-    /// The standard error of that, were the samples independent.
+    /// The standard error of the slope, if the samples are independent.
     pub standard_error: f64,
 }
 
 impl Slope {
-    /// Of points (x, y), three or more, not all at the same x.
+    /// The slope through points (x, y). `None` for fewer than three points, or if all have the same x.
     pub fn of(points: &[(f64, f64)]) -> Option<Slope> {
         let count = points.len() as f64;
         let mean = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / count;
@@ -31,14 +30,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_line_it_is_exact() {
+    fn points_on_a_line_give_its_slope() {
         let points = [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)];
         assert_eq!(Slope::of(&points), Some(Slope { slope: 2.0, standard_error: 0.0 }));
     }
 
     /// Anscombe's first data set: the slope is 0.500, its standard error 0.118.
     #[test]
-    fn of_scattered_points_it_says_how_sure_it_is() {
+    fn scattered_points_give_a_standard_error() {
         let x = [10.0, 8.0, 13.0, 9.0, 11.0, 14.0, 6.0, 4.0, 12.0, 7.0, 5.0];
         let y = [8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68];
         let Slope { slope, standard_error } = Slope::of(&x.into_iter().zip(y).collect::<Vec<_>>()).unwrap();
@@ -46,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_few_points_there_is_none() {
+    fn too_few_points_give_none() {
         assert_eq!(Slope::of(&[(0.0, 1.0), (1.0, 3.0)]), None);
         assert_eq!(Slope::of(&[(1.0, 1.0), (1.0, 3.0), (1.0, 2.0)]), None);
     }

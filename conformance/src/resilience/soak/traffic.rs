@@ -1,20 +1,19 @@
-//! Peers that do nothing wrong, in every way there is.
+//! Load by honest peers: closed and open loop, churn, bursts, large messages, scrapes.
 
-use super::Tally;
+use super::tally::Tally;
 use crate::cases::noise;
 use crate::descriptors::own_table;
 use crate::frame::{BINARY, CONTINUATION, Frame};
-use crate::server::Server;
+use crate::server::{Server, get};
 use crate::wire::Peer;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lengths on both sides of each way to say them (RFC 6455, section 5.2), and everyday ones.
+/// Lengths of ordinary messages, among them both sides of the first step of the length encoding (RFC 6455, section 5.2).
 const LENS: [usize; 8] = [0, 1, 32, 125, 126, 500, 2_000, 4_096];
-/// The longest, now and then.
 const LARGE_LEN: usize = 1 << 20;
 
-/// A round of traffic. All of it together is some 900 messages and 50 connections per second.
+/// A round of load: in total some 900 messages and 50 connections per second.
 #[derive(Clone, Copy)]
 pub(super) struct Round<'a> {
     pub server: &'a Server,
@@ -23,7 +22,7 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// All kinds of traffic at once, until the time is over and every peer has gone.
+    /// Runs all kinds of load concurrently until the end of the round, and waits until all peers are closed.
     pub fn run(self) {
         thread::scope(|scope| {
             for traffic in [
@@ -43,22 +42,22 @@ impl Round<'_> {
         });
     }
 
-    /// Does something so many times per second until the round is over. What is late is not made up for.
+    /// Calls `work` `per_s` times per second until the end of the round. Late calls are not caught up.
     pub fn paced(&self, per_s: f64, mut work: impl FnMut(usize)) {
         let period = Duration::from_secs_f64(1.0 / per_s);
         let mut due = Instant::now();
-        for turn in 0.. {
+        for count in 0.. {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if Instant::now() >= self.until {
                 return;
             }
-            work(turn);
+            work(count);
             due = Instant::now().max(due + period);
         }
     }
 
     pub fn connect(&self) -> Peer {
-        let peer = Peer::connect(self.server);
+        let peer = Peer::connect(self.server.addr);
         self.tally.opened.add(1);
         peer
     }
@@ -67,57 +66,57 @@ impl Round<'_> {
         (0..count).map(|_| self.connect()).collect()
     }
 
-    /// Hears the echo of a message that was sent before.
-    fn hear_echo(&self, peer: &mut Peer, message: &Frame) {
+    /// Expects the echo of a message, and counts it.
+    fn receive_echo(&self, peer: &mut Peer, message: &Frame) {
         peer.expect_echo_among_pings(message);
         self.tally.messages.add(1);
         self.tally.bytes.add(message.payload.len());
     }
 
-    /// One message outstanding on each connection.
+    /// One message in flight per connection.
     fn closed_loop(&self) {
         let mut peers = self.connect_many(20);
         let messages = messages();
-        self.paced(15.0, |turn| {
-            let of = |i: usize| &messages[(turn + i) % messages.len()];
-            peers.iter_mut().enumerate().for_each(|(i, peer)| peer.say(of(i)));
-            peers.iter_mut().enumerate().for_each(|(i, peer)| self.hear_echo(peer, of(i)));
+        self.paced(15.0, |count| {
+            let of = |i: usize| &messages[(count + i) % messages.len()];
+            peers.iter_mut().enumerate().for_each(|(i, peer)| peer.send_frame(of(i)));
+            peers.iter_mut().enumerate().for_each(|(i, peer)| self.receive_echo(peer, of(i)));
         });
-        peers.into_iter().for_each(Peer::leave);
+        peers.into_iter().for_each(Peer::close_among_pings);
     }
 
-    /// Messages at a steady rate, whatever became of those before on other connections.
+    /// Messages at a constant rate, without waiting for echoes on other connections.
     fn open_loop(&self) {
         let mut peers = self.connect_many(100);
         let messages = messages();
         let mut outstanding = vec![None; peers.len()];
-        self.paced(300.0, |turn| {
-            let i = turn % peers.len();
+        self.paced(300.0, |count| {
+            let i = count % peers.len();
             if let Some(message) = outstanding[i].take() {
-                self.hear_echo(&mut peers[i], message);
+                self.receive_echo(&mut peers[i], message);
             }
-            let message = &messages[turn % messages.len()];
-            peers[i].say(message);
+            let message = &messages[count % messages.len()];
+            peers[i].send_frame(message);
             outstanding[i] = Some(message);
         });
         for (mut peer, message) in peers.into_iter().zip(outstanding) {
-            message.iter().for_each(|message| self.hear_echo(&mut peer, message));
-            peer.leave();
+            message.iter().for_each(|message| self.receive_echo(&mut peer, message));
+            peer.close_among_pings();
         }
     }
 
-    /// Connections that come, say something, and go in one way or another.
+    /// Short connections: one echo, then a closing handshake, a half-close, a reset, or a FIN without a Close.
     fn churn(&self) {
-        let message = Frame::text("here and gone");
-        self.paced(30.0, |turn| {
+        let message = Frame::text("churn");
+        self.paced(30.0, |count| {
             let mut peer = self.connect();
-            peer.say(&message);
-            self.hear_echo(&mut peer, &message);
-            match turn % 4 {
-                0 => peer.leave(),
+            peer.send_frame(&message);
+            self.receive_echo(&mut peer, &message);
+            match count % 4 {
+                0 => peer.close_among_pings(),
                 1 => {
-                    peer.finish();
-                    peer.expect_end_at_last();
+                    peer.half_close();
+                    peer.read_to_fin();
                 }
                 2 => peer.reset(),
                 _ => drop(peer),
@@ -125,48 +124,48 @@ impl Round<'_> {
         });
     }
 
-    /// Everybody at once, several messages in a segment, and silence until the next time.
+    /// All connections at once, several messages in one write, then silence until the next burst.
     fn bursts(&self) {
         let mut peers = self.connect_many(50);
         let messages = messages();
         let segment = messages.iter().collect::<Vec<_>>();
         self.paced(0.6, |_| {
-            peers.iter_mut().for_each(|peer| peer.say_all(&segment));
+            peers.iter_mut().for_each(|peer| peer.send_frames(&segment));
             for peer in &mut peers {
-                messages.iter().for_each(|message| self.hear_echo(peer, message));
+                messages.iter().for_each(|message| self.receive_echo(peer, message));
             }
         });
-        peers.into_iter().for_each(Peer::leave);
+        peers.into_iter().for_each(Peer::close_among_pings);
     }
 
-    /// Whole on a connection that stays, and in fragments on one that does not.
+    /// Unfragmented on one long-lived connection, and in fragments on short ones.
     fn large_messages(&self) {
-        let mut lasting = self.connect();
+        let mut permanent = self.connect();
         let message = Frame::new(BINARY, noise(LARGE_LEN, 1));
-        self.paced(0.7, |turn| {
-            if turn % 2 == 0 {
-                lasting.say(&message);
-                return self.hear_echo(&mut lasting, &message);
+        self.paced(0.7, |count| {
+            if count % 2 == 0 {
+                permanent.send_frame(&message);
+                return self.receive_echo(&mut permanent, &message);
             }
             let mut peer = self.connect();
             let mut fragments: Vec<_> = message.payload.chunks(LARGE_LEN / 16).collect();
             let last = fragments.pop().expect("sixteen");
             for (i, fragment) in fragments.into_iter().enumerate() {
-                peer.say(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
+                peer.send_frame(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
             }
-            peer.say(&Frame::new(CONTINUATION, last));
-            self.hear_echo(&mut peer, &message);
-            peer.leave();
+            peer.send_frame(&Frame::new(CONTINUATION, last));
+            self.receive_echo(&mut peer, &message);
+            peer.close_among_pings();
         });
-        lasting.leave();
+        permanent.close_among_pings();
     }
 
-    /// Somebody looks at the figures.
+    /// Scrapes, and health checks on both addresses.
     fn scrapes(&self) {
         self.paced(1.0, |_| {
             self.server.metrics();
             for addr in [self.server.addr, self.server.admin] {
-                assert_eq!(self.server.get(addr, "/health").status, 200, "status of /health");
+                assert_eq!(get(addr, "/health").status, 200, "status of /health");
             }
         });
     }

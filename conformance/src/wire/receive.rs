@@ -1,22 +1,22 @@
-//! What a peer hears.
+//! Receiving: bytes, frames, and reassembled messages.
 
-use super::{End, Heard, Peer};
+use super::{End, Peer, Received};
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, excerpt};
 use rustix::event::PollFlags;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 impl Peer {
-    /// What has arrived and was not heard.
-    pub(super) fn unheard(&self) -> &[u8] {
-        &self.inbox[self.heard..]
+    /// Received bytes that are not parsed yet.
+    pub(super) fn unparsed(&self) -> &[u8] {
+        &self.inbox[self.consumed..]
     }
 
-    /// Takes what has arrived.
+    /// Reads once, without blocking.
     pub(super) fn fill(&mut self) {
-        if self.heard > self.inbox.len() / 2 {
-            self.inbox.drain(..self.heard);
-            self.heard = 0;
+        if self.consumed > self.inbox.len() / 2 {
+            self.inbox.drain(..self.consumed);
+            self.consumed = 0;
         }
         let mut chunk = [0; 64 << 10];
         match self.stream.read(&mut chunk) {
@@ -27,7 +27,7 @@ impl Peer {
         }
     }
 
-    /// Whether the server has ended the connection, as far as is known now.
+    /// Whether the connection's end has arrived. Does not block.
     pub fn has_ended(&mut self) -> bool {
         if !self.ready(PollFlags::IN, Duration::ZERO).is_empty() {
             self.fill();
@@ -35,16 +35,16 @@ impl Peer {
         self.end.is_some()
     }
 
-    /// Waits for an answer, or for the end; returns whether it is an answer.
-    pub fn has_answer(&mut self) -> bool {
-        self.ready(PollFlags::IN, self.patience);
+    /// Waits for bytes or for the end of the connection. Returns whether bytes arrived.
+    pub fn await_response(&mut self) -> bool {
+        self.ready(PollFlags::IN, self.timeout);
         self.fill();
-        !self.unheard().is_empty()
+        !self.unparsed().is_empty()
     }
 
-    /// Reads so many bytes at most, if there are any.
-    pub fn sip(&mut self, most: usize) {
-        let mut piece = vec![0; most];
+    /// Reads at most `max_len` bytes, without blocking.
+    pub fn read_some(&mut self, max_len: usize) {
+        let mut piece = vec![0; max_len];
         match self.stream.read(&mut piece) {
             Ok(0) => self.end = Some(End::Eof),
             Ok(len) => self.inbox.extend_from_slice(&piece[..len]),
@@ -53,34 +53,37 @@ impl Peer {
         }
     }
 
-    /// Whether a whole message or control frame is there to be heard, or the end.
-    pub fn has_news(&self) -> bool {
-        let mut unheard = self.unheard();
-        while let Ok(Some((frame, len))) = Frame::take(unheard) {
+    /// Whether a whole message, a control frame, or the end of the connection has been read.
+    pub fn has_message(&self) -> bool {
+        let mut rest = self.unparsed();
+        while let Ok(Some((frame, len))) = Frame::take(rest) {
             if frame.fin {
                 return true;
             }
-            unheard = &unheard[len..];
+            rest = &rest[len..];
         }
         self.end.is_some()
     }
 
-    /// Waits for bytes or the end, until `deadline`.
+    /// Waits for bytes or for the end of the connection, until `deadline`.
+    ///
+    /// # Panics
+    /// After the deadline, with `expected`.
     #[track_caller]
     pub(super) fn fill_by(&mut self, deadline: Instant, expected: &str) {
         let left = deadline.saturating_duration_since(Instant::now());
         if self.ready(PollFlags::IN, left).is_empty() && left.is_zero() {
-            self.fail(expected, format!("nothing more; so far {}", excerpt(self.unheard())));
+            self.fail(expected, format!("a timeout, after {}", excerpt(self.unparsed())));
         }
         self.fill();
     }
 
-    /// The next whole message or control frame, or the end.
+    /// Receives a whole message, a control frame, or the end of the connection.
     #[track_caller]
-    pub fn hear(&mut self) -> Heard {
+    pub fn receive(&mut self) -> Received {
         loop {
-            let frame = match self.hear_frame() {
-                Heard::Frame(frame) => frame,
+            let frame = match self.receive_frame() {
+                Received::Frame(frame) => frame,
                 end => return end,
             };
             match (self.begun.take(), frame.opcode) {
@@ -92,36 +95,36 @@ impl Peer {
                 (None, TEXT | BINARY) => self.begun = Some(frame),
                 (begun, CLOSE | PING | PONG) => {
                     self.begun = begun;
-                    return Heard::Frame(frame);
+                    return Received::Frame(frame);
                 }
-                (Some(_), _) => self.fail("a continuation of the message before it", frame),
-                (None, _) => self.fail("the first fragment of a message", frame),
+                (Some(_), _) => self.fail("a continuation frame", frame),
+                (None, _) => self.fail("the first frame of a message", frame),
             }
             if let Some(message) = self.begun.take_if(|message| message.fin) {
-                return Heard::Frame(message);
+                return Received::Frame(message);
             }
         }
     }
 
-    /// The next frame, or the end.
+    /// Receives a frame, or the end of the connection.
     #[track_caller]
-    pub fn hear_frame(&mut self) -> Heard {
-        let deadline = Instant::now() + self.patience;
+    pub fn receive_frame(&mut self) -> Received {
+        let deadline = Instant::now() + self.timeout;
         loop {
-            match Frame::take(self.unheard()) {
-                Err(mistake) => self.fail("a frame of a sound server", mistake),
+            match Frame::take(self.unparsed()) {
+                Err(error) => self.fail("a valid frame", error),
                 Ok(Some((frame, len))) => {
-                    self.heard += len;
-                    self.tell(format!("hears {frame}"));
-                    return Heard::Frame(frame);
+                    self.consumed += len;
+                    self.log(format!("receives {frame}"));
+                    return Received::Frame(frame);
                 }
                 Ok(None) => {}
             }
             match self.end {
-                Some(End::Eof) if !self.unheard().is_empty() => {
-                    self.fail("whole frames", format!("{}, then the end", excerpt(self.unheard())))
+                Some(End::Eof) if !self.unparsed().is_empty() => {
+                    self.fail("whole frames", format!("{}, then a FIN", excerpt(self.unparsed())))
                 }
-                Some(end) => return Heard::End(end),
+                Some(end) => return Received::End(end),
                 None => self.fill_by(deadline, "a frame, or the end of the connection"),
             }
         }
