@@ -1,7 +1,7 @@
 //! Rows of text in tones, which a terminal shows as colours, or not.
 
 use crate::words::shown;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 /// What a piece of text is; the terminal's own palette says how that looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,114 +36,103 @@ impl Tone {
 /// Marks what was cut off.
 const CUT: &str = "…";
 
-/// As much of a text as so many columns hold.
-fn fitting(text: &str, columns: usize) -> &str {
-    let mut taken = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        taken += c.width().unwrap_or(0);
-        taken > columns
-    });
-    end.map_or(text, |(end, _)| &text[..end])
-}
-
-/// The text, in at most so many columns; what was cut off is marked.
-pub(crate) fn cut(text: &str, columns: usize) -> String {
-    match fitting(text, columns) {
-        whole if whole.len() == text.len() => whole.into(),
-        _ if columns == 0 => String::new(),
-        _ => fitting(text, columns - 1).to_owned() + CUT,
-    }
-}
-
-/// One row of the terminal.
+/// One row of the terminal: its characters, each in a tone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Row(Vec<(Tone, String)>);
+pub(crate) struct Row(Vec<(Tone, char)>);
 
 impl Row {
     /// A row of one piece.
-    pub fn of(tone: Tone, text: impl Into<String>) -> Row {
+    pub fn of(tone: Tone, text: impl AsRef<str>) -> Row {
         Row::default().and(tone, text)
     }
 
-    /// The row with another piece at its end.
-    pub fn and(mut self, tone: Tone, text: impl Into<String>) -> Row {
-        self.0.push((tone, text.into()));
+    /// The row with another piece at its end, without what a terminal would obey: a name may hold it.
+    pub fn and(mut self, tone: Tone, text: impl AsRef<str>) -> Row {
+        self.0.extend(text.as_ref().chars().filter(|c| !c.is_control()).map(|c| (tone, c)));
+        self
+    }
+
+    /// The row with another behind it.
+    pub fn then(mut self, next: Row) -> Row {
+        self.0.extend(next.0);
         self
     }
 
     /// The columns that it takes.
     pub fn width(&self) -> usize {
-        self.0.iter().map(|(_, text)| text.width()).sum()
+        width(&self.0)
     }
 
     /// The columns that it takes on a terminal, where the blanks at its end are not sent.
     pub fn sent_width(&self) -> usize {
-        self.to_terminal(false).width()
+        width(self.sent())
     }
 
-    /// The row with `tail` at its end, filled up with blanks so that both take `width` columns.
-    pub fn with_end(self, tail: Row, width: usize) -> Row {
-        let tail = tail.clipped(width);
-        let mut row = self.clipped(width.saturating_sub(tail.width() + 1)).padded(width - tail.width());
-        row.0.extend(tail.0);
-        row
+    /// The row with `tail` at its end, filled up with blanks so that both take `columns`.
+    pub fn with_end(self, tail: Row, columns: usize) -> Row {
+        let tail = tail.clipped(columns);
+        let left = columns - tail.width();
+        self.clipped(left.saturating_sub(1)).padded(left).then(tail)
     }
 
-    /// The row, filled up with blanks to `width` columns.
-    pub fn padded(self, width: usize) -> Row {
-        let blanks = width.saturating_sub(self.width());
+    /// The row, filled up with blanks to `columns`.
+    pub fn padded(self, columns: usize) -> Row {
+        let blanks = columns.saturating_sub(self.width());
         self.and(Tone::Plain, " ".repeat(blanks))
     }
 
-    /// As much of the row as `width` columns hold; what was cut off is marked.
-    pub fn clipped(self, width: usize) -> Row {
-        if self.width() <= width {
+    /// As much of the row as `columns` hold; what was cut off is marked.
+    pub fn clipped(self, columns: usize) -> Row {
+        if self.width() <= columns {
             return self;
         }
-        let (mut left, mut row) = (width.saturating_sub(1), Row::default());
-        for (tone, text) in self.0 {
-            let fitting = fitting(&text, left);
-            left -= fitting.width();
-            let whole = fitting.len() == text.len();
-            row = row.and(tone, fitting);
-            if !whole {
-                break;
-            }
-        }
-        row.and(Tone::Dim, if width == 0 { "" } else { CUT })
+        let mut taken = 0;
+        let fits = |(_, c): &(Tone, char)| {
+            taken += c.width().unwrap_or(0);
+            taken < columns
+        };
+        let fitting = Row(self.0.into_iter().take_while(fits).collect());
+        fitting.and(Tone::Dim, if columns == 0 { "" } else { CUT })
     }
 
     /// The row as it is sent to a terminal, without the blanks at its end.
     pub fn to_terminal(&self, colour: bool) -> String {
         let mut text = String::new();
-        let end =
-            self.0.iter().rposition(|(_, piece)| !piece.trim_end().is_empty()).map_or(0, |last| last + 1);
-        for (index, (tone, piece)) in self.0[..end].iter().enumerate() {
-            let piece = if index + 1 == end { piece.trim_end() } else { piece };
-            // A name may hold what a terminal would obey.
-            let piece: String = piece.chars().filter(|c| !c.is_control()).collect();
-            let piece = shown(&piece);
-            match tone.sgr().filter(|_| colour) {
-                Some(sgr) => text += &format!("\x1b[{sgr}m{piece}\x1b[0m"),
-                None => text += &piece,
+        for piece in self.sent().chunk_by(|one, next| one.0 == next.0) {
+            let plain: String = piece.iter().map(|(_, c)| c).collect();
+            let plain = shown(&plain);
+            match piece[0].0.sgr().filter(|_| colour) {
+                Some(sgr) => text += &format!("\x1b[{sgr}m{plain}\x1b[0m"),
+                None => text += &plain,
             }
         }
         text
     }
+
+    fn sent(&self) -> &[(Tone, char)] {
+        let end = self.0.iter().rposition(|(_, c)| *c != ' ').map_or(0, |last| last + 1);
+        &self.0[..end]
+    }
+}
+
+fn width(characters: &[(Tone, char)]) -> usize {
+    characters.iter().map(|(_, c)| c.width().unwrap_or(0)).sum()
+}
+
+/// The text, in at most so many columns; what was cut off is marked.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    Row::of(Tone::Plain, text).clipped(columns).0.into_iter().map(|(_, c)| c).collect()
 }
 
 /// Two columns of rows, each of so many columns of the terminal, with `between` in every row.
-pub(crate) fn side_by_side(left: Vec<Row>, right: Vec<Row>, width: usize, between: &str) -> Vec<Row> {
+pub(crate) fn side_by_side(left: Vec<Row>, right: Vec<Row>, columns: usize, between: &str) -> Vec<Row> {
     let rows = left.len().max(right.len());
-    let fill = |rows_of_one: Vec<Row>| {
-        rows_of_one.into_iter().chain(std::iter::repeat_with(Row::default)).take(rows)
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    let pair = |_| {
+        let row = left.next().unwrap_or_default().clipped(columns).padded(columns);
+        row.and(Tone::Dim, between).then(right.next().unwrap_or_default().clipped(columns))
     };
-    let pair = |(left, right): (Row, Row)| {
-        let mut row = left.clipped(width).padded(width).and(Tone::Dim, between);
-        row.0.extend(right.clipped(width).0);
-        row
-    };
-    fill(left).zip(fill(right)).map(pair).collect()
+    (0..rows).map(pair).collect()
 }
 
 #[cfg(test)]
