@@ -1,4 +1,4 @@
-//! What the live view shows of one fleet, in as many columns and rows as there are.
+//! The live view of one fleet, laid out for the size of the terminal.
 
 use super::history::{History, Slice};
 use super::plot::{bands, gauge, round_up, spark};
@@ -6,82 +6,82 @@ use super::text::{Row, Tone, side_by_side};
 use crate::report::format::{micros, number};
 use std::time::Duration;
 
-/// Where an axis is labelled: as many columns as its longest label.
+/// Columns of an axis label.
 const LABEL: usize = 6;
-/// The columns of a name and of a value in the rows below the plots.
+/// Columns of a name and of a value, in the rows below the plots.
 const NAME: usize = 12;
 const VALUE: usize = 30;
-/// Fewer columns than this are too few for two plots side by side, …
+/// Columns from which the two plots are side by side.
 const WIDE: usize = 100;
 const BETWEEN: &str = "   ";
-/// … and for any plot.
+/// Columns below which the view is one line.
 const NARROW: usize = 32;
-/// Rows of a plot at most: one above the other, and side by side.
+/// Maximum rows of a plot: stacked, and side by side.
 const STACKED_ROWS: usize = 5;
 const WIDE_ROWS: usize = 8;
 
 /// A figure below the plots.
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
-    /// What it is.
+    /// Its label, of at most 12 columns.
     pub name: &'static str,
-    /// What it is now.
+    /// Its current value, formatted.
     pub value: String,
-    /// What it was in a slice, to be drawn beside it.
+    /// Its value in a slice, for the sparkline beside it.
     pub of: Option<fn(&Slice) -> f64>,
-    /// How it is to look.
     pub tone: Tone,
 }
 
-/// Where a fleet stands.
+/// The state of a fleet, as text and figures.
 #[derive(Clone, Debug)]
 pub(crate) struct Panel {
-    /// The server, or the command.
+    /// The server's name or URL, or the command.
     pub title: String,
-    /// Since the beginning.
+    /// Since the start of the run.
     pub elapsed: Duration,
-    /// What the fleet is doing.
+    /// The name of the current phase.
     pub phase: String,
-    /// How much of that is done, from 0 to 1.
+    /// The progress of the phase, from 0 to 1.
     pub part: f64,
-    /// The same in words.
+    /// The same in words, such as `10 of 20 s`.
     pub done: String,
-    /// What is counted a second, and what takes its time.
+    /// The label of the rate, such as `echoes/s`.
     pub rate: &'static str,
+    /// The label of the times, such as `latency`.
     pub times: &'static str,
-    /// Further figures.
+    /// Figures below the plots.
     pub facts: Vec<Fact>,
 }
 
-/// Where the axes of the plots end; two fleets that are to be compared have the same.
+/// The ends of the plots' axes. Two fleets side by side share one scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale {
-    most_per_s: f64,
-    /// Powers of ten, in microseconds.
+    max_per_s: f64,
+    /// Both ends of the logarithmic axis: powers of ten, in microseconds.
     times_us: (f64, f64),
 }
 
 impl Scale {
-    /// Room for what panels of so many columns show of these.
+    /// Fits the slices that panels of this width show.
     pub fn of(histories: &[&History], columns: usize) -> Scale {
         let slices = || histories.iter().flat_map(|history| history.latest(slices_in(columns)));
-        let most_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
+        let max_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
         let times = slices().filter_map(|slice| slice.times_us);
-        let (least, most) =
-            times.fold((f64::MAX, 0f64), |(least, most), (p50, p99)| (least.min(p50), most.max(p99)));
+        let (min, max) = times.fold((f64::MAX, 0f64), |(min, max), (p50, p99)| (min.min(p50), max.max(p99)));
         let power = |us: f64| 10f64.powf(us.log10().floor());
-        let times_us = if most > 0.0 { (power(least), power(most) * 10.0) } else { (10.0, 10_000.0) };
-        Scale { most_per_s: round_up(most_per_s), times_us }
+        let times_us = if max > 0.0 { (power(min), power(max) * 10.0) } else { (10.0, 10_000.0) };
+        Scale { max_per_s: round_up(max_per_s), times_us }
     }
 
-    /// How high a rate and a time stand in their plots, from 0 to 1.
+    /// The height of a rate in its plot, from 0 to 1.
     fn rate(&self, per_s: f64) -> f64 {
-        per_s / self.most_per_s
+        per_s / self.max_per_s
     }
 
+    /// The height of a time in its plot, from 0 to 1.
     fn time(&self, us: f64) -> f64 {
-        let (least, most) = self.times_us;
-        (us / least).log10() / (most / least).log10()
+        let (min, max) = self.times_us;
+        (us / min).log10() / (max / min).log10()
     }
 }
 
@@ -89,19 +89,19 @@ fn plot_width(columns: usize) -> usize {
     if columns >= WIDE { (columns - BETWEEN.len()) / 2 } else { columns }
 }
 
-/// How many slices a plot shows in so many columns of a panel.
+/// The slices that a plot shows in a panel of this width: two per column of braille.
 fn slices_in(columns: usize) -> usize {
     plot_width(columns).saturating_sub(LABEL + 1) * 2
 }
 
 impl Panel {
-    /// Draws it, in no more columns and rows than there are.
+    /// Lays the panel out in at most these columns and rows; what does not fit is left out.
     pub fn rows(&self, history: &History, scale: Scale, (columns, rows): (usize, usize)) -> Vec<Row> {
         let wide = columns >= WIDE;
-        // Title, gauge, a blank line before each plot, its own title, a blank line, and the facts.
-        let (around, plots, most) =
+        // Outside the plots: title, gauge, a blank line and a title per plot, a blank line, and the facts.
+        let (others, plots, most) =
             if wide { (5 + self.facts.len(), 1, WIDE_ROWS) } else { (7 + self.facts.len(), 2, STACKED_ROWS) };
-        let each = (rows.saturating_sub(around) / plots).min(most);
+        let each = (rows.saturating_sub(others) / plots).min(most);
         if columns < NARROW || rows < 4 {
             return vec![self.line(history).clipped(columns)];
         }
@@ -143,16 +143,16 @@ impl Panel {
     }
 
     fn rate_title(&self, history: &History) -> Row {
-        let (now, most) = history.rates_per_s();
-        let text = format!("{}, at most {}", number(now), number(most));
+        let (now, peak) = history.rates_per_s();
+        let text = format!("{}, peak {}", number(now), number(peak));
         Row::of(Tone::Dim, format!("{:<NAME$} ", self.rate)).and(Tone::Rate, text)
     }
 
     fn times_title(&self, history: &History, columns: usize) -> Row {
         let named = Row::of(Tone::Dim, format!("{:<NAME$} ", self.times));
-        let Some([p50, p99, most]) = history.times_us() else { return named.and(Tone::Dim, "–") };
+        let Some([p50, p99, max]) = history.times_us() else { return named.and(Tone::Dim, "–") };
         let text = format!("p50 {}, p99 {}", micros(p50), micros(p99));
-        let longer = format!("{text}, max {}", micros(most));
+        let longer = format!("{text}, max {}", micros(max));
         let fits = named.width() + longer.chars().count() <= columns;
         named.and(Tone::Time, if fits { longer } else { text })
     }
@@ -161,7 +161,7 @@ impl Panel {
         let slices = history.latest((columns - LABEL - 1) * 2);
         let areas: Vec<_> =
             slices.map(|slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)))).collect();
-        let labels = [short(scale.most_per_s), "0".to_owned()];
+        let labels = [short(scale.max_per_s), "0".to_owned()];
         let mut title = self.rate_title(history);
         let span = span(areas.len());
         if title.width() + span.width() < columns {
@@ -170,7 +170,7 @@ impl Panel {
         plot(title.clipped(columns), &areas, rows, labels, Tone::Rate)
     }
 
-    /// From the median to the 99th percentile, on a logarithmic axis.
+    /// Bands from the median to the 99th percentile, on a logarithmic axis.
     fn latencies(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
         let slices = history.latest((columns - LABEL - 1) * 2);
         let band = |(p50, p99)| (scale.time(p50), scale.time(p99));
@@ -179,7 +179,7 @@ impl Panel {
         plot(self.times_title(history, columns).clipped(columns), &times, rows, labels, Tone::Time)
     }
 
-    /// All that fits one line.
+    /// The panel in one line.
     fn line(&self, history: &History) -> Row {
         let row = Row::of(Tone::Strong, self.phase.as_str()).and(Tone::Plain, format!(" {}", self.done));
         row.and(Tone::Rate, format!(" {} {}", number(history.rates_per_s().0), self.rate))
@@ -193,7 +193,7 @@ impl Fact {
         let Some(of) = self.of.filter(|_| width >= 8 && row.width() <= NAME + VALUE) else {
             return row.clipped(columns);
         };
-        // The same time as the plots show, in so many blocks.
+        // It spans the same time as the plots.
         let slices: Vec<f64> = history.latest(slices_in(columns)).map(of).collect();
         let blocks = slices_in(columns).div_ceil(width);
         let last: Vec<f64> = slices.chunks(blocks).filter_map(|chunk| chunk.last().copied()).collect();
@@ -221,12 +221,12 @@ fn plot(
     std::iter::once(title).chain(drawn).collect()
 }
 
-/// How much time the plots show.
+/// The time that the plots span, at five slices per second.
 fn span(slices: usize) -> Row {
     Row::of(Tone::Dim, format!("last {} s", (slices as f64 / 5.0).ceil()))
 }
 
-/// A number on an axis: `200k`, `1M`.
+/// A round number as an axis label: `200k`, `1M`.
 fn short(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{}M", value / 1e6),
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    /// Twelve seconds: connections come, and then echoes, a little slower in the middle.
+    /// Twelve seconds: connections, then echoes, slower for two seconds.
     fn history() -> History {
         let mut history = History::new(Instant::now());
         for n in 0..60u32 {
@@ -281,12 +281,12 @@ mod tests {
     }
 
     #[test]
-    fn two_plots_one_above_the_other() {
+    fn plots_are_stacked() {
         let expected = [
             "stage4-zero-buffer                                     0:12",
             "echoing      ━━━━━━━━━━━━━━━━━╸───────────────── 10 of 20 s",
             "",
-            "echoes/s     80,000, at most 80,000               last 12 s",
+            "echoes/s     80,000, peak 80,000                  last 12 s",
             "  100k",
             "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿     ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
             "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣶⣶⣶⣶⣶⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn side_by_side_where_it_is_wide_and_none_where_it_is_low() {
+    fn wide_panels_have_plots_side_by_side_and_low_ones_none() {
         let wide = drawn(119, 30);
         assert_eq!(wide.len(), 16);
         assert!(wide[3].contains("last 12 s   latency      –"), "{wide:?}");
@@ -316,7 +316,7 @@ mod tests {
         let low = [
             "stage4-zero-buffer                                                         0:12",
             "echoing      ━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────────────────── 10 of 20 s",
-            "echoes/s     80,000, at most 80,000",
+            "echoes/s     80,000, peak 80,000",
             "latency      –",
             "connections  10,000                        ▄▇█████████████",
             "server       5 MB, 14.6 B each             ▇██████████████",
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_takes_more_than_there_is() {
+    fn it_fits_any_size() {
         for columns in 0..140 {
             for rows in 1..30 {
                 drawn(columns, rows);

@@ -1,15 +1,15 @@
-//! Rows of text in tones, which a terminal shows as colours, or not.
+//! Rows of styled text, measured and cut in terminal columns.
 
 use crate::words::shown;
 use unicode_width::UnicodeWidthChar;
 
-/// What a piece of text is; the terminal's own palette says how that looks.
+/// What a piece of text means. The terminal's palette decides how that looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,
     Dim,
     Strong,
-    /// Rates, and how far a phase has come.
+    /// Rates and progress.
     Rate,
     /// Latencies.
     Time,
@@ -19,7 +19,7 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
-    /// The parameter of SGR (ECMA-48, 8.3.117).
+    /// The parameters of SGR (ECMA-48, 8.3.117); `None` for the default rendition.
     fn sgr(self) -> Option<&'static str> {
         match self {
             Tone::Plain => None,
@@ -33,55 +33,53 @@ impl Tone {
     }
 }
 
-/// Marks what was cut off.
+/// Ends text that was cut.
 const CUT: &str = "…";
 
-/// One row of the terminal: its characters, each in a tone.
+/// One row of the terminal, as characters with their tones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row(Vec<(Tone, char)>);
 
 impl Row {
-    /// A row of one piece.
     pub fn of(tone: Tone, text: impl AsRef<str>) -> Row {
         Row::default().and(tone, text)
     }
 
-    /// The row with another piece at its end, without what a terminal would obey: a name may hold it.
+    /// Appends text without its control characters: a terminal would obey those in a server's name.
     pub fn and(mut self, tone: Tone, text: impl AsRef<str>) -> Row {
         self.0.extend(text.as_ref().chars().filter(|c| !c.is_control()).map(|c| (tone, c)));
         self
     }
 
-    /// The row with another behind it.
     pub fn then(mut self, next: Row) -> Row {
         self.0.extend(next.0);
         self
     }
 
-    /// The columns that it takes.
+    /// Its columns on a terminal.
     pub fn width(&self) -> usize {
         width(&self.0)
     }
 
-    /// The columns that it takes on a terminal, where the blanks at its end are not sent.
+    /// Its columns as sent by [`Row::to_terminal`].
     pub fn sent_width(&self) -> usize {
         width(self.sent())
     }
 
-    /// The row with `tail` at its end, filled up with blanks so that both take `columns`.
+    /// Cuts or pads the row so that it takes exactly `columns`, with `tail` at the right edge.
     pub fn with_end(self, tail: Row, columns: usize) -> Row {
         let tail = tail.clipped(columns);
         let left = columns - tail.width();
         self.clipped(left.saturating_sub(1)).padded(left).then(tail)
     }
 
-    /// The row, filled up with blanks to `columns`.
+    /// Pads the row with spaces on the right to at least `columns`.
     pub fn padded(self, columns: usize) -> Row {
         let blanks = columns.saturating_sub(self.width());
         self.and(Tone::Plain, " ".repeat(blanks))
     }
 
-    /// As much of the row as `columns` hold; what was cut off is marked.
+    /// Cuts the row to at most `columns`; an ellipsis marks the cut.
     pub fn clipped(self, columns: usize) -> Row {
         if self.width() <= columns {
             return self;
@@ -95,7 +93,7 @@ impl Row {
         fitting.and(Tone::Dim, if columns == 0 { "" } else { CUT })
     }
 
-    /// The row as it is sent to a terminal, without the blanks at its end.
+    /// The bytes for a terminal, without trailing spaces; SGR sequences only with `colour`.
     pub fn to_terminal(&self, colour: bool) -> String {
         let mut text = String::new();
         for piece in self.sent().chunk_by(|one, next| one.0 == next.0) {
@@ -109,6 +107,7 @@ impl Row {
         text
     }
 
+    /// All but trailing spaces.
     fn sent(&self) -> &[(Tone, char)] {
         let end = self.0.iter().rposition(|(_, c)| *c != ' ').map_or(0, |last| last + 1);
         &self.0[..end]
@@ -119,12 +118,12 @@ fn width(characters: &[(Tone, char)]) -> usize {
     characters.iter().map(|(_, c)| c.width().unwrap_or(0)).sum()
 }
 
-/// The text, in at most so many columns; what was cut off is marked.
+/// Cuts text to at most `columns`; an ellipsis marks the cut.
 pub(crate) fn cut(text: &str, columns: usize) -> String {
     Row::of(Tone::Plain, text).clipped(columns).0.into_iter().map(|(_, c)| c).collect()
 }
 
-/// Two columns of rows, each of so many columns of the terminal, with `between` in every row.
+/// Joins two blocks of rows, each cut to `columns`, with `between` in every row.
 pub(crate) fn side_by_side(left: Vec<Row>, right: Vec<Row>, columns: usize, between: &str) -> Vec<Row> {
     let rows = left.len().max(right.len());
     let (mut left, mut right) = (left.into_iter(), right.into_iter());
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_to_the_columns_there_are() {
+    fn rows_are_cut_to_the_width() {
         let row = || Row::of(Tone::Strong, "echoing").and(Tone::Dim, " 端末 now");
         let plain = |row: Row| row.to_terminal(false);
         assert_eq!((row().width(), plain(row())), (16, "echoing 端末 now".into()));
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_sent_where_it_is_wanted_and_a_name_commands_nothing() {
+    fn colour_is_optional_and_control_characters_are_dropped() {
         let row = Row::of(Tone::Bad, "3 failed").and(Tone::Plain, "  ");
         assert_eq!(row.to_terminal(true), "\x1b[1;31m3 failed\x1b[0m");
         assert_eq!(row.to_terminal(false), "3 failed");
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_side_by_side() {
+    fn blocks_are_joined_side_by_side() {
         let left = vec![Row::of(Tone::Plain, "one"), Row::of(Tone::Plain, "three")];
         let right = vec![Row::of(Tone::Plain, "two")];
         let rows: Vec<String> =
