@@ -4,6 +4,7 @@ use super::history::{History, Slice};
 use super::plot::{bands, gauge, round_up, spark};
 use super::text::{Row, Tone, side_by_side};
 use crate::report::format::{micros, number};
+use std::iter;
 use std::time::Duration;
 
 /// Columns of an axis label.
@@ -64,7 +65,8 @@ pub(crate) struct Scale {
 impl Scale {
     /// Fits the slices that panels of this width show.
     pub fn of(histories: &[&History], columns: usize) -> Scale {
-        let slices = || histories.iter().flat_map(|history| history.latest(slices_in(columns)));
+        let shown = slices_in(plot_width(columns));
+        let slices = || histories.iter().flat_map(|history| history.latest(shown));
         let max_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
         let times = slices().filter_map(|slice| slice.times_us);
         let (min, max) = times.fold((f64::MAX, 0f64), |(min, max), (p50, p99)| (min.min(p50), max.max(p99)));
@@ -89,27 +91,34 @@ fn plot_width(columns: usize) -> usize {
     if columns >= WIDE { (columns - BETWEEN.len()) / 2 } else { columns }
 }
 
-/// The slices that a plot shows in a panel of this width: two per column of braille.
-fn slices_in(columns: usize) -> usize {
-    plot_width(columns).saturating_sub(LABEL + 1) * 2
+/// The slices that a plot of this width shows: two per column of braille.
+fn slices_in(plot_width: usize) -> usize {
+    plot_width.saturating_sub(LABEL + 1) * 2
+}
+
+/// Begins a row with a label.
+fn labelled(text: &str) -> Row {
+    Row::of(Tone::Dim, format!("{text:<NAME$} "))
 }
 
 impl Panel {
     /// Lays the panel out in at most these columns and rows; what does not fit is left out.
     pub fn rows(&self, history: &History, scale: Scale, (columns, rows): (usize, usize)) -> Vec<Row> {
-        let wide = columns >= WIDE;
-        // Outside the plots: title, gauge, a blank line and a title per plot, a blank line, and the facts.
-        let (others, plots, most) =
-            if wide { (5 + self.facts.len(), 1, WIDE_ROWS) } else { (7 + self.facts.len(), 2, STACKED_ROWS) };
-        let each = (rows.saturating_sub(others) / plots).min(most);
         if columns < NARROW || rows < 4 {
             return vec![self.line(history).clipped(columns)];
         }
+        let (wide, width) = (columns >= WIDE, plot_width(columns));
+        // Outside the plots: title, gauge, a blank line and a title per plot, a blank line, and the facts.
+        let (others, plots, max) =
+            if wide { (5 + self.facts.len(), 1, WIDE_ROWS) } else { (7 + self.facts.len(), 2, STACKED_ROWS) };
+        let height = (rows.saturating_sub(others) / plots).min(max);
         let mut drawn = vec![self.head(columns), self.progress(columns)];
-        if each >= 2 {
-            let width = plot_width(columns);
-            let (rates, times) =
-                (self.rates(history, scale, width, each), self.latencies(history, scale, width, each));
+        if height < 2 {
+            drawn.push(self.rate_title(history).clipped(columns));
+            drawn.push(self.times_title(history, columns).clipped(columns));
+        } else {
+            let rates = self.rates(history, scale, width, height);
+            let times = self.latencies(history, scale, width, height);
             drawn.push(Row::default());
             if wide {
                 drawn.extend(side_by_side(rates, times, width, BETWEEN));
@@ -119,9 +128,6 @@ impl Panel {
                 drawn.extend(times);
             }
             drawn.push(Row::default());
-        } else {
-            drawn.push(self.rate_title(history).clipped(columns));
-            drawn.push(self.times_title(history, columns).clipped(columns));
         }
         drawn.extend(self.facts.iter().map(|fact| fact.row(history, columns)));
         drawn.truncate(rows);
@@ -144,37 +150,33 @@ impl Panel {
 
     fn rate_title(&self, history: &History) -> Row {
         let (now, peak) = history.rates_per_s();
-        let text = format!("{}, peak {}", number(now), number(peak));
-        Row::of(Tone::Dim, format!("{:<NAME$} ", self.rate)).and(Tone::Rate, text)
+        labelled(self.rate).and(Tone::Rate, format!("{}, peak {}", number(now), number(peak)))
     }
 
     fn times_title(&self, history: &History, columns: usize) -> Row {
-        let named = Row::of(Tone::Dim, format!("{:<NAME$} ", self.times));
-        let Some([p50, p99, max]) = history.times_us() else { return named.and(Tone::Dim, "–") };
-        let text = format!("p50 {}, p99 {}", micros(p50), micros(p99));
-        let longer = format!("{text}, max {}", micros(max));
-        let fits = named.width() + longer.chars().count() <= columns;
-        named.and(Tone::Time, if fits { longer } else { text })
+        let row = labelled(self.times);
+        let Some([p50, p99, max]) = history.times_us() else { return row.and(Tone::Dim, "–") };
+        let row = row.and(Tone::Time, format!("p50 {}, p99 {}", micros(p50), micros(p99)));
+        let longer = row.clone().and(Tone::Time, format!(", max {}", micros(max)));
+        if longer.width() <= columns { longer } else { row }
     }
 
     fn rates(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
-        let slices = history.latest((columns - LABEL - 1) * 2);
-        let areas: Vec<_> =
-            slices.map(|slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)))).collect();
-        let labels = [short(scale.max_per_s), "0".to_owned()];
-        let mut title = self.rate_title(history);
-        let span = span(areas.len());
-        if title.width() + span.width() < columns {
-            title = title.with_end(span, columns);
-        }
-        plot(title.clipped(columns), &areas, rows, labels, Tone::Rate)
+        let area = |slice: &Slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)));
+        let areas: Vec<_> = history.latest(slices_in(columns)).map(area).collect();
+        // Five slices per second.
+        let span = Row::of(Tone::Dim, format!("last {} s", areas.len().div_ceil(5)));
+        let title = self.rate_title(history);
+        let has_room = title.width() + span.width() < columns;
+        let title = if has_room { title.with_end(span, columns) } else { title.clipped(columns) };
+        plot(title, &areas, rows, [short(scale.max_per_s), "0".into()], Tone::Rate)
     }
 
     /// Bands from the median to the 99th percentile, on a logarithmic axis.
     fn latencies(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
-        let slices = history.latest((columns - LABEL - 1) * 2);
         let band = |(p50, p99)| (scale.time(p50), scale.time(p99));
-        let times: Vec<_> = slices.map(|slice| slice.times_us.map(band)).collect();
+        let times = history.latest(slices_in(columns)).map(|slice| slice.times_us.map(band));
+        let times: Vec<_> = times.collect();
         let labels = [micros(scale.times_us.1), micros(scale.times_us.0)];
         plot(self.times_title(history, columns).clipped(columns), &times, rows, labels, Tone::Time)
     }
@@ -188,15 +190,16 @@ impl Panel {
 
 impl Fact {
     fn row(&self, history: &History, columns: usize) -> Row {
-        let row = Row::of(Tone::Dim, format!("{:<NAME$} ", self.name)).and(self.tone, self.value.as_str());
+        let row = labelled(self.name).and(self.tone, &self.value);
         let width = columns.saturating_sub(NAME + 1 + VALUE);
         let Some(of) = self.of.filter(|_| width >= 8 && row.width() <= NAME + VALUE) else {
             return row.clipped(columns);
         };
         // It spans the same time as the plots.
-        let slices: Vec<f64> = history.latest(slices_in(columns)).map(of).collect();
-        let blocks = slices_in(columns).div_ceil(width);
-        let last: Vec<f64> = slices.chunks(blocks).filter_map(|chunk| chunk.last().copied()).collect();
+        let shown = slices_in(plot_width(columns));
+        let slices: Vec<f64> = history.latest(shown).map(of).collect();
+        let blocks = slices.chunks(shown.div_ceil(width));
+        let last: Vec<f64> = blocks.filter_map(|block| block.last().copied()).collect();
         row.padded(NAME + 1 + VALUE).and(self.tone, spark(&last))
     }
 }
@@ -214,16 +217,8 @@ fn plot(
         row if row + 1 == rows => bottom.as_str(),
         _ => "",
     };
-    let drawn = bands(columns, rows)
-        .into_iter()
-        .enumerate()
-        .map(|(row, dots)| Row::of(Tone::Dim, format!("{:>LABEL$} ", label(row))).and(tone, dots));
-    std::iter::once(title).chain(drawn).collect()
-}
-
-/// The time that the plots span, at five slices per second.
-fn span(slices: usize) -> Row {
-    Row::of(Tone::Dim, format!("last {} s", (slices as f64 / 5.0).ceil()))
+    let draw = |(row, dots)| Row::of(Tone::Dim, format!("{:>LABEL$} ", label(row))).and(tone, dots);
+    iter::once(title).chain(bands(columns, rows).into_iter().enumerate().map(draw)).collect()
 }
 
 /// A round number as an axis label: `200k`, `1M`.
