@@ -1,4 +1,4 @@
-//! The live view as a terminal sees it, which is a pseudo terminal here; and that nothing else ever sees any of it.
+//! The live view on a pseudo-terminal, and its absence from any other output.
 
 #[allow(dead_code, reason = "other tests need the rest")]
 mod local;
@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A program on a terminal of its own, and what that terminal shows.
+/// The client on a pseudo-terminal, and a terminal emulator that reads its output.
 struct Terminal {
+    /// The pseudo-terminal's master side: what is written to it is typed.
     keyboard: File,
     child: Child,
     output: Receiver<Vec<u8>>,
@@ -32,15 +33,15 @@ impl Terminal {
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
         let name = ptsname(&master, Vec::new()).expect("its name");
-        let end = || {
-            let end = open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
-            Stdio::from(end.expect("the other end"))
+        let tty = || {
+            let file = open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+            Stdio::from(file.expect("the terminal"))
         };
-        let (stdin, stdout, stderr) = (end(), end(), end());
+        let (stdin, stdout, stderr) = (tty(), tty(), tty());
         let keyboard = File::from(master);
         resize(&keyboard, size);
         let (columns, rows) = nonzero(size);
-        // A session of its own, so that the terminal's Ctrl-C reaches it.
+        // A controlling terminal, so that Ctrl-C becomes SIGINT.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(CLIENT).args(arguments.split_whitespace());
         command
@@ -54,7 +55,7 @@ impl Terminal {
         let mut screen = keyboard.try_clone().expect("a second descriptor");
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // It fails when the other end is closed.
+            // Fails with EIO once no process has the terminal open.
             while let Ok(len) = screen.read(&mut buffer) {
                 if send.send(buffer[..len].to_vec()).is_err() {
                     return;
@@ -68,7 +69,7 @@ impl Terminal {
         self.shown.screen().contents()
     }
 
-    /// Reads until the terminal shows what it should.
+    /// Reads output until the screen is as expected.
     #[track_caller]
     fn wait_until(&mut self, expected: &str, is_shown: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + TIMEOUT;
@@ -87,12 +88,12 @@ impl Terminal {
         self.sent.extend_from_slice(bytes);
     }
 
-    /// Whether the terminal shows what is typed.
+    /// Whether the terminal echoes what is typed.
     fn echoes_typing(&self) -> bool {
-        tcgetattr(&self.keyboard).expect("its modes").local_modes.contains(LocalModes::ECHO)
+        tcgetattr(&self.keyboard).expect("the terminal's modes").local_modes.contains(LocalModes::ECHO)
     }
 
-    /// What is left on the terminal when the program has ended, which is as it was before.
+    /// Waits for the exit, and returns the status and the screen. Fails if the view or its modes are still there.
     #[track_caller]
     fn end(&mut self) -> (Option<i32>, String) {
         let status = self.child.wait().expect("it ends");
@@ -101,7 +102,7 @@ impl Terminal {
         }
         let (screen, left) = (self.shown.screen(), self.text());
         assert!(!screen.hide_cursor() && !screen.alternate_screen(), "{left}");
-        assert!(self.echoes_typing(), "what is typed is shown again");
+        assert!(self.echoes_typing(), "ECHO is on again");
         assert!(
             !left.contains(['━', '─', '█']) && !has_braille(&left),
             "nothing is left of the view: {left}"
@@ -112,7 +113,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both fail only after the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -131,7 +132,7 @@ fn has_braille(text: &str) -> bool {
     text.contains(|c| ('\u{2801}'..='\u{28ff}').contains(&c))
 }
 
-/// The words of a summary, which is wrapped where its figures need it.
+/// The words of a summary, however it was wrapped.
 fn unwrapped(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -157,12 +158,12 @@ fn a_run_is_drawn_and_leaves_its_summary_alone() {
     for part in ["connections 20 of 20 in", "each as it was sent", "failures none"] {
         assert!(unwrapped.contains(part), "{part} in {left}");
     }
-    assert!(left.starts_with("ws://"), "nothing stands above the summary: {left}");
+    assert!(left.starts_with("ws://"), "nothing is above the summary: {left}");
     assert!(String::from_utf8_lossy(&terminal.sent).contains("\x1b[36m"), "in colours");
 }
 
 #[test]
-fn each_phase_has_counts_of_its_own() {
+fn each_phase_has_its_own_counts() {
     let address = echo_server("127.0.0.1:0");
     let run = |load: &str, phases: [&[&str]; 2]| {
         let arguments = format!("run --url ws://{address}/echo --connections 50 --duration 1h {load}");
@@ -173,16 +174,16 @@ fn each_phase_has_counts_of_its_own() {
         terminal.keyboard.write_all(b"\x03").expect("typed");
         assert_eq!(terminal.end().0, Some(0));
     };
-    // In its second second an idle run has no echoes yet, and no times.
+    // After a second, an idle run has neither echoes nor times.
     let idle: [&[&str]; 2] =
-        [&["holding"], &["holding", " 1 of ", "echoes/s     0, at most 0", "latency      –"]];
+        [&["holding"], &["holding", " 1 of ", "echoes/s     0, peak 0", "latency      –"]];
     run("--scenario idle", idle);
     let measured: [&[&str]; 2] = [&["warming up", "latency      –"], &["echoing", "latency      p50"]];
     run("--warmup 1s --rate 1000", measured);
 }
 
 #[test]
-fn ctrl_c_ends_it_and_puts_the_terminal_back() {
+fn ctrl_c_ends_the_run_and_restores_the_terminal() {
     let mut terminal = Terminal::start(&load("1h"), (80, 24), &[]);
     terminal.wait_until("a plot", |text| text.contains("echoing") && has_braille(text));
     terminal.keyboard.write_all(b"\x03").expect("typed");
@@ -237,7 +238,7 @@ fn a_terminal_that_is_too_small_shows_one_line() {
 }
 
 #[test]
-fn no_color_is_honoured() {
+fn no_color_is_respected() {
     let mut terminal = Terminal::start(&load("1s"), (80, 24), &[("NO_COLOR", "1")]);
     terminal.wait_until("a plot", |text| text.contains("echoing") && has_braille(text));
     assert_eq!(terminal.end().0, Some(0));
@@ -256,9 +257,8 @@ fn a_dumb_terminal_gets_lines() {
     assert!(!terminal.sent.contains(&0x1b));
 }
 
-/// Where the locale is not one of UTF-8, the view is drawn all the same.
 #[test]
-fn the_view_is_drawn_in_ascii_where_there_is_no_more() {
+fn the_view_is_ascii_without_a_utf8_locale() {
     let mut terminal = Terminal::start(&load("3s"), (100, 30), &[("LC_ALL", "C")]);
     terminal.wait_until("a gauge, a plot and an axis", |shown| {
         shown.contains("==") && shown.contains("--") && shown.contains("##") && shown.contains(" us")
@@ -268,7 +268,7 @@ fn the_view_is_drawn_in_ascii_where_there_is_no_more() {
 }
 
 #[test]
-fn nothing_is_drawn_where_there_is_no_terminal_or_no_wish() {
+fn nothing_is_drawn_without_a_terminal_or_with_quiet() {
     let output = Command::new(CLIENT).args(load("4s").split_whitespace()).output().expect("the client runs");
     assert!(output.status.success());
     let progress = String::from_utf8(output.stderr).expect("text");
@@ -278,5 +278,5 @@ fn nothing_is_drawn_where_there_is_no_terminal_or_no_wish() {
     let mut terminal = Terminal::start(&(load("1s") + " --quiet"), (80, 24), &[]);
     let (status, left) = terminal.end();
     assert!(status == Some(0) && left.starts_with("ws://"), "{left}");
-    assert!(!terminal.sent.contains(&0x1b), "no more than the summary was sent");
+    assert!(!terminal.sent.contains(&0x1b), "only the summary was sent");
 }

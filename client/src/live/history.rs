@@ -1,54 +1,55 @@
-//! What the fleet did in the last seconds, slice by slice.
+//! A fleet's recent past as short slices of time, and the totals of its current phase.
 
 use crate::fleet::{Progress, Times};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The length of a slice, a little less than two ticks of the fleet: one falls due with every second tick.
+/// The minimum length of a slice: a little less than two ticks of the fleet, so that every second tick ends one.
 const SLICE: Duration = Duration::from_millis(190);
-/// As many slices as the widest plot has columns of dots.
+/// The slices kept: one per column of dots of the widest plot.
 const KEPT: usize = 600;
 
-/// What happened in a slice of time.
+/// Rates and levels of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Slice {
-    /// Echoes, or connections opened or closed, in a second.
+    /// Echoes, or connections opened or closed, per second: see [`Counted`].
     pub per_s: f64,
-    /// The median and the 99th percentile of the times that ended in it, in microseconds.
+    /// Median and 99th percentile of the times recorded in it, in microseconds; `None` if there were none.
     pub times_us: Option<(f64, f64)>,
-    /// Connections open at its end.
+    /// Open connections at its end.
     pub connected: f64,
-    /// The server's memory at the last look.
+    /// The server's resident memory when last sampled; 0 if it is not watched.
     pub rss_bytes: f64,
 }
 
-/// What a phase does above all.
+/// Which events and times a phase shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// Opens connections, and takes the time of handshakes.
+    /// Connections opened, and handshake times.
     Connects,
-    /// Closes them.
+    /// Connections closed; no times.
     Closes,
-    /// Echoes, and takes the time of that.
+    /// Echoes, and their latencies.
     #[default]
     Echoes,
-    /// Replaces connections, with an echo on each new one, and takes the time of handshakes.
+    /// Connections replaced, counted by the one echo on each new connection, and handshake times.
     Replacements,
 }
 
-/// The slices of a run so far, the latest last.
+/// The latest slices of a run, oldest first, and what its current phase has counted.
 #[derive(Clone)]
 pub(crate) struct History {
     slices: VecDeque<Slice>,
     counted: Counted,
-    /// The counts before the phase began, and the latest, with the time of these.
+    /// The counters when the phase began.
     before: Progress,
+    /// The latest counters, and when they were read.
     now: (Instant, Progress),
-    /// The end of the last slice, and the counts then.
+    /// The counters at the end of the last slice, and its time.
     last: (Instant, Progress),
-    /// Slices of the phase, and the fastest of them.
+    /// Slices completed in the phase, and the highest rate of one.
     phase_slices: usize,
-    most_per_s: f64,
+    peak_per_s: f64,
 }
 
 impl History {
@@ -60,27 +61,27 @@ impl History {
             now: (now, Progress::default()),
             last: (now, Progress::default()),
             phase_slices: 0,
-            most_per_s: 0.0,
+            peak_per_s: 0.0,
         }
     }
 
-    /// A phase is to begin, which has counts of its own: nothing of what other phases counted is shown with them.
+    /// Begins a phase. Rates and times of earlier phases are blanked, because they counted other events.
     pub fn begin(&mut self, counted: Counted) {
         for slice in &mut self.slices {
             (slice.per_s, slice.times_us) = (0.0, None);
         }
-        (self.counted, self.phase_slices, self.most_per_s) = (counted, 0, 0.0);
+        (self.counted, self.phase_slices, self.peak_per_s) = (counted, 0, 0.0);
         self.now.1.phase_elapsed = Duration::ZERO;
         (self.before, self.last) = (self.now.1.clone(), self.now.clone());
     }
 
-    /// It begins now, with these counts.
+    /// Sets the counters that the phase starts from, once the fleet has reported them.
     pub fn start(&mut self, now: Instant, progress: &Progress) {
         self.before = progress.clone();
         (self.now, self.last) = ((now, progress.clone()), (now, progress.clone()));
     }
 
-    /// The warm-up of the phase is over: rates begin anew. Of times it has recorded none.
+    /// Ends the phase's warm-up: rates restart here. Times do not: a warm-up records none.
     pub fn end_warmup(&mut self, now: Instant, progress: &Progress) {
         let before = self.before.clone();
         self.begin(self.counted);
@@ -88,7 +89,7 @@ impl History {
         (self.before.handshakes, self.before.latencies) = (before.handshakes, before.latencies);
     }
 
-    /// Notes the latest counts. Ends a slice if it is long enough, and says so.
+    /// Records the latest counters. Returns `true` if that completed a slice.
     pub fn add(&mut self, now: Instant, progress: &Progress, rss_bytes: u64) -> bool {
         self.now = (now, progress.clone());
         let length = now.duration_since(self.last.0);
@@ -108,7 +109,7 @@ impl History {
         true
     }
 
-    /// What the phase does above all, between two looks.
+    /// The phase's events between two readings.
     fn events(&self, before: &Progress, now: &Progress) -> u64 {
         match self.counted {
             Counted::Connects => now.connected.saturating_sub(before.connected),
@@ -117,7 +118,7 @@ impl History {
         }
     }
 
-    /// What it takes the time of.
+    /// The times that the phase shows.
     fn times<'a>(&self, progress: &'a Progress) -> &'a Times {
         match self.counted {
             Counted::Connects | Counted::Replacements => &progress.handshakes,
@@ -126,7 +127,7 @@ impl History {
     }
 
     pub(super) fn push(&mut self, slice: Slice) {
-        self.most_per_s = self.most_per_s.max(slice.per_s);
+        self.peak_per_s = self.peak_per_s.max(slice.per_s);
         self.phase_slices += 1;
         if self.slices.len() == KEPT {
             self.slices.pop_front();
@@ -134,17 +135,19 @@ impl History {
         self.slices.push_back(slice);
     }
 
-    /// The counts before the phase began, and the latest.
+    /// The counters when the phase began, and the latest.
     pub fn progress(&self) -> (&Progress, &Progress) {
         (&self.before, &self.now.1)
     }
 
-    /// The last `n`, or as many as there are.
+    /// At most the last `n` slices, oldest first.
     pub fn latest(&self, n: usize) -> impl Iterator<Item = &Slice> {
         self.slices.iter().skip(self.slices.len().saturating_sub(n))
     }
 
-    /// The rate of the last second, and the fastest slice of the phase. One that is too short for a slice has one rate.
+    /// The mean rate of the last five slices (a second) and the peak of the phase's slices, both per second.
+    ///
+    /// Before the first slice is complete, both are the rate so far.
     pub fn rates_per_s(&self) -> (f64, f64) {
         if self.phase_slices == 0 {
             let length = self.now.0.duration_since(self.last.0).as_secs_f64();
@@ -152,10 +155,10 @@ impl History {
             return (per_s, per_s);
         }
         let n = self.phase_slices.min(5);
-        (self.latest(n).map(|slice| slice.per_s).sum::<f64>() / n.max(1) as f64, self.most_per_s)
+        (self.latest(n).map(|slice| slice.per_s).sum::<f64>() / n.max(1) as f64, self.peak_per_s)
     }
 
-    /// Median, 99th percentile and longest of the phase's times, in microseconds.
+    /// Median, 99th percentile and maximum of the phase's times, in microseconds; `None` if it has recorded none.
     pub fn times_us(&self) -> Option<[f64; 3]> {
         let times = self.times(&self.now.1).since(self.times(&self.before));
         let at = |part| times.quantile_us(part);
@@ -176,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn slices_have_the_rate_of_their_own_length() {
+    fn a_rate_is_per_second_of_the_slices_own_length() {
         let start = Instant::now();
         let mut history = History::new(start);
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!history.add(at(100), &progress(50, 50), 0));
-        assert_eq!(history.rates_per_s(), (500.0, 500.0), "though no slice is over");
+        assert_eq!(history.rates_per_s(), (500.0, 500.0), "before a slice is complete");
         assert!(history.add(at(200), &progress(100, 100), 7));
         assert!(history.add(at(600), &progress(100, 1_100), 9));
         assert!(history.add(at(800), &progress(100, 1_300), 9));
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phase_shows_nothing_of_the_last_one() {
+    fn a_phase_shows_nothing_of_earlier_phases() {
         let start = Instant::now();
         let mut history = History::new(start);
         let at = |ms| start + Duration::from_millis(ms);
@@ -207,17 +210,17 @@ mod tests {
         history.begin(Counted::Connects);
         history.start(at(0), &progress(0, 0));
         assert!(history.add(at(200), &with(&[30, 30], &[], 900, 0), 0));
-        // The last look of a phase counts, though it ends no slice.
+        // The last reading of a phase counts, though it completes no slice.
         assert!(!history.add(at(300), &with(&[30, 30, 30], &[], 1_000, 0), 0));
         assert!(near(&history, 30.0) && history.rates_per_s() == (4_500.0, 4_500.0));
-        // Idle: nothing is echoed, though connections come and go.
+        // Idle: nothing is echoed, though connections open.
         history.begin(Counted::Echoes);
         assert_eq!((history.rates_per_s(), history.times_us()), ((0.0, 0.0), None));
         history.start(at(400), &with(&[30; 3], &[], 1_000, 0));
         assert!(history.add(at(600), &with(&[30; 9], &[], 1_700, 0), 0));
         assert_eq!((history.rates_per_s(), history.times_us()), ((0.0, 0.0), None));
         assert_eq!(rates(&history), [0.0, 0.0]);
-        // Echoes: a thousand a second in the warm-up, a hundred after it, in 4 ms each.
+        // Echoes: a thousand per second in the warm-up, a hundred after it, at 4 ms each.
         history.begin(Counted::Echoes);
         history.start(at(600), &with(&[30; 9], &[], 1_000, 0));
         assert!(history.add(at(1_600), &with(&[30; 9], &[], 1_000, 1_000), 0));
@@ -227,7 +230,7 @@ mod tests {
         assert!(history.add(at(2_700), &with(&[30; 9], &[4; 9], 1_000, 1_200), 0));
         assert!(near(&history, 4.0) && history.rates_per_s() == (100.0, 100.0));
         assert_eq!(history.progress().0.latencies.quantile_us(0.5), None, "none was recorded before");
-        // Closing; and what others have closed is no connect.
+        // Closing; and a phase that connects does not count connections that close.
         history.begin(Counted::Closes);
         history.start(at(3_000), &with(&[30; 9], &[4; 9], 1_000, 1_200));
         assert!(history.add(at(4_000), &with(&[30; 9], &[4; 9], 100, 1_200), 0));
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_kept_than_can_be_shown() {
+    fn the_number_of_slices_is_bounded() {
         let mut history = History::new(Instant::now());
         (0..2 * KEPT).for_each(|n| history.push(Slice { per_s: n as f64, ..Slice::default() }));
         assert_eq!(history.latest(usize::MAX).count(), KEPT);

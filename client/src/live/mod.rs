@@ -1,8 +1,11 @@
-//! The live view on a terminal: what it shows ([`panel`]), of what ([`history`]), and how it gets there ([`screen`]).
+//! The live view on a terminal: a fleet's recent past ([`history`]), its layout ([`panel`]), and drawing ([`screen`]).
 //!
-//! It is drawn five times per second by the controlling thread, from counts that the shards keep anyway, and never waits
-//! for a shard. It takes lines below the cursor and no other screen, and leaves nothing to be put back but the echo of
-//! what is typed.
+//! The controlling thread draws it five times per second, from counters that the shards keep anyway; it never blocks on
+//! a shard. The view takes rows below the cursor, not the alternate screen. The only terminal mode it changes is ECHO.
+//!
+//! It uses no terminal library. ratatui 0.30 has an inline viewport, but of a fixed height; it fails if the terminal does
+//! not report the cursor's position, and it clears the whole screen when the terminal becomes narrower. Its widgets
+//! alone would save no code here, and add 27 crates.
 
 mod history;
 mod panel;

@@ -1,87 +1,89 @@
-//! What the live view shows of one fleet, in as many columns and rows as there are.
+//! The live view of one fleet, laid out for the size of the terminal.
 
 use super::history::{History, Slice};
 use super::plot::{bands, gauge, round_up, spark};
 use super::text::{Row, Tone, side_by_side};
 use crate::report::format::{micros, number};
+use std::iter;
 use std::time::Duration;
 
-/// Where an axis is labelled: as many columns as its longest label.
+/// Columns of an axis label.
 const LABEL: usize = 6;
-/// The columns of a name and of a value in the rows below the plots.
+/// Columns of a name and of a value, in the rows below the plots.
 const NAME: usize = 12;
 const VALUE: usize = 30;
-/// Fewer columns than this are too few for two plots side by side, …
+/// Columns from which the two plots are side by side.
 const WIDE: usize = 100;
 const BETWEEN: &str = "   ";
-/// … and for any plot.
+/// Columns below which the view is one line.
 const NARROW: usize = 32;
-/// Rows of a plot at most: one above the other, and side by side.
+/// Maximum rows of a plot: stacked, and side by side.
 const STACKED_ROWS: usize = 5;
 const WIDE_ROWS: usize = 8;
 
 /// A figure below the plots.
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
-    /// What it is.
+    /// Its label, of at most 12 columns.
     pub name: &'static str,
-    /// What it is now.
+    /// Its current value, formatted.
     pub value: String,
-    /// What it was in a slice, to be drawn beside it.
+    /// Its value in a slice, for the sparkline beside it.
     pub of: Option<fn(&Slice) -> f64>,
-    /// How it is to look.
     pub tone: Tone,
 }
 
-/// Where a fleet stands.
+/// The state of a fleet, as text and figures.
 #[derive(Clone, Debug)]
 pub(crate) struct Panel {
-    /// The server, or the command.
+    /// The server's name or URL, or the command.
     pub title: String,
-    /// Since the beginning.
+    /// Since the start of the run.
     pub elapsed: Duration,
-    /// What the fleet is doing.
+    /// The name of the current phase.
     pub phase: String,
-    /// How much of that is done, from 0 to 1.
+    /// The progress of the phase, from 0 to 1.
     pub part: f64,
-    /// The same in words.
+    /// The same in words, such as `10 of 20 s`.
     pub done: String,
-    /// What is counted a second, and what takes its time.
+    /// The label of the rate, such as `echoes/s`.
     pub rate: &'static str,
+    /// The label of the times, such as `latency`.
     pub times: &'static str,
-    /// Further figures.
+    /// Figures below the plots.
     pub facts: Vec<Fact>,
 }
 
-/// Where the axes of the plots end; two fleets that are to be compared have the same.
+/// The ends of the plots' axes. Two fleets side by side share one scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale {
-    most_per_s: f64,
-    /// Powers of ten, in microseconds.
+    max_per_s: f64,
+    /// Both ends of the logarithmic axis: powers of ten, in microseconds.
     times_us: (f64, f64),
 }
 
 impl Scale {
-    /// Room for what panels of so many columns show of these.
+    /// Fits the slices that panels of this width show.
     pub fn of(histories: &[&History], columns: usize) -> Scale {
-        let slices = || histories.iter().flat_map(|history| history.latest(slices_in(columns)));
-        let most_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
+        let shown = slices_in(plot_width(columns));
+        let slices = || histories.iter().flat_map(|history| history.latest(shown));
+        let max_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
         let times = slices().filter_map(|slice| slice.times_us);
-        let (least, most) =
-            times.fold((f64::MAX, 0f64), |(least, most), (p50, p99)| (least.min(p50), most.max(p99)));
+        let (min, max) = times.fold((f64::MAX, 0f64), |(min, max), (p50, p99)| (min.min(p50), max.max(p99)));
         let power = |us: f64| 10f64.powf(us.log10().floor());
-        let times_us = if most > 0.0 { (power(least), power(most) * 10.0) } else { (10.0, 10_000.0) };
-        Scale { most_per_s: round_up(most_per_s), times_us }
+        let times_us = if max > 0.0 { (power(min), power(max) * 10.0) } else { (10.0, 10_000.0) };
+        Scale { max_per_s: round_up(max_per_s), times_us }
     }
 
-    /// How high a rate and a time stand in their plots, from 0 to 1.
+    /// The height of a rate in its plot, from 0 to 1.
     fn rate(&self, per_s: f64) -> f64 {
-        per_s / self.most_per_s
+        per_s / self.max_per_s
     }
 
+    /// The height of a time in its plot, from 0 to 1.
     fn time(&self, us: f64) -> f64 {
-        let (least, most) = self.times_us;
-        (us / least).log10() / (most / least).log10()
+        let (min, max) = self.times_us;
+        (us / min).log10() / (max / min).log10()
     }
 }
 
@@ -89,27 +91,34 @@ fn plot_width(columns: usize) -> usize {
     if columns >= WIDE { (columns - BETWEEN.len()) / 2 } else { columns }
 }
 
-/// How many slices a plot shows in so many columns of a panel.
-fn slices_in(columns: usize) -> usize {
-    plot_width(columns).saturating_sub(LABEL + 1) * 2
+/// The slices that a plot of this width shows: two per column of braille.
+fn slices_in(plot_width: usize) -> usize {
+    plot_width.saturating_sub(LABEL + 1) * 2
+}
+
+/// Begins a row with a label.
+fn labelled(text: &str) -> Row {
+    Row::of(Tone::Dim, format!("{text:<NAME$} "))
 }
 
 impl Panel {
-    /// Draws it, in no more columns and rows than there are.
+    /// Lays the panel out in at most these columns and rows; what does not fit is left out.
     pub fn rows(&self, history: &History, scale: Scale, (columns, rows): (usize, usize)) -> Vec<Row> {
-        let wide = columns >= WIDE;
-        // Title, gauge, a blank line before each plot, its own title, a blank line, and the facts.
-        let (around, plots, most) =
-            if wide { (5 + self.facts.len(), 1, WIDE_ROWS) } else { (7 + self.facts.len(), 2, STACKED_ROWS) };
-        let each = (rows.saturating_sub(around) / plots).min(most);
         if columns < NARROW || rows < 4 {
             return vec![self.line(history).clipped(columns)];
         }
+        let (wide, width) = (columns >= WIDE, plot_width(columns));
+        // Outside the plots: title, gauge, a blank line and a title per plot, a blank line, and the facts.
+        let (others, plots, max) =
+            if wide { (5 + self.facts.len(), 1, WIDE_ROWS) } else { (7 + self.facts.len(), 2, STACKED_ROWS) };
+        let height = (rows.saturating_sub(others) / plots).min(max);
         let mut drawn = vec![self.head(columns), self.progress(columns)];
-        if each >= 2 {
-            let width = plot_width(columns);
-            let (rates, times) =
-                (self.rates(history, scale, width, each), self.latencies(history, scale, width, each));
+        if height < 2 {
+            drawn.push(self.rate_title(history).clipped(columns));
+            drawn.push(self.times_title(history, columns).clipped(columns));
+        } else {
+            let rates = self.rates(history, scale, width, height);
+            let times = self.latencies(history, scale, width, height);
             drawn.push(Row::default());
             if wide {
                 drawn.extend(side_by_side(rates, times, width, BETWEEN));
@@ -119,9 +128,6 @@ impl Panel {
                 drawn.extend(times);
             }
             drawn.push(Row::default());
-        } else {
-            drawn.push(self.rate_title(history).clipped(columns));
-            drawn.push(self.times_title(history, columns).clipped(columns));
         }
         drawn.extend(self.facts.iter().map(|fact| fact.row(history, columns)));
         drawn.truncate(rows);
@@ -143,43 +149,39 @@ impl Panel {
     }
 
     fn rate_title(&self, history: &History) -> Row {
-        let (now, most) = history.rates_per_s();
-        let text = format!("{}, at most {}", number(now), number(most));
-        Row::of(Tone::Dim, format!("{:<NAME$} ", self.rate)).and(Tone::Rate, text)
+        let (now, peak) = history.rates_per_s();
+        labelled(self.rate).and(Tone::Rate, format!("{}, peak {}", number(now), number(peak)))
     }
 
     fn times_title(&self, history: &History, columns: usize) -> Row {
-        let named = Row::of(Tone::Dim, format!("{:<NAME$} ", self.times));
-        let Some([p50, p99, most]) = history.times_us() else { return named.and(Tone::Dim, "–") };
-        let text = format!("p50 {}, p99 {}", micros(p50), micros(p99));
-        let longer = format!("{text}, max {}", micros(most));
-        let fits = named.width() + longer.chars().count() <= columns;
-        named.and(Tone::Time, if fits { longer } else { text })
+        let row = labelled(self.times);
+        let Some([p50, p99, max]) = history.times_us() else { return row.and(Tone::Dim, "–") };
+        let row = row.and(Tone::Time, format!("p50 {}, p99 {}", micros(p50), micros(p99)));
+        let longer = row.clone().and(Tone::Time, format!(", max {}", micros(max)));
+        if longer.width() <= columns { longer } else { row }
     }
 
     fn rates(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
-        let slices = history.latest((columns - LABEL - 1) * 2);
-        let areas: Vec<_> =
-            slices.map(|slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)))).collect();
-        let labels = [short(scale.most_per_s), "0".to_owned()];
-        let mut title = self.rate_title(history);
-        let span = span(areas.len());
-        if title.width() + span.width() < columns {
-            title = title.with_end(span, columns);
-        }
-        plot(title.clipped(columns), &areas, rows, labels, Tone::Rate)
+        let area = |slice: &Slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)));
+        let areas: Vec<_> = history.latest(slices_in(columns)).map(area).collect();
+        // Five slices per second.
+        let span = Row::of(Tone::Dim, format!("last {} s", areas.len().div_ceil(5)));
+        let title = self.rate_title(history);
+        let has_room = title.width() + span.width() < columns;
+        let title = if has_room { title.with_end(span, columns) } else { title.clipped(columns) };
+        plot(title, &areas, rows, [short(scale.max_per_s), "0".into()], Tone::Rate)
     }
 
-    /// From the median to the 99th percentile, on a logarithmic axis.
+    /// Bands from the median to the 99th percentile, on a logarithmic axis.
     fn latencies(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
-        let slices = history.latest((columns - LABEL - 1) * 2);
         let band = |(p50, p99)| (scale.time(p50), scale.time(p99));
-        let times: Vec<_> = slices.map(|slice| slice.times_us.map(band)).collect();
+        let times = history.latest(slices_in(columns)).map(|slice| slice.times_us.map(band));
+        let times: Vec<_> = times.collect();
         let labels = [micros(scale.times_us.1), micros(scale.times_us.0)];
         plot(self.times_title(history, columns).clipped(columns), &times, rows, labels, Tone::Time)
     }
 
-    /// All that fits one line.
+    /// The panel in one line.
     fn line(&self, history: &History) -> Row {
         let row = Row::of(Tone::Strong, self.phase.as_str()).and(Tone::Plain, format!(" {}", self.done));
         row.and(Tone::Rate, format!(" {} {}", number(history.rates_per_s().0), self.rate))
@@ -188,15 +190,16 @@ impl Panel {
 
 impl Fact {
     fn row(&self, history: &History, columns: usize) -> Row {
-        let row = Row::of(Tone::Dim, format!("{:<NAME$} ", self.name)).and(self.tone, self.value.as_str());
+        let row = labelled(self.name).and(self.tone, &self.value);
         let width = columns.saturating_sub(NAME + 1 + VALUE);
         let Some(of) = self.of.filter(|_| width >= 8 && row.width() <= NAME + VALUE) else {
             return row.clipped(columns);
         };
-        // The same time as the plots show, in so many blocks.
-        let slices: Vec<f64> = history.latest(slices_in(columns)).map(of).collect();
-        let blocks = slices_in(columns).div_ceil(width);
-        let last: Vec<f64> = slices.chunks(blocks).filter_map(|chunk| chunk.last().copied()).collect();
+        // It spans the same time as the plots.
+        let shown = slices_in(plot_width(columns));
+        let slices: Vec<f64> = history.latest(shown).map(of).collect();
+        let blocks = slices.chunks(shown.div_ceil(width));
+        let last: Vec<f64> = blocks.filter_map(|block| block.last().copied()).collect();
         row.padded(NAME + 1 + VALUE).and(self.tone, spark(&last))
     }
 }
@@ -214,19 +217,11 @@ fn plot(
         row if row + 1 == rows => bottom.as_str(),
         _ => "",
     };
-    let drawn = bands(columns, rows)
-        .into_iter()
-        .enumerate()
-        .map(|(row, dots)| Row::of(Tone::Dim, format!("{:>LABEL$} ", label(row))).and(tone, dots));
-    std::iter::once(title).chain(drawn).collect()
+    let draw = |(row, dots)| Row::of(Tone::Dim, format!("{:>LABEL$} ", label(row))).and(tone, dots);
+    iter::once(title).chain(bands(columns, rows).into_iter().enumerate().map(draw)).collect()
 }
 
-/// How much time the plots show.
-fn span(slices: usize) -> Row {
-    Row::of(Tone::Dim, format!("last {} s", (slices as f64 / 5.0).ceil()))
-}
-
-/// A number on an axis: `200k`, `1M`.
+/// A round number as an axis label: `200k`, `1M`.
 fn short(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{}M", value / 1e6),
@@ -240,7 +235,7 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    /// Twelve seconds: connections come, and then echoes, a little slower in the middle.
+    /// Twelve seconds: connections, then echoes, slower for two seconds.
     fn history() -> History {
         let mut history = History::new(Instant::now());
         for n in 0..60u32 {
@@ -281,12 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn two_plots_one_above_the_other() {
+    fn plots_are_stacked() {
         let expected = [
             "stage4-zero-buffer                                     0:12",
             "echoing      ━━━━━━━━━━━━━━━━━╸───────────────── 10 of 20 s",
             "",
-            "echoes/s     80,000, at most 80,000               last 12 s",
+            "echoes/s     80,000, peak 80,000                  last 12 s",
             "  100k",
             "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿     ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
             "            ⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿⣶⣶⣶⣶⣶⣿⣿⣿⣿⣿⣿⣿⣿⣿⣿",
@@ -308,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn side_by_side_where_it_is_wide_and_none_where_it_is_low() {
+    fn wide_panels_have_plots_side_by_side_and_low_ones_none() {
         let wide = drawn(119, 30);
         assert_eq!(wide.len(), 16);
         assert!(wide[3].contains("last 12 s   latency      –"), "{wide:?}");
@@ -316,7 +311,7 @@ mod tests {
         let low = [
             "stage4-zero-buffer                                                         0:12",
             "echoing      ━━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────────────────── 10 of 20 s",
-            "echoes/s     80,000, at most 80,000",
+            "echoes/s     80,000, peak 80,000",
             "latency      –",
             "connections  10,000                        ▄▇█████████████",
             "server       5 MB, 14.6 B each             ▇██████████████",
@@ -327,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_takes_more_than_there_is() {
+    fn it_fits_any_size() {
         for columns in 0..140 {
             for rows in 1..30 {
                 drawn(columns, rows);

@@ -1,4 +1,4 @@
-//! The lines of a terminal below the cursor, drawn over and over.
+//! Redraws rows below the cursor of a terminal, without the alternate screen.
 
 use super::text::Row;
 use crate::cli;
@@ -13,30 +13,30 @@ use std::io::{ErrorKind, Write, stderr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Draw the whole frame at once, where the terminal knows how (mode 2026, synchronized output); others ignore it.
+/// Begin and end synchronized output (DEC private mode 2026); terminals without it ignore both.
 const FRAME: (&str, &str) = ("\x1b[?2026h", "\x1b[?2026l");
-/// Erase to the end of the line, and of the screen (ECMA-48: EL, ED).
+/// Erase to the end of the line and of the screen (ECMA-48: EL, ED).
 const ERASE_LINE: &str = "\x1b[K";
 const ERASE_BELOW: &str = "\x1b[J";
 
-/// How long a terminal has to take the last frame before the view is given up: it may have been stopped (Ctrl-S).
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long [`Screen::clear`] waits for a terminal that accepts no output, such as one stopped by Ctrl-S.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is drawn on standard error; nothing is left of it when this is dropped.
+/// The view on standard error. Dropping it erases the view.
 pub(crate) struct Screen {
-    /// The columns of each row that is drawn. The cursor is at the start of the line below.
+    /// Columns of each row on the screen. The cursor is at the start of the line below them.
     drawn: Vec<usize>,
     colour: bool,
-    /// The terminal, opened anew so as not to wait for it: `O_NONBLOCK` on standard error would be everyone's.
+    /// The terminal, opened again for `O_NONBLOCK`: on standard error it would apply to every process that shares it.
     terminal: Option<File>,
-    /// What it has not taken yet of the last frame. Until it has, nothing is drawn.
+    /// The rest of the last frame. Frames are skipped until the terminal has accepted it.
     unsent: Vec<u8>,
-    /// The terminal's modes as they were, while it does not show what is typed: an Enter would shift every row.
+    /// The terminal's modes to restore. ECHO is off meanwhile: an Enter would shift every row.
     before: Option<Termios>,
 }
 
 impl Screen {
-    /// `None` where standard error is no terminal that can be drawn on.
+    /// `None` unless standard error is a terminal with cursor control (`TERM` is set, and not `dumb`).
     pub fn open() -> Option<Screen> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         if dumb || !isatty(stderr()) {
@@ -48,37 +48,37 @@ impl Screen {
         Some(Screen { drawn: Vec::new(), colour, terminal, unsent: Vec::new(), before: None })
     }
 
-    /// Columns and rows that a frame may take: none that would make the terminal wrap or scroll.
+    /// Columns and rows for a frame that neither wraps nor scrolls; of 80 by 24 if the size is unknown.
     pub fn room(&self) -> (usize, usize) {
         let (columns, rows) = size().unwrap_or((80, 24));
         (columns.saturating_sub(1), rows.saturating_sub(1))
     }
 
-    /// Draws these rows in place of those before.
+    /// Replaces the view. Skips the frame if the terminal has not accepted the last one.
     pub fn draw(&mut self, rows: &[Row]) {
         self.hide_typing();
         self.write("", rows);
     }
 
-    /// Writes a line that stays, above what is drawn.
+    /// Replaces the view with a line that stays. The next frame is drawn below it.
     pub fn print_above(&mut self, line: &str) {
         self.write(&format!("{}{ERASE_LINE}\r\n", shown(line)), &[]);
     }
 
-    /// Takes away what is drawn.
+    /// Erases the view and restores the terminal's modes. Blocks for at most a second.
     pub fn clear(&mut self) {
         if !self.drawn.is_empty() {
-            let patience = Instant::now() + PATIENCE;
-            while !self.is_ready() && Instant::now() < patience {
-                sleep(PATIENCE / 50);
+            let deadline = Instant::now() + FLUSH_TIMEOUT;
+            while !self.flush() && Instant::now() < deadline {
+                sleep(FLUSH_TIMEOUT / 50);
             }
             self.write("", &[]);
         }
         self.show_typing();
     }
 
-    /// Whether the terminal has taken the last frame.
-    fn is_ready(&mut self) -> bool {
+    /// Writes what is left of the last frame without blocking; `true` if nothing is left.
+    fn flush(&mut self) -> bool {
         while !self.unsent.is_empty() {
             let sent = match &mut self.terminal {
                 Some(terminal) => terminal.write(&self.unsent),
@@ -88,9 +88,9 @@ impl Screen {
                 Ok(0) => return false,
                 Ok(sent) => drop(self.unsent.drain(..sent)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Its reader does not read, and the load goes on.
+                // The terminal reads nothing; the load must not block on it.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                // A terminal that has gone takes nothing any more, and the load goes on.
+                // The terminal has hung up; the load continues.
                 Err(_) => self.unsent.clear(),
             }
         }
@@ -98,7 +98,7 @@ impl Screen {
     }
 
     fn write(&mut self, above: &str, rows: &[Row]) {
-        if !self.is_ready() {
+        if !self.flush() {
             return;
         }
         let (columns, most) = self.room();
@@ -116,15 +116,15 @@ impl Screen {
         text += ERASE_BELOW;
         text += FRAME.1;
         self.unsent = text.into_bytes();
-        self.is_ready();
+        self.flush();
     }
 
-    /// Has the terminal not show what is typed, until the user wants an end: a second Ctrl-C puts nothing back.
+    /// Turns ECHO off, and on again after a first Ctrl-C: a second one ends the process and restores nothing.
     fn hide_typing(&mut self) {
         if cli::is_stopping() {
             return self.show_typing();
         }
-        // Of another's terminal the modes are not ours to set (and to try would stop this process).
+        // In the background, tcsetattr stops the process (SIGTTOU), and the modes belong to the foreground job.
         if self.before.is_none() && is_in_foreground() {
             self.before = tcgetattr(stderr()).ok();
             if let Some(mut modes) = self.before.clone() {
@@ -147,7 +147,7 @@ impl Drop for Screen {
     }
 }
 
-/// Columns and rows of the terminal; `None` where it does not say.
+/// Columns and rows of the terminal on standard error; `None` if it is none, or reports a size of zero.
 pub(crate) fn size() -> Option<(usize, usize)> {
     let size = tcgetwinsize(stderr()).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
@@ -157,7 +157,7 @@ fn is_in_foreground() -> bool {
     tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
 }
 
-/// Goes to the start of the first row of what was drawn: a terminal that has become narrower has wrapped its rows.
+/// Moves the cursor to the start of the view. A terminal that has become narrower has wrapped its rows.
 fn up(drawn: &[usize], columns: usize) -> String {
     let lines: usize = drawn.iter().map(|width| width.div_ceil(columns.max(1)).max(1)).sum();
     if lines == 0 { "\r".into() } else { format!("\r\x1b[{lines}A") }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_that_were_wrapped_count_as_what_they_take_now() {
+    fn wrapped_rows_count_as_several_lines() {
         assert_eq!(up(&[], 80), "\r");
         assert_eq!(up(&[79, 0, 12], 80), "\r\x1b[3A");
         assert_eq!(up(&[79, 0, 12], 40), "\r\x1b[4A");

@@ -1,15 +1,15 @@
-//! Rows of text in tones, which a terminal shows as colours, or not.
+//! Rows of styled text, measured and cut in terminal columns.
 
 use crate::words::shown;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
-/// What a piece of text is; the terminal's own palette says how that looks.
+/// What a piece of text means. The terminal's palette decides how that looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,
     Dim,
     Strong,
-    /// Rates, and how far a phase has come.
+    /// Rates and progress.
     Rate,
     /// Latencies.
     Time,
@@ -19,7 +19,7 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
-    /// The parameter of SGR (ECMA-48, 8.3.117).
+    /// The parameters of SGR (ECMA-48, 8.3.117); `None` for the default rendition.
     fn sgr(self) -> Option<&'static str> {
         match self {
             Tone::Plain => None,
@@ -33,117 +33,105 @@ impl Tone {
     }
 }
 
-/// Marks what was cut off.
+/// Ends text that was cut.
 const CUT: &str = "…";
 
-/// As much of a text as so many columns hold.
-fn fitting(text: &str, columns: usize) -> &str {
-    let mut taken = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        taken += c.width().unwrap_or(0);
-        taken > columns
-    });
-    end.map_or(text, |(end, _)| &text[..end])
-}
-
-/// The text, in at most so many columns; what was cut off is marked.
-pub(crate) fn cut(text: &str, columns: usize) -> String {
-    match fitting(text, columns) {
-        whole if whole.len() == text.len() => whole.into(),
-        _ if columns == 0 => String::new(),
-        _ => fitting(text, columns - 1).to_owned() + CUT,
-    }
-}
-
-/// One row of the terminal.
+/// One row of the terminal, as characters with their tones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Row(Vec<(Tone, String)>);
+pub(crate) struct Row(Vec<(Tone, char)>);
 
 impl Row {
-    /// A row of one piece.
-    pub fn of(tone: Tone, text: impl Into<String>) -> Row {
+    pub fn of(tone: Tone, text: impl AsRef<str>) -> Row {
         Row::default().and(tone, text)
     }
 
-    /// The row with another piece at its end.
-    pub fn and(mut self, tone: Tone, text: impl Into<String>) -> Row {
-        self.0.push((tone, text.into()));
+    /// Appends text without its control characters: a terminal would obey those in a server's name.
+    pub fn and(mut self, tone: Tone, text: impl AsRef<str>) -> Row {
+        self.0.extend(text.as_ref().chars().filter(|c| !c.is_control()).map(|c| (tone, c)));
         self
     }
 
-    /// The columns that it takes.
+    pub fn then(mut self, next: Row) -> Row {
+        self.0.extend(next.0);
+        self
+    }
+
+    /// Its columns on a terminal.
     pub fn width(&self) -> usize {
-        self.0.iter().map(|(_, text)| text.width()).sum()
+        width(&self.0)
     }
 
-    /// The columns that it takes on a terminal, where the blanks at its end are not sent.
+    /// Its columns as sent by [`Row::to_terminal`].
     pub fn sent_width(&self) -> usize {
-        self.to_terminal(false).width()
+        width(self.sent())
     }
 
-    /// The row with `tail` at its end, filled up with blanks so that both take `width` columns.
-    pub fn with_end(self, tail: Row, width: usize) -> Row {
-        let tail = tail.clipped(width);
-        let mut row = self.clipped(width.saturating_sub(tail.width() + 1)).padded(width - tail.width());
-        row.0.extend(tail.0);
-        row
+    /// Cuts or pads the row so that it takes exactly `columns`, with `tail` at the right edge.
+    pub fn with_end(self, tail: Row, columns: usize) -> Row {
+        let tail = tail.clipped(columns);
+        let left = columns - tail.width();
+        self.clipped(left.saturating_sub(1)).padded(left).then(tail)
     }
 
-    /// The row, filled up with blanks to `width` columns.
-    pub fn padded(self, width: usize) -> Row {
-        let blanks = width.saturating_sub(self.width());
+    /// Pads the row with spaces on the right to at least `columns`.
+    pub fn padded(self, columns: usize) -> Row {
+        let blanks = columns.saturating_sub(self.width());
         self.and(Tone::Plain, " ".repeat(blanks))
     }
 
-    /// As much of the row as `width` columns hold; what was cut off is marked.
-    pub fn clipped(self, width: usize) -> Row {
-        if self.width() <= width {
+    /// Cuts the row to at most `columns`; an ellipsis marks the cut.
+    pub fn clipped(self, columns: usize) -> Row {
+        if self.width() <= columns {
             return self;
         }
-        let (mut left, mut row) = (width.saturating_sub(1), Row::default());
-        for (tone, text) in self.0 {
-            let fitting = fitting(&text, left);
-            left -= fitting.width();
-            let whole = fitting.len() == text.len();
-            row = row.and(tone, fitting);
-            if !whole {
-                break;
-            }
-        }
-        row.and(Tone::Dim, if width == 0 { "" } else { CUT })
+        let mut taken = 0;
+        let fits = |(_, c): &(Tone, char)| {
+            taken += c.width().unwrap_or(0);
+            taken < columns
+        };
+        let fitting = Row(self.0.into_iter().take_while(fits).collect());
+        fitting.and(Tone::Dim, if columns == 0 { "" } else { CUT })
     }
 
-    /// The row as it is sent to a terminal, without the blanks at its end.
+    /// The bytes for a terminal, without trailing spaces; SGR sequences only with `colour`.
     pub fn to_terminal(&self, colour: bool) -> String {
         let mut text = String::new();
-        let end =
-            self.0.iter().rposition(|(_, piece)| !piece.trim_end().is_empty()).map_or(0, |last| last + 1);
-        for (index, (tone, piece)) in self.0[..end].iter().enumerate() {
-            let piece = if index + 1 == end { piece.trim_end() } else { piece };
-            // A name may hold what a terminal would obey.
-            let piece: String = piece.chars().filter(|c| !c.is_control()).collect();
-            let piece = shown(&piece);
-            match tone.sgr().filter(|_| colour) {
-                Some(sgr) => text += &format!("\x1b[{sgr}m{piece}\x1b[0m"),
-                None => text += &piece,
+        for piece in self.sent().chunk_by(|one, next| one.0 == next.0) {
+            let plain: String = piece.iter().map(|(_, c)| c).collect();
+            let plain = shown(&plain);
+            match piece[0].0.sgr().filter(|_| colour) {
+                Some(sgr) => text += &format!("\x1b[{sgr}m{plain}\x1b[0m"),
+                None => text += &plain,
             }
         }
         text
     }
+
+    /// All but trailing spaces.
+    fn sent(&self) -> &[(Tone, char)] {
+        let end = self.0.iter().rposition(|(_, c)| *c != ' ').map_or(0, |last| last + 1);
+        &self.0[..end]
+    }
 }
 
-/// Two columns of rows, each of so many columns of the terminal, with `between` in every row.
-pub(crate) fn side_by_side(left: Vec<Row>, right: Vec<Row>, width: usize, between: &str) -> Vec<Row> {
+fn width(characters: &[(Tone, char)]) -> usize {
+    characters.iter().map(|(_, c)| c.width().unwrap_or(0)).sum()
+}
+
+/// Cuts text to at most `columns`; an ellipsis marks the cut.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    Row::of(Tone::Plain, text).clipped(columns).0.into_iter().map(|(_, c)| c).collect()
+}
+
+/// Joins two blocks of rows, each cut to `columns`, with `between` in every row.
+pub(crate) fn side_by_side(left: Vec<Row>, right: Vec<Row>, columns: usize, between: &str) -> Vec<Row> {
     let rows = left.len().max(right.len());
-    let fill = |rows_of_one: Vec<Row>| {
-        rows_of_one.into_iter().chain(std::iter::repeat_with(Row::default)).take(rows)
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    let pair = |_| {
+        let row = left.next().unwrap_or_default().clipped(columns).padded(columns);
+        row.and(Tone::Dim, between).then(right.next().unwrap_or_default().clipped(columns))
     };
-    let pair = |(left, right): (Row, Row)| {
-        let mut row = left.clipped(width).padded(width).and(Tone::Dim, between);
-        row.0.extend(right.clipped(width).0);
-        row
-    };
-    fill(left).zip(fill(right)).map(pair).collect()
+    (0..rows).map(pair).collect()
 }
 
 #[cfg(test)]
@@ -151,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_to_the_columns_there_are() {
+    fn rows_are_cut_to_the_width() {
         let row = || Row::of(Tone::Strong, "echoing").and(Tone::Dim, " 端末 now");
         let plain = |row: Row| row.to_terminal(false);
         assert_eq!((row().width(), plain(row())), (16, "echoing 端末 now".into()));
@@ -168,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_sent_where_it_is_wanted_and_a_name_commands_nothing() {
+    fn colour_is_optional_and_control_characters_are_dropped() {
         let row = Row::of(Tone::Bad, "3 failed").and(Tone::Plain, "  ");
         assert_eq!(row.to_terminal(true), "\x1b[1;31m3 failed\x1b[0m");
         assert_eq!(row.to_terminal(false), "3 failed");
@@ -176,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_side_by_side() {
+    fn blocks_are_joined_side_by_side() {
         let left = vec![Row::of(Tone::Plain, "one"), Row::of(Tone::Plain, "three")];
         let right = vec![Row::of(Tone::Plain, "two")];
         let rows: Vec<String> =
