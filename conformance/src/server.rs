@@ -59,7 +59,7 @@ impl Binary {
         self.serve_with(Setup { flags, ..Setup::default() })
     }
 
-    /// The same, with flags for so many connections ([`descriptors::flags_for`]).
+    /// The same, with flags that admit `connections` ([`descriptors::flags_for`]).
     #[track_caller]
     pub fn serve_many(&self, connections: usize, flags: &[&str]) -> Server {
         let room = descriptors::flags_for(connections);
