@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the inputs that a person thought of into corpus/, from where cargo fuzz cmin thins them."""
+"""Writes the hand-made inputs into corpus/, where cargo fuzz cmin thins them out."""
 
 from pathlib import Path
 from struct import pack
@@ -88,7 +88,7 @@ for name, n in EVENTS.items():
 with_data = steps((ARRIVE_32, 31), *[(READ_64, 31)] * 4, (ARRIVE_UNSEEN, 3), (BEFALL, EVENTS["eof"]))
 connection("eof-with-data", with_data, HELLO * 200)
 connection("eof-in-line", with_data, HELLO * 200, buffer=2)
-# Bit 3 of the first byte: a small budget, which needs more than 4 KiB to be seen.
+# Bit 3 of the first byte: a small budget, which only more than 4 KiB exhausts.
 for name, stream in {"message": frame(0x82, b"m" * 6000)[:5500], "messages": frame(0x82, b"m" * 1500) * 4}.items():
     for script_name, script in SCRIPTS.items():
         connection(f"budget-{name}-{script_name}", script, stream, buffer=15, limits=3)

@@ -2,7 +2,7 @@
 //! fuzzer for a kernel and a peer.
 //!
 //! An input is three bytes of choices, a script whose number of steps is in the third, and what the peer sends. The
-//! script says in which pieces it arrives, when the peer reads how much, and what befalls the server meanwhile.
+//! script sets the pieces in which it arrives, when and how much the peer reads, and the server's own events.
 
 #![no_main]
 
@@ -45,7 +45,7 @@ use std::time::Instant;
 /// Stage 4 has no flag of its own.
 pub struct Flags;
 
-/// Requests, and how the answers begin.
+/// Requests, and the start of their responses.
 const REQUESTS: [(&str, &str); 4] = [
     (
         "GET /echo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -63,7 +63,7 @@ const BUFFER_LENS: [usize; 8] = [1, 5, 13, 32, 100, 1024, 4096, 8192];
 const MAX_MESSAGE_LENS: [usize; 4] = [16, 126, 1000, 66_000];
 /// Time slices from the run queue before new events are looked at.
 const SLICES: usize = 4;
-/// What a connection may hold beyond [`FREE_LEN`].
+/// The budget of a connection beyond [`FREE_LEN`].
 const SMALL_BUDGET: usize = 500;
 
 thread_local!(static SERVERS: [RefCell<Server>; 2] = [None, Some(SMALL_BUDGET)].map(|budget| {
@@ -81,7 +81,7 @@ fuzz_target!(|data: &[u8]| {
     let small_budget = buffer & 8 != 0;
     SERVERS.with(|servers| {
         let server = &mut *servers[usize::from(small_budget)].borrow_mut();
-        // What an earlier connection left in it would be seen.
+        // Detects data that an earlier connection left in it.
         server.context.buffer = vec![0xa5; HEADROOM + BUFFER_LENS[usize::from(buffer % 8)]].into();
         server.context.max_message_len = MAX_MESSAGE_LENS[usize::from(limits % 4)];
         let input = [request.0.as_bytes(), stream].concat();
@@ -104,7 +104,7 @@ struct Run<'s> {
     drained_at: Option<usize>,
     /// Whether the connection ended before all was sent.
     cut_off: bool,
-    /// `--buffer-budget`, and connections closed for want of it, as they were before.
+    /// `--buffer-budget`, and the earlier count of connections closed because it was exhausted.
     budget: usize,
     overloads: u64,
 }
@@ -119,7 +119,7 @@ impl Run<'_> {
             2 => rustix::with(|wire| wire.read(n + 1)),
             3 => rustix::with(|wire| wire.read(64 * (n + 1))),
             4 => rustix::with(|wire| wire.interrupt = true),
-            // Something else will have happened by the loop's next turn.
+            // Something else will have happened by the loop's next iteration.
             5 => return rustix::with(|wire| wire.arrive(n + 1)),
             6 => self.befall(n),
             _ => rustix::with(|wire| {
@@ -137,7 +137,7 @@ impl Run<'_> {
         ticks.advance(NOW.get());
     }
 
-    /// What happens seldom.
+    /// A rare event.
     fn befall(&mut self, n: usize) {
         let open = self.server.phase(self.fd) == Some(Phase::Open);
         match n {
@@ -146,7 +146,7 @@ impl Run<'_> {
             12..16 if open => {
                 self.tick();
                 self.server.beat(self.fd, Beat::Dead);
-                // Unless there was something to be read, after all.
+                // Unless input was pending after all.
                 if self.server.phase(self.fd) != Some(Phase::Open) {
                     self.begins_to_close();
                 }
@@ -172,12 +172,12 @@ impl Run<'_> {
         }
     }
 
-    /// What comes from now on is not answered.
+    /// Input from now on is not answered.
     fn begins_to_close(&mut self) {
         self.drained_at.get_or_insert(rustix::with(|wire| wire.received));
     }
 
-    /// One turn of the event loop. Returns whether it had something to do.
+    /// One iteration of the event loop. Returns whether it had work.
     fn turn(&mut self) -> bool {
         let event = rustix::with(Wire::event);
         if let Some(eof) = event {
@@ -215,7 +215,7 @@ impl Run<'_> {
         assert!((0..most).any(|_| !self.turn()), "it never comes to rest");
     }
 
-    /// All arrives, the peer reads all, and goes.
+    /// All input arrives, and the peer reads everything and closes.
     fn finish(mut self, request: (&str, &str)) {
         rustix::with(|wire| {
             wire.arrive(usize::MAX);
@@ -272,7 +272,7 @@ impl Run<'_> {
         assert!(self.cut_off || wire.shut == has_closed(&ours), "shut down once all is sent");
     }
 
-    /// The connection ended because it held too much: it must have sent as much, and been answered so far.
+    /// The connection was closed over its budget: it must have sent that much, and been answered up to there.
     fn check_overload(&self, wire: &Wire, head: &str, ours: &[Frame]) {
         let stream = &wire.input[head.len()..wire.received];
         assert!(stream.len() > FREE_LEN, "a peer that sent so little is never in the way");

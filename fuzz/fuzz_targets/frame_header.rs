@@ -27,7 +27,7 @@ fn theirs(data: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, tungstenite:
     Ok(parsed.map(|(header, len)| (header, len, cursor.position() as usize)))
 }
 
-/// Both read the same, but that we refuse at once what tungstenite refuses when the frame is whole.
+/// Both read the same, except that we reject at once what tungstenite rejects when the frame is complete.
 fn parse(data: &[u8]) {
     let (first, second) = (data.first().copied().unwrap_or(0), data.get(1).copied().unwrap_or(0));
     match (Header::parse(data), theirs(data)) {
@@ -81,7 +81,7 @@ fn write(fin_opcode: u8, masked: u8, len: u64, key: &[u8]) {
     assert_eq!(bytes[..at], written);
 }
 
-/// In two pieces as by the definition (RFC 6455, section 5.3).
+/// Unmasking in two pieces equals the definition (RFC 6455, section 5.3).
 fn unmask(data: &[u8], cut: usize) {
     let Some((&key, payload)) = data.split_first_chunk::<4>() else { return };
     let defined: Vec<u8> = payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect();

@@ -1,4 +1,4 @@
-//! The request head: what is accepted is a handshake by the plainest reading of it, and by tungstenite's.
+//! The request head: an accepted one is a handshake by the plainest reading of RFC 6455, and by tungstenite's.
 
 #![no_main]
 
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Behind the first empty line.
+/// The offset after the first empty line.
 fn end_of_head(data: &[u8]) -> Option<usize> {
     // Empty lines before the request line are skipped (RFC 9112, section 2.2).
     let start = data.iter().position(|byte| !b"\r\n".contains(byte))?;
@@ -42,17 +42,17 @@ fn end_of_head(data: &[u8]) -> Option<usize> {
 /// A head that is accepted before it is complete could mean something else with the rest of it.
 fn prefixes(data: &[u8], head_len: usize) {
     assert!(head_len <= MAX_HEAD_LEN);
-    // Of a long head some prefixes will do: each is parsed from its start.
+    // For a long head, a sample of prefixes: each is parsed from its start.
     for cut in (0..head_len).step_by(1 + head_len / 64).chain([head_len - 1]) {
         assert_eq!(parse(&data[..cut]), Request::Partial, "{cut} bytes of {head_len}");
     }
 }
 
-/// What comes behind a request does not change it.
+/// Bytes after a request do not change its meaning.
 fn tail(data: &[u8], verdict: &Request<'_>) {
     for tail in [&b"\x82\x80\0\0\0\0"[..], b"\r\n", b"A: b\r\n\r\n", b"GET /echo HTTP/1.1\r\n\r\n", b"\0"] {
         match (verdict, &parse(&[data, tail].concat())) {
-            // More of it may show another fault: refused all the same.
+            // More input may show another fault: rejected all the same.
             (Request::Refused(..), Request::Refused(..)) => {}
             (before, after) => assert_eq!(before, after),
         }
@@ -82,7 +82,7 @@ fn accepted(head: &[u8], accept_key: &str) {
             .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
     assert_eq!(values("host").len(), 1);
-    // One reading only: no other server could find another end of this request.
+    // Unambiguous: no other server could find another end of this request.
     assert!(!head.windows(2).any(|bytes| bytes[0] != b'\r' && bytes[1] == b'\n'));
     assert!(values("transfer-encoding").is_empty());
     assert!(values("content-length").iter().all(|len| len.iter().all(|byte| *byte == b'0')));
@@ -98,8 +98,8 @@ fn accepted(head: &[u8], accept_key: &str) {
     }
 }
 
-/// Tungstenite lets in whom we let in, but for what it does not understand: a list of protocols in `Upgrade`, a list
-/// of options in more lines than one (RFC 9110, section 5.3), and a target that is no URI, of which we read the path.
+/// Tungstenite accepts what we accept, except for what it does not support: a list of protocols in `Upgrade`, a list of
+/// options over several lines (RFC 9110, section 5.3), and a target that is not a URI, of which we read the path.
 fn tungstenite_accepts(head: &[u8], accept_key: &str) {
     let (len, mut request) = match server::Request::try_parse(head) {
         Ok(parsed) => parsed.expect("whole"),
@@ -115,7 +115,7 @@ fn tungstenite_accepts(head: &[u8], accept_key: &str) {
     assert_eq!(response.headers()["Sec-WebSocket-Accept"], accept_key);
 }
 
-/// Leaves one token of a list, if it is listed.
+/// Reduces a list to one token, if that is listed.
 fn keep_token(headers: &mut HeaderMap, name: HeaderName, token: &'static str) {
     let listed = headers.get_all(&name).iter().any(|value| {
         value
@@ -128,7 +128,7 @@ fn keep_token(headers: &mut HeaderMap, name: HeaderName, token: &'static str) {
     }
 }
 
-/// Whether nobody could refuse this: the handshake of RFC 6455, section 1.3, with any harmless fields between.
+/// Whether the request is canonical: the handshake of RFC 6455, section 1.3, with any harmless fields in between.
 fn is_canonical(head: &[u8]) -> bool {
     let required = [
         "Host: example.com",

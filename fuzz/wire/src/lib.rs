@@ -1,14 +1,14 @@
-//! Stands in for `rustix` under stage 4, with one socket, whose other end is the fuzzer.
+//! Replaces `rustix` under stage 4: one socket, whose other end is the fuzzer.
 //!
 //! It does what the kernel does with a non-blocking TCP socket that is registered edge-triggered (epoll(7)): an event
-//! comes when bytes arrive, when the peer ends, and when there is room again after a send that found too little.
+//! comes when bytes arrive, when the peer half-closes, and when there is room again after a short send.
 
 use rustix::io::Errno;
 use std::cell::RefCell;
 
 pub use rustix::io;
 
-/// The calls on a socket, as far as stage 4 makes them.
+/// The socket calls that stage 4 makes.
 pub mod net {
     use super::{Errno, with};
     use std::os::fd::BorrowedFd;
@@ -56,7 +56,7 @@ pub struct Wire {
     pub interrupt: bool,
     /// Nothing more may be sent.
     pub shut: bool,
-    /// Set by a read while output waits.
+    /// Set by a read while output is pending.
     pub read_on: bool,
     /// Set by a send that found too little room.
     blocked: bool,
@@ -65,7 +65,7 @@ pub struct Wire {
 
 thread_local!(static WIRE: RefCell<Wire> = RefCell::default());
 
-/// Gives the socket to `look`.
+/// Calls `look` with the socket.
 pub fn with<T>(look: impl FnOnce(&mut Wire) -> T) -> T {
     WIRE.with_borrow_mut(look)
 }
