@@ -1,12 +1,12 @@
-// A second opinion: a WebSocket load client that shares no code with the project, so that a figure does not rest on one client.
+// A second opinion: a WebSocket load client that shares no code with the project, so that no figure rests on one client.
 //
 //   gcc -O2 -o second-client second-client.c -lpthread
 //   second-client HOST PORT PATH CONNECTIONS PAYLOAD IN_FLIGHT SECONDS [TOTAL] [SERVER_PID]
 //
-// Opens TOTAL connections (default: CONNECTIONS), of which CONNECTIONS are active, in a closed loop: IN_FLIGHT messages of PAYLOAD
-// bytes go out in one send, and the next ones when all of these are echoed. After one second of warm-up it measures for SECONDS, and
-// prints one line; with SERVER_PID, also what the server spent. TEXT=1 in the environment sends text instead of binary messages.
-// Every echo's opcode, length and content are compared with what was sent; fragments are as good as one frame.
+// Opens TOTAL connections (default: CONNECTIONS), of which CONNECTIONS are active, in a closed loop: one send has IN_FLIGHT
+// messages of PAYLOAD bytes, and the next follows when all of them are echoed. After one second of warm-up it measures for
+// SECONDS, and prints one line; with SERVER_PID, also the server's CPU time. TEXT=1 in the environment sends text instead of
+// binary messages. Every echo's opcode, length and content are compared with what was sent; it may be fragmented.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,8 +29,8 @@
 
 enum { THREADS = 2, BATCH = 64, READ_BYTES = 256 << 10, PER_SOURCE_ADDRESS = 10000 };
 
-// What goes out is prepared once: a few rounds, each of IN_FLIGHT masked frames that differ from one another and from those of the
-// next round, so that an echo of another message is noticed. A connection owns no buffer.
+// Output is prepared once: a few rounds, each of IN_FLIGHT masked frames. All frames of a round differ, also from the next
+// round's, so that an echo of another message is detected. A connection owns no buffer.
 struct round_of_frames {
     unsigned char *bytes;
     const unsigned char **plain; // of each message
@@ -42,8 +42,8 @@ struct connection {
     size_t sent;              // bytes of it that are written
     unsigned message;         // which of its messages is being echoed
     size_t at;                // bytes of that message that have come back
-    uint64_t frame_left;      // payload bytes of the current frame still to come
-    unsigned char header[10]; // of the next frame, as far as it has come
+    uint64_t frame_left;      // payload bytes of the current frame that have not arrived
+    unsigned char header[10]; // of the next frame, as far as it has arrived
     unsigned char header_len;
     unsigned char opcode, fin, started;
 };
@@ -92,7 +92,7 @@ static size_t put_header(unsigned char *to, size_t len, const unsigned char key[
 }
 
 static void prepare(void) {
-    // Messages are slices of one text, at offsets that differ: ASCII, which is right as text and as binary.
+    // Messages are slices of one text, at different offsets: ASCII, which is valid as text and as binary.
     rounds_n = in_flight * payload_bytes <= 64 << 10 ? 8 : 2;
     size_t offsets = (size_t)rounds_n * in_flight;
     unsigned char *text = malloc(payload_bytes + offsets);
@@ -166,7 +166,7 @@ static size_t header_bytes(const struct connection *c) {
     return len == 126 ? 4 : len == 127 ? 10 : 2;
 }
 
-// Takes the bytes that came. Returns the number of messages that are echoed in full.
+// Takes the bytes received. Returns the number of messages that are echoed in full.
 static unsigned take(struct connection *c, const unsigned char *in, size_t len) {
     const unsigned char *end = in + len;
     unsigned echoes = 0;
@@ -195,7 +195,7 @@ static unsigned take(struct connection *c, const unsigned char *in, size_t len) 
     }
 }
 
-// Edge-triggered: reads until a read falls short. Writes what is left first, so that it reads while it writes.
+// Edge-triggered: reads until a short read. First writes pending output, so that reads and writes alternate.
 static void serve(struct shard *shard, struct connection *c, unsigned char *buffer) {
     for (;;) {
         if (c->sent < frames_bytes) send_more(c);

@@ -90,6 +90,6 @@ export function kernelPlot(slab, show) {
     return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} 430" width="${WIDTH}" height="430" font-family="${FONT}" font-size="23">
 <title>Kernel memory of a socket, part by part</title>
 ${drawn.join('\n')}
-<text x="${WIDTH}" y="190" text-anchor="end" font-size="27" font-weight="650">${show('all_bytes', slab.all_bytes)} a socket</text>
+<text x="${WIDTH}" y="190" text-anchor="end" font-size="27" font-weight="650">${show('all_bytes', slab.all_bytes)} per socket</text>
 </svg>`;
 }

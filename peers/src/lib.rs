@@ -1,4 +1,4 @@
-//! What the peers share: the address, the limit on descriptors, and an accept loop for those that are handed a socket.
+//! What the peers share: the address, the descriptor limit, and an accept loop for crates that take a socket.
 
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
@@ -12,26 +12,26 @@ use std::io;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-/// What may end a connection, and is not looked at.
+/// Any error that ends a connection; it is ignored.
 pub type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What hyper answers when it hands a connection over.
+/// Hyper's response to an upgrade.
 pub type Upgrade = Response<Empty<Bytes>>;
 
 /// The address to listen on, from the command line; raises the soft limit on descriptors to the hard one.
 ///
 /// # Errors
-/// Where there is none.
+/// If the command line has no address, or the limit cannot be raised.
 pub fn address() -> io::Result<String> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     std::env::args().nth(1).ok_or(io::Error::other("usage: NAME 127.0.0.1:PORT"))
 }
 
-/// Accepts for ever, with a task for each connection. Out of descriptors, it waits for some, as axum does.
+/// Accepts forever, with a task per connection. Out of descriptors, it pauses, as axum does.
 ///
 /// # Errors
-/// Where it cannot listen.
+/// If it cannot listen.
 pub async fn serve<F>(connection: impl Fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = Outcome> + Send + 'static,
@@ -48,7 +48,7 @@ where
     }
 }
 
-/// Serves HTTP on a connection, for those that take it over from hyper.
+/// Serves HTTP on a connection, for crates that upgrade it through hyper.
 ///
 /// # Errors
 /// Hyper's.

@@ -1,4 +1,4 @@
-//! actix-ws on actix-web, as in its documentation. Its limit on a frame is 64 KiB: here it is 2 MiB.
+//! actix-ws on actix-web, as in its documentation. Its frame limit is 64 KiB; here it is 2 MiB.
 
 use actix_web::web::{Payload, get};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};

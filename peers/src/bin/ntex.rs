@@ -1,4 +1,4 @@
-//! ntex on tokio. Its limit on a frame is 64 KiB, and here 2 MiB: so this does what its `web::ws::start` does, with that limit.
+//! ntex on tokio. Its frame limit is 64 KiB: this does what its `web::ws::start` does, with a limit of 2 MiB.
 
 use ntex::SharedCfg;
 use ntex::http::StatusCode;

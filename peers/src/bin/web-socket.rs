@@ -1,4 +1,4 @@
-//! web-socket, as in its README. It has no handshake: that is written here, with tungstenite's key.
+//! web-socket, as in its README. It has no handshake: this file adds one, with tungstenite's accept key.
 
 use peers::{Outcome, serve};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

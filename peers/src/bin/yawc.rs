@@ -1,4 +1,4 @@
-//! yawc behind hyper, as in its documentation. Its limit of 1 MiB refuses a message of just that: here it is 2 MiB.
+//! yawc behind hyper, as in its documentation. Its limit of 1 MiB rejects a message of exactly 1 MiB; here it is 2 MiB.
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::Request;

@@ -1,5 +1,5 @@
 'use strict';
-// The live page. Samples come from /events, one a second; rates are made here, of the counters of two samples.
+// The live page. /events sends one sample per second; this computes rates from the counters of two samples.
 
 const KEPT_SECONDS = 300;
 const SHOWN_SECONDS_MIN = 60;
@@ -31,7 +31,7 @@ function scaled(value, steps) {
   return [number(rounded / factor), unit];
 }
 const bytes = (value) => scaled(value, [[1e12, 'TB'], [1e9, 'GB'], [1e6, 'MB'], [1e3, 'KB'], [1, 'B']]);
-// Within 6%: two digits say enough.
+// Precise to 6%: two digits suffice.
 const micros = (value) => scaled(+value.toPrecision(2), [[1e6, 's'], [1e3, 'ms'], [1, 'µs']]);
 const text = ([figure, unit]) => `${figure} ${unit}`;
 
@@ -41,7 +41,7 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
 }
 
-// What a sample says, with what has happened since the one before it.
+// A sample, with the differences from the previous one.
 function point(sample, before) {
   const seconds = before ? sample.uptime_seconds - before.uptime_seconds : 0;
   const rate = (name) => (seconds > 0 ? (sample[name] - before[name]) / seconds : null);
@@ -84,11 +84,11 @@ function figures(now) {
   show('uptime', `version ${now.version}, up ${duration(now.at)}`);
   show('connections', whole(now.connections));
   const [limit] = now.limits;
-  show('connections-note', `of ${whole(limit.limit)} at most · ${whole(now.accepted)} opened so far`);
+  show('connections-note', `limit ${whole(limit.limit)} · ${whole(now.accepted)} opened so far`);
   if (now.setup !== null) {
     show('setup', number(now.setup));
     const refused = now.refused > 0;
-    show('setup-note', refused ? `${number(now.refused)}/s refused` : `closed: ${number(now.leaving)}/s`);
+    show('setup-note', refused ? `${number(now.refused)}/s rejected` : `closed: ${number(now.leaving)}/s`);
     at('setup-note').classList.toggle('bad', refused);
     show('messages', number(now.sent));
     const each = now.connections ? now.sent / now.connections : 0;
@@ -96,8 +96,8 @@ function figures(now) {
   }
   const latency = now.latency ? micros(now.p99) : ['–', ''];
   unit('latency', latency);
-  show('latency-note', now.latency ? `p50 ${text(micros(now.p50))}, of ${whole(now.latency.timed)} timed` : 'no echo to be timed');
-  memory('user', now.resident_bytes, now.resident_bytes - now.resident_at_start_bytes, now.connections, 'above the start');
+  show('latency-note', now.latency ? `p50 ${text(micros(now.p50))}, of ${whole(now.latency.timed)} timed` : 'no echoes');
+  memory('user', now.resident_bytes, now.resident_bytes - now.resident_at_start_bytes, now.connections, 'since the start');
   memory('kernel', now.kernel_bytes, now.kernel_bytes, now.connections, `by ${now.kernel_source}`);
 }
 
@@ -110,7 +110,7 @@ function memory(id, all, grown, connections, otherwise) {
   if (all === null) return show(`${id}-note`, 'not in /proc');
   unit(id, bytes(all));
   const each = connections >= 100 && grown > 0;
-  show(`${id}-note`, each ? `${text(bytes(grown / connections))} a connection` : `${text(bytes(Math.max(grown, 0)))} ${otherwise}`);
+  show(`${id}-note`, each ? `${text(bytes(grown / connections))} per connection` : `${text(bytes(Math.max(grown, 0)))} ${otherwise}`);
 }
 
 function state(words, bad) {
@@ -176,7 +176,7 @@ function bars(id, values) {
   );
 }
 
-// The least round number that is not below any value.
+// The smallest round number at or above a value.
 function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
@@ -221,7 +221,7 @@ function plot(id, names, words, withTime) {
   svg.replaceChildren(...parts);
 }
 
-// The past without what is not known: where nothing was heard for a while, the line is broken.
+// The past, with gaps where samples are missing.
 function pieces(name) {
   const all = [];
   let last = null;
@@ -267,7 +267,7 @@ function listen() {
 
 setInterval(() => {
   if (!lastHeard || Date.now() - lastHeard < STALE_MS || document.body.classList.contains('stale')) return;
-  state(`nothing heard for ${Math.round((Date.now() - lastHeard) / 1000)} s`, true);
+  state(`no data for ${Math.round((Date.now() - lastHeard) / 1000)} s`, true);
 }, 1000);
 window.addEventListener('resize', () => { if (past.length) { plots(); shards(past[past.length - 1]); } });
 listen();
