@@ -56,7 +56,7 @@ macro_rules! __cases {
                 any_by_default,
                 allowed,
                 origins_of_applications,
-                others,
+                disallowed,
                 from_the_environment;
             endpoints:
                 health_is_ok,
@@ -236,7 +236,7 @@ macro_rules! __cases {
                 connections,
                 refused_connections,
                 memory_after_a_peak,
-                caches;
+                allocator_caches;
         }
     };
 }

@@ -16,7 +16,7 @@ fn await_charged(server: &Server, charged: usize, closed: usize) {
     wait::until(&format!("{charged} bytes charged, {closed} connections closed as overload"), || {
         let metrics = server.metrics();
         let now = metrics.sum("ws_buffered_bytes");
-        let overload = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+        let overload = metrics.closed_as("overload");
         let right = now == charged as f64 && overload == closed as f64;
         if right { Ok(()) } else { Err(format!("{now}, {overload}")) }
     });
@@ -76,7 +76,7 @@ fn shared_by_all_stalled_readers(server: &Server) {
     let mut honest = Peer::connect_many(server.addr, 2);
     let held = || {
         let metrics = server.metrics();
-        let overloads = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+        let overloads = metrics.closed_as("overload");
         (metrics.sum("ws_buffered_bytes"), overloads)
     };
     let piece = Frame::new(CONTINUATION, noise(PIECE_LEN, 3)).more().masked();

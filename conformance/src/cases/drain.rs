@@ -126,7 +126,7 @@ pub(crate) fn nothing_new_while_draining(binary: &Binary) {
     });
     wait::until("connections closed for the reason shutdown", || {
         let metrics = server.metrics();
-        let closed = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
+        let closed = metrics.closed_as("shutdown");
         if closed >= 1.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
     });
     assert!(server.runs(), "expected: the server waits for the last peer; got: it ended");

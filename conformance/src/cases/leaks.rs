@@ -127,7 +127,7 @@ pub(crate) fn memory_after_a_peak(binary: &Binary) {
 }
 
 /// The server disables malloc's thread caches, unless the environment sets GLIBC_TUNABLES.
-pub(crate) fn caches(binary: &Binary) {
+pub(crate) fn allocator_caches(binary: &Binary) {
     const TUNABLES: &str = "GLIBC_TUNABLES";
     let expected = cfg!(target_env = "gnu").then_some("glibc.malloc.tcache_count=0");
     assert_eq!(variable(binary.serve(&[]).pid(), TUNABLES).as_deref(), expected);

@@ -141,7 +141,7 @@ pub(crate) fn close_reasons(binary: &Binary) {
         ("overload", 0.0),
         ("shutdown", 0.0),
     ] {
-        let counted = metrics.sum_where("ws_connections_closed_total", "reason", reason);
+        let counted = metrics.closed_as(reason);
         assert_eq!(counted, count, "connections closed as {reason}; got:\n{metrics}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// Expects a handshake to be rejected with 503.
 #[track_caller]
-fn is_refused(server: &Server) {
+fn is_rejected(server: &Server) {
     let mut peer = Peer::open(server.addr);
     peer.send(&Request::handshake("/echo").bytes());
     assert_eq!(peer.plain_response().status, 503);
@@ -23,7 +23,7 @@ fn is_refused(server: &Server) {
 fn serves_and_drains(mut server: Server) {
     let mut honest = Peer::connect(server.addr);
     for _ in 0..8 {
-        is_refused(&server);
+        is_rejected(&server);
         honest.round_trip(&Frame::text("in the meantime"));
     }
     let start = Instant::now();
@@ -44,7 +44,7 @@ pub(crate) fn unwritable_log(binary: &Binary) {
         let flags = &["--max-connections", "1", "--shards", "2", "--log", "trace"];
         let server = binary.serve_with(Setup { flags, stderr, ..Setup::default() });
         let mut honest = Peer::connect(server.addr);
-        is_refused(&server);
+        is_rejected(&server);
         honest.round_trip(&Frame::text("admitted"));
         honest.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);

@@ -184,7 +184,7 @@ pub(crate) fn small_budget(binary: &Binary) {
     let metrics = server.metrics_agree(&[("ws_connections_active", attack.honest), ("ws_buffered_bytes", 0)]);
     let latencies = honest.latencies_since(start);
     let (scrapes, _) = (scrapes.stop(), honest.stop());
-    let closed = |reason| metrics.sum_where("ws_connections_closed_total", "reason", reason) as usize;
+    let closed = |reason| metrics.closed_as(reason) as usize;
     let (overload, idle) = (closed("overload"), closed("idle"));
     let sent_1013 = messages.closes.get(&1013).copied().unwrap_or(0);
     println!(
@@ -237,8 +237,8 @@ pub(crate) fn messages(binary: &Binary) {
 /// The stalled peers are counted by their reasons and leave nothing behind. All honest clients are connected.
 fn is_over(server: &Server, attack: Attack, fds_before: usize) {
     let metrics = server.metrics_agree(&[("ws_connections_active", attack.honest)]);
-    let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
-    let late = metrics.sum_where("ws_connections_rejected_total", "reason", "handshake_timeout");
+    let idle = metrics.closed_as("idle");
+    let late = metrics.rejected_as("handshake_timeout");
     let expected = ((3 * attack.each) as f64, attack.each as f64);
     assert_eq!((idle, late), expected, "closed as idle, and handshakes timed out; got:\n{metrics}");
     wait::until("their descriptors are closed", || match descriptors(server.pid()) {

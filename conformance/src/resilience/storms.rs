@@ -222,7 +222,7 @@ pub(crate) fn connects(binary: &Binary) {
         (certain..=possible).contains(&(accepted as usize)),
         "expected: {certain} to {possible}; got:\n{metrics}"
     );
-    let normal = metrics.sum_where("ws_connections_closed_total", "reason", "normal") as usize;
+    let normal = metrics.closed_as("normal") as usize;
     let rejected = metrics.sum("ws_connections_rejected_total");
     assert_eq!((normal, rejected), (echoes + 1, 0.0), "closed as normal, and rejected; got:\n{metrics}");
     returns_to(&server, &before);
