@@ -86,7 +86,8 @@ pub(crate) fn admits_again_after_a_close(binary: &Binary) {
     }
 }
 
-/// With few descriptors, and an uneven distribution over shards: exactly as many connections as the ready line announces.
+/// With few descriptors, and an uneven distribution over shards: exactly as many connections as the ready line
+/// announces.
 pub(crate) fn announced_capacity_is_available(binary: &Binary) {
     for shards in ["1", "2", "3"] {
         let server =

@@ -1,5 +1,5 @@
-//! `--buffer-budget`: bytes buffered for all connections are bounded. Over the limit: Close 1013 (Try Again Later, in the
-//! registry of RFC 6455, section 11.7).
+//! `--buffer-budget`: bytes buffered for all connections are bounded. Over the limit: Close 1013 (Try Again Later, in
+//! the registry of RFC 6455, section 11.7).
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame};

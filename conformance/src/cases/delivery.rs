@@ -85,8 +85,8 @@ pub(crate) fn stream_cut_at_odd_places(binary: &Binary) {
     peer.close();
 }
 
-/// Most blocking clients write a whole message before they read. A server that applies backpressure within a message would
-/// deadlock with them.
+/// Most blocking clients write a whole message before they read. A server that applies backpressure within a message
+/// would deadlock with them.
 pub(crate) fn message_written_before_anything_is_read(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -123,8 +123,8 @@ fn writes_whole(peer: &mut Peer, bytes: &[u8]) {
     }
 }
 
-/// A message that has arrived whole is echoed as one frame, whatever the length of the messages before it. The server is
-/// stopped while it arrives.
+/// A message that has arrived whole is echoed as one frame, whatever the length of the messages before it. The server
+/// is stopped while it arrives.
 pub(crate) fn messages_up_to_64_kib_are_one_frame(binary: &Binary) {
     let server = binary.serve(&["--shards", "1"]);
     let mut peer = Peer::connect(server.addr);

@@ -1,5 +1,5 @@
-//! Drain on SIGTERM or SIGINT: the server stops accepting, sends Close 1001 (RFC 6455, section 7.4.1) to every peer, and
-//! exits once all have disconnected or after `--drain-timeout`.
+//! Drain on SIGTERM or SIGINT: the server stops accepting, sends Close 1001 (RFC 6455, section 7.4.1) to every peer,
+//! and exits once all have disconnected or after `--drain-timeout`.
 
 use super::noise;
 use crate::frame::{BINARY, CLOSE, Frame};

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
-/// More than the kernel buffers between two sockets: a peer that can send this much without reading sees no backpressure.
+/// More than the kernel buffers between two sockets: a peer that can send this much without reading sees no
+/// backpressure.
 const ENDLESS_BYTES: usize = 128 << 20;
 
 /// The most that the server's memory may grow for one peer that does not read.

@@ -88,8 +88,8 @@ pub(crate) fn refused_connections(binary: &Binary) {
     Peer::connect(server.addr).close();
 }
 
-/// Memory of a peak of long messages returns to the kernel, although the last few messages, which are highest in the heap,
-/// are still unfinished.
+/// Memory of a peak of long messages returns to the kernel, although the last few messages, which are highest in the
+/// heap, are still unfinished.
 pub(crate) fn memory_after_a_peak(binary: &Binary) {
     /// Below malloc's threshold for mmap(2), so that messages come from a heap.
     const LEN: usize = 30_000;

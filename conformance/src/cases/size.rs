@@ -1,5 +1,5 @@
-//! `--max-message-size`: a longer message is rejected with 1009 (RFC 6455, sections 7.4.1 and 10.4). Memory grows with the
-//! bytes that arrive, never from a declared length.
+//! `--max-message-size`: a longer message is rejected with 1009 (RFC 6455, sections 7.4.1 and 10.4). Memory grows with
+//! the bytes that arrive, never from a declared length.
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};

@@ -17,8 +17,8 @@ fn is_rejected(server: &Server) {
     assert_eq!(peer.plain_response().status, 503);
 }
 
-/// Rejected connections, which the server logs at most once per second and shard, do not disturb an open connection. Then
-/// SIGTERM drains the server.
+/// Rejected connections, which the server logs at most once per second, do not disturb an open connection.
+/// Then SIGTERM drains the server.
 #[track_caller]
 fn serves_and_drains(mut server: Server) {
     let mut honest = Peer::connect(server.addr);
@@ -125,8 +125,8 @@ pub(crate) fn two_servers_at_once(binary: &Binary) {
     }
 }
 
-/// SIGHUP, from a closing terminal, drains the server, and a second SIGHUP changes nothing. Under nohup(1) the signal is
-/// ignored.
+/// SIGHUP, from a closing terminal, drains the server, and a second SIGHUP changes nothing. Under nohup(1) the signal
+/// is ignored.
 pub(crate) fn hangup(binary: &Binary) {
     let serve = |on_signal| {
         let flags = &["--drain-timeout", "60s"];

@@ -1,5 +1,5 @@
-//! Protocol violations: the server echoes the messages before an invalid frame, then closes with 1002 (RFC 6455, sections 5
-//! and 7.4.1).
+//! Protocol violations: the server echoes the messages before an invalid frame, then closes with 1002 (RFC 6455,
+//! sections 5 and 7.4.1).
 
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
 use crate::server::{Binary, Server};

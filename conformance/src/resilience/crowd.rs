@@ -90,8 +90,8 @@ impl Crowd {
         Crowd::of((0..count).map(|_| begin(addr)).collect())
     }
 
-    /// The same with small socket buffers. The client's memory would normally be on another machine, and must not exhaust
-    /// this one.
+    /// The same with small socket buffers. The client's memory would normally be on another machine, and must not
+    /// exhaust this one.
     pub fn connect_lean(addr: SocketAddr, count: usize) -> Crowd {
         let lean = || {
             let socket = socket();
@@ -168,7 +168,8 @@ impl Crowd {
         self.received = received;
     }
 
-    /// Sends the beginning of a message on all connections, each piece of its payload once the previous ones are echoed.
+    /// Sends the beginning of a message on all connections, each piece of its payload once the previous ones are
+    /// echoed.
     pub fn send_in_echoed_pieces(&mut self, header: &[u8], payload: &[u8]) {
         const PIECE_LEN: usize = 8 << 10;
         self.send(header);
@@ -226,8 +227,8 @@ impl Crowd {
         }
     }
 
-    /// Waits until the server has ended every connection. Meanwhile each member sends one byte of `drip` per second, and
-    /// reads if `reads` is set.
+    /// Waits until the server has ended every connection. Meanwhile each member sends one byte of `drip` per second,
+    /// and reads if `reads` is set.
     pub fn await_ends(&mut self, drip: &[u8], reads: bool, stop: &AtomicBool) -> Ends {
         let start = Instant::now();
         let mut watch = Watch::new();

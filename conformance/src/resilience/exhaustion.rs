@@ -128,8 +128,8 @@ pub(crate) fn epoll_ctl_fails(binary: &Binary) {
     server.metrics_agree(&[("ws_connections_active", peers.len())]);
 }
 
-/// Every other blocking call fails with EINTR (signal(7)). futex(2) is excluded: FUTEX_WAKE has the same call number, and
-/// is never interrupted.
+/// Every other blocking call fails with EINTR (signal(7)). futex(2) is excluded: FUTEX_WAKE has the same call number,
+/// and is never interrupted.
 pub(crate) fn interrupted_calls(binary: &Binary) {
     const BLOCKING: &str = "?epoll_wait,epoll_pwait,?poll,ppoll,accept4,rt_sigtimedwait";
     let mut server = binary.serve(&["--ping-interval", "100ms"]);
@@ -220,8 +220,8 @@ pub(crate) fn pids_limit_of_an_outer_group(binary: &Binary) {
     }
 }
 
-/// Peers send more than the control group's memory limit. `--buffer-budget`, by default a share of that limit, keeps the
-/// server below it: above it the kernel would kill the process.
+/// Peers send more than the control group's memory limit. `--buffer-budget`, by default a share of that limit, keeps
+/// the server below it: above it the kernel would kill the process.
 pub(crate) fn no_memory_left(binary: &Binary) {
     const LIMIT: usize = 256 << 20;
     const UNFINISHED: usize = 8 << 20;

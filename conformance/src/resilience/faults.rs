@@ -115,8 +115,8 @@ pub(crate) fn lossy_link(binary: &Binary) {
     });
 }
 
-/// Peers whose network fails, without a FIN or a RST. The server closes them after `--idle-timeout`, whether they were at a
-/// message boundary or in the middle of a frame. A peer that is not behind the link stays connected.
+/// Peers whose network fails, without a FIN or a RST. The server closes them after `--idle-timeout`, whether they were
+/// at a message boundary or in the middle of a frame. A peer that is not behind the link stays connected.
 pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
     const LIMIT: Duration = Duration::from_secs(3);
     let count = room(sized(60, 1_000));

@@ -1,4 +1,5 @@
-//! Connection storms, and bursts of messages on all connections at once: scrapes are answered throughout, and nothing leaks.
+//! Connection storms, and bursts of messages on all connections at once: scrapes are answered throughout, and nothing
+//! leaks.
 
 use super::background::Background;
 use super::crowd::{Crowd, Watch, begin};
@@ -274,7 +275,8 @@ pub(crate) fn bursts(binary: &Binary) {
     );
 }
 
-/// Opens `count` connections, and sends a burst on all. Returns the time from the first byte sent to the last one received.
+/// Opens `count` connections, and sends a burst on all. Returns the time from the first byte sent to the last one
+/// received.
 fn burst(addr: SocketAddr, count: usize) -> Duration {
     let message = |number: usize, i: usize| Frame::text(&format!("{i} of connection {number}"));
     let mut crowd = Crowd::connect(addr, count).upgraded();

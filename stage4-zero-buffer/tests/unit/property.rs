@@ -11,8 +11,8 @@ use proptest::prelude::*;
 /// Low enough that generated messages often exceed it.
 const MAX_MESSAGE_LEN: usize = 70_000;
 
-/// The output of the frame path for `input` in pieces of these lengths, repeated. It drives the path as the server does, and
-/// adds the server's own Close frames.
+/// The output of the frame path for `input` in pieces of these lengths, repeated. It drives the path as the server
+/// does, and adds the server's own Close frames.
 fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
     let (mut sent, mut partial) = (Output::default(), Partial::default());
     let (mut rest, mut piece_lens) = (input, piece_lens.iter().cycle());
