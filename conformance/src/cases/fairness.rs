@@ -123,7 +123,7 @@ pub(crate) fn peers_stalled_in_the_middle(binary: &Binary) {
     }
     stalled[4].send(&frame[100..]);
     stalled[4].expect_echo(&Frame::new(BINARY, noise(300, 11)));
-    stalled[4].send_frame(&Frame::text("begun").more());
+    stalled[4].send_frame(&Frame::text("begun").without_fin());
     let request = Request::handshake("/echo").bytes();
     let mut handshakes = [0, 1, request.len() - 1].map(|len| (Peer::open(server.addr), len));
     handshakes.iter_mut().for_each(|(peer, len)| peer.send_in_pieces([&request[..*len]]));
@@ -181,7 +181,7 @@ pub(crate) fn reset_in_the_middle(binary: &Binary) {
         peer.reset();
     }
     let mut peer = Peer::connect(server.addr);
-    peer.send_frame(&Frame::text("begun").more());
+    peer.send_frame(&Frame::text("begun").without_fin());
     peer.reset();
     let mut peer = Peer::connect(server.addr);
     peer.send_until_full(&message(2, 1 << 20).masked().repeat(16));
@@ -197,7 +197,7 @@ pub(crate) fn stalled_peers_use_no_cpu(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peers = Peer::connect_many(server.addr, 4);
     peers[0].send_in_pieces([&message(1, 300).masked()[..20]]);
-    peers[1].send_frame(&Frame::text("begun").more());
+    peers[1].send_frame(&Frame::text("begun").without_fin());
     peers[2].send_until_full(&message(2, 1 << 20).masked().repeat(64));
     let _handshake = Peer::open(server.addr);
     does_not_spin(server.pid());

@@ -77,7 +77,7 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
         peer.round_trip(&Frame::new(BINARY, [0; 1000]));
         peer.round_trip(&Frame::text(""));
         peer.send_frames(&[
-            &Frame::text("frag").more(),
+            &Frame::text("frag").without_fin(),
             &Frame::new(PING, "ping"),
             &Frame::new(PONG, "pong"),
         ]);

@@ -129,7 +129,7 @@ impl Crowd {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 len => head.extend_from_slice(&piece[..len]),
             }
-            match Response::take_head(head) {
+            match Response::parse_head(head) {
                 Ok(Some((response, len))) if response.status == 101 && len == head.len() => Ok(()),
                 Ok(None) => Err(ErrorKind::WouldBlock.into()),
                 other => Err(io::Error::other(format!("{other:?}"))),
@@ -305,7 +305,7 @@ impl Received {
             }
         };
         let mut taken = 0;
-        while let Ok(Some((frame, len))) = Frame::take(&self.begun[taken..]) {
+        while let Ok(Some((frame, len))) = Frame::parse(&self.begun[taken..]) {
             taken += len;
             match (frame.opcode, &frame.payload[..]) {
                 (CLOSE, &[high, low, ..]) => self.close = u16::from_be_bytes([high, low]),

@@ -229,7 +229,7 @@ pub(crate) fn no_memory_left(binary: &Binary) {
     group.limit(&["memory.max", "memory.limit_in_bytes"], &LIMIT.to_string());
     let mut server = binary.serve_with(Setup { group: Some(&group), ..Setup::default() });
     let mut honest = Peer::connect_many(server.addr, HONEST);
-    let unfinished = Frame::new(BINARY, vec![7; UNFINISHED]).more().masked();
+    let unfinished = Frame::new(BINARY, vec![7; UNFINISHED]).without_fin().masked();
     let mut greedy = Peer::connect_many(server.addr, sized(2, 8) * LIMIT / UNFINISHED);
     for peer in &mut greedy {
         // Fails if the server has closed the connection.

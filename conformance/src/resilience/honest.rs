@@ -189,7 +189,7 @@ impl Client {
             }
         }
         let mut at = 0;
-        while let Some((frame, len)) = Frame::take(&self.inbox[at..]).expect("a valid frame") {
+        while let Some((frame, len)) = Frame::parse(&self.inbox[at..]).expect("a valid frame") {
             at += len;
             let (number, due) = self.in_flight.pop_front().expect("no echo without a message");
             assert_eq!((frame.opcode, &frame), (TEXT, &message(number)), "the echoes in order");

@@ -90,7 +90,7 @@ impl Client {
                     self.phase = Phase::Handshake;
                 }
                 Phase::Handshake => {
-                    let head = Response::take_head(&self.inbox).map_err(io::Error::other)?;
+                    let head = Response::parse_head(&self.inbox).map_err(io::Error::other)?;
                     let Some((response, len)) = head else {
                         self.receive()?;
                         continue;
@@ -143,7 +143,7 @@ impl Client {
 
     /// The next frame. `None` if it is still incomplete after a read.
     fn frame(&mut self) -> io::Result<Option<Frame>> {
-        let Some((frame, len)) = Frame::take(&self.inbox).map_err(io::Error::other)? else {
+        let Some((frame, len)) = Frame::parse(&self.inbox).map_err(io::Error::other)? else {
             self.receive()?;
             return Ok(None);
         };
@@ -293,7 +293,7 @@ fn burst(addr: SocketAddr, count: usize) -> Duration {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 len => inbox.extend_from_slice(&piece[..len]),
             }
-            while let Some((frame, len)) = Frame::take(inbox).map_err(io::Error::other)? {
+            while let Some((frame, len)) = Frame::parse(inbox).map_err(io::Error::other)? {
                 inbox.drain(..len);
                 if frame != message(number, *echoes) {
                     return Err(io::Error::other(format!("{frame} as echo {echoes}")));

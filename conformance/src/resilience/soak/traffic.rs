@@ -152,7 +152,9 @@ impl Round<'_> {
             let mut fragments: Vec<_> = message.payload.chunks(LARGE_LEN / 16).collect();
             let last = fragments.pop().expect("sixteen");
             for (i, fragment) in fragments.into_iter().enumerate() {
-                peer.send_frame(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
+                peer.send_frame(
+                    &Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).without_fin(),
+                );
             }
             peer.send_frame(&Frame::new(CONTINUATION, last));
             self.receive_echo(&mut peer, &message);
