@@ -40,7 +40,7 @@ impl Frame {
     }
 
     /// The same without FIN: a fragment with more to follow.
-    pub fn more(self) -> Frame {
+    pub fn without_fin(self) -> Frame {
         Frame { fin: false, ..self }
     }
 
@@ -84,7 +84,7 @@ impl Frame {
     ///
     /// # Errors
     /// A mask, a reserved bit or opcode, a length that is not in its shortest form, or an invalid control frame.
-    pub fn take(bytes: &[u8]) -> Result<Option<(Frame, usize)>, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, String> {
         let &[first, second, ..] = bytes else { return Ok(None) };
         if second & 0x80 != 0 {
             return Err("a masked frame from a server (section 5.1)".into());
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn examples_of_section_5_7() {
         assert_eq!(Frame::text("Hello").unmasked(), b"\x81\x05Hello");
-        assert_eq!(Frame::text("Hel").more().unmasked(), b"\x01\x03Hel");
+        assert_eq!(Frame::text("Hel").without_fin().unmasked(), b"\x01\x03Hel");
         assert_eq!(Frame::new(BINARY, [7; 256]).unmasked()[..5], [0x82, 0x7e, 1, 0, 7]);
         assert_eq!(Frame::new(BINARY, [7; 65_536]).unmasked()[..11], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0, 7]);
         let masked = Frame::text("Hello").masked();
@@ -178,20 +178,20 @@ mod tests {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let frame = Frame::new(BINARY, vec![b'x'; len]);
             let mut bytes = frame.unmasked();
-            assert_eq!(Frame::take(&bytes[..bytes.len() - 1]), Ok(None));
+            assert_eq!(Frame::parse(&bytes[..bytes.len() - 1]), Ok(None));
             bytes.push(0);
-            assert_eq!(Frame::take(&bytes), Ok(Some((frame, bytes.len() - 1))));
+            assert_eq!(Frame::parse(&bytes), Ok(Some((frame, bytes.len() - 1))));
         }
     }
 
     #[test]
     fn invalid_server_frames_are_errors() {
-        assert!(Frame::take(&Frame::text("Hello").masked()).is_err());
-        assert!(Frame::take(&Frame::text("Hello").reserved(4).unmasked()).is_err());
-        assert!(Frame::take(&Frame::new(3, "Hello").unmasked()).is_err());
-        assert!(Frame::take(&Frame::new(PING, "Hello").more().unmasked()).is_err());
-        assert!(Frame::take(&Frame::new(PING, [0; 126]).unmasked()).is_err());
-        assert!(Frame::take(b"\x81\x7e\x00\x05Hello").is_err());
-        assert!(Frame::take(b"\x81\x7f\x00\x00\x00\x00\x00\x00\xff\xff").is_err());
+        assert!(Frame::parse(&Frame::text("Hello").masked()).is_err());
+        assert!(Frame::parse(&Frame::text("Hello").reserved(4).unmasked()).is_err());
+        assert!(Frame::parse(&Frame::new(3, "Hello").unmasked()).is_err());
+        assert!(Frame::parse(&Frame::new(PING, "Hello").without_fin().unmasked()).is_err());
+        assert!(Frame::parse(&Frame::new(PING, [0; 126]).unmasked()).is_err());
+        assert!(Frame::parse(b"\x81\x7e\x00\x05Hello").is_err());
+        assert!(Frame::parse(b"\x81\x7f\x00\x00\x00\x00\x00\x00\xff\xff").is_err());
     }
 }

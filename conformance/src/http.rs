@@ -78,7 +78,7 @@ impl Response {
     ///
     /// # Errors
     /// The first violation of RFC 9112.
-    pub fn take_head(bytes: &[u8]) -> Result<Option<(Response, usize)>, String> {
+    pub fn parse_head(bytes: &[u8]) -> Result<Option<(Response, usize)>, String> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
         let head = str::from_utf8(&bytes[..end]).map_err(|_| "a head that is not text")?;
         let mut lines = head.split("\r\n");
@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn a_head_is_parsed_once_it_is_complete() {
         let bytes = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX:y\r\n\r\nno";
-        assert!(Response::take_head(&bytes[..46]).expect("no error yet").is_none());
-        let (response, len) = Response::take_head(bytes).expect("valid").expect("complete");
+        assert!(Response::parse_head(&bytes[..46]).expect("no error yet").is_none());
+        let (response, len) = Response::parse_head(bytes).expect("valid").expect("complete");
         assert_eq!((response.status, len), (404, bytes.len() - 2));
         assert!(response.has("content-length", "2") && response.has("x", "Y"));
     }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn invalid_heads_are_errors() {
         for wrong in ["HTTP/1.0 200 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 200 OK\r\nno colon", "200"] {
-            assert!(Response::take_head(format!("{wrong}\r\n\r\n").as_bytes()).is_err(), "{wrong}");
+            assert!(Response::parse_head(format!("{wrong}\r\n\r\n").as_bytes()).is_err(), "{wrong}");
         }
     }
 

@@ -46,9 +46,9 @@ pub struct Faults {
 pub struct Link {
     dark: AtomicBool,
     stop: AtomicBool,
-    passed: AtomicU64,
-    lost: AtomicU64,
-    overtook: AtomicU64,
+    delivered: AtomicU64,
+    dropped: AtomicU64,
+    reordered: AtomicU64,
 }
 
 impl Link {
@@ -59,7 +59,7 @@ impl Link {
 
     /// Packets delivered, dropped, and reordered.
     pub fn packets(&self) -> [u64; 3] {
-        [&self.passed, &self.lost, &self.overtook].map(|count| count.load(Relaxed))
+        [&self.delivered, &self.dropped, &self.reordered].map(|count| count.load(Relaxed))
     }
 }
 
@@ -155,9 +155,9 @@ fn relay(tun: &OwnedFd, faults: Faults, link: &Link) {
         while let Ok(len) = rustix::io::read(tun, &mut packet) {
             let Some(packet) = swap_addresses(&mut packet[..len]) else { continue };
             if link.dark.load(Relaxed) || random.hits(faults.loss) {
-                link.lost.fetch_add(1, Relaxed);
+                link.dropped.fetch_add(1, Relaxed);
             } else if random.hits(faults.overtaking) {
-                link.overtook.fetch_add(1, Relaxed);
+                link.reordered.fetch_add(1, Relaxed);
                 deliver(tun, packet, link);
             } else {
                 in_flight.push_back((Instant::now() + faults.delay, packet.to_vec()));
@@ -167,8 +167,8 @@ fn relay(tun: &OwnedFd, faults: Faults, link: &Link) {
 }
 
 fn deliver(tun: &OwnedFd, packet: &[u8], link: &Link) {
-    // A packet that the kernel does not accept counts as lost.
-    let count = if rustix::io::write(tun, packet).is_ok() { &link.passed } else { &link.lost };
+    // A packet that the kernel does not accept counts as dropped.
+    let count = if rustix::io::write(tun, packet).is_ok() { &link.delivered } else { &link.dropped };
     count.fetch_add(1, Relaxed);
 }
 

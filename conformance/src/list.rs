@@ -1,4 +1,5 @@
-//! The list of all cases. Macros expand it to the tests of each server, and to the table by which a test finds its case.
+//! The list of all cases. Macros expand it to the tests of each server, and to the table by which a test finds its
+//! case.
 
 /// Passes the list of the conformance suite, by theme, to the macro `$then`, after `$with` if given.
 #[doc(hidden)]
@@ -56,7 +57,7 @@ macro_rules! __cases {
                 any_by_default,
                 allowed,
                 origins_of_applications,
-                others,
+                disallowed,
                 from_the_environment;
             endpoints:
                 health_is_ok,
@@ -236,7 +237,7 @@ macro_rules! __cases {
                 connections,
                 refused_connections,
                 memory_after_a_peak,
-                caches;
+                allocator_caches;
         }
     };
 }
@@ -293,7 +294,8 @@ macro_rules! __tests {
     };
 }
 
-/// Defines a function that finds a case by its name. A case that is not listed is dead code, which the compiler reports.
+/// Defines a function that finds a case by its name. A case that is not listed is dead code, which the compiler
+/// reports.
 macro_rules! find {
     ($find:ident, $cases:ident => $($theme:ident: $($case:ident),+;)+) => {
         pub(crate) fn $find(theme: &str, case: &str) -> Option<fn(&crate::server::Binary)> {

@@ -53,7 +53,7 @@ impl Metrics {
     }
 
     /// The sum of the series of this name with this label value. 0 if there is none: a series may appear later.
-    pub fn sum_where(&self, name: &str, label: &str, value: &str) -> f64 {
+    fn sum_where(&self, name: &str, label: &str, value: &str) -> f64 {
         let has_label = |sample: &&Sample| sample.labels.iter().any(|(l, v)| l == label && v == value);
         self.samples
             .iter()
@@ -61,6 +61,16 @@ impl Metrics {
             .filter(has_label)
             .map(|sample| sample.value)
             .sum()
+    }
+
+    /// Connections closed for this reason.
+    pub fn closed_as(&self, reason: &str) -> f64 {
+        self.sum_where("ws_connections_closed_total", "reason", reason)
+    }
+
+    /// Connections rejected for this reason.
+    pub fn rejected_as(&self, reason: &str) -> f64 {
+        self.sum_where("ws_connections_rejected_total", "reason", reason)
     }
 
     /// The values of a label over the series of this name.

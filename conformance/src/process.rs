@@ -3,7 +3,9 @@
 use crate::wait;
 use std::fs;
 use std::ops::RangeBounds;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// Resident memory in bytes, from `smaps_rollup`, which is exact. `VmRSS` of `status` is not.
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
@@ -31,16 +33,21 @@ pub(crate) fn variable(pid: u32, name: &str) -> Option<String> {
 
 /// The number of its threads.
 pub(crate) fn threads(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server").count()
+    tasks(pid).count()
+}
+
+/// The directories of its threads.
+fn tasks(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
+    tasks.flatten().map(|task| task.path())
 }
 
 /// The id of the thread of a server's only shard. Call it before the first connection: a thread per connection would
 /// have the same name.
 pub(crate) fn shard_thread(pid: u32) -> u32 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
     let is_shard =
-        |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("shard-"));
-    let mut shards = tasks.flatten().map(|task| task.path()).filter(|path| is_shard(path));
+        |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("shard-"));
+    let mut shards = tasks(pid).filter(|task| is_shard(task));
     let shard = shards.next().expect("a thread named shard-0");
     assert!(shards.next().is_none(), "one shard, and no connection yet");
     shard.file_name().and_then(|id| id.to_str()?.parse().ok()).expect("a thread id")
@@ -48,12 +55,9 @@ pub(crate) fn shard_thread(pid: u32) -> u32 {
 
 /// Voluntary context switches of its thread with this name: how often it has blocked.
 pub(crate) fn blocks_of(pid: u32, name: &str) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
-    let named = |task: &fs::DirEntry| {
-        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
-    };
-    let thread = tasks.flatten().find(named).unwrap_or_else(|| panic!("expected a thread {name}"));
-    let status = fs::read_to_string(thread.path().join("status")).expect("status of a living thread");
+    let named = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+    let thread = tasks(pid).find(named).unwrap_or_else(|| panic!("expected a thread {name}"));
+    let status = fs::read_to_string(thread.join("status")).expect("status of a living thread");
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.and_then(|count| count.trim().parse().ok()).expect("a line with voluntary_ctxt_switches")
 }
@@ -65,9 +69,7 @@ pub(crate) fn cores() -> Vec<u32> {
 
 /// The cores on which each of its threads may run whose name begins with `name`.
 pub(crate) fn cores_of(pid: u32, name: &str) -> Vec<Vec<u32>> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
-    let read = |task: fs::DirEntry, file| fs::read_to_string(task.path().join(file)).ok();
-    let status = tasks.flatten().filter_map(|task| read(task, "status"));
+    let status = tasks(pid).filter_map(|task| fs::read_to_string(task.join("status")).ok());
     let named = |status: &String| {
         status.lines().next().is_some_and(|line| line.trim_start_matches("Name:").trim().starts_with(name))
     };
@@ -89,17 +91,24 @@ fn allowed(status: &str) -> Vec<u32> {
 /// The number of open descriptors, summed over its threads, because each thread may have its own table. A shared table
 /// counts once per thread.
 pub(crate) fn descriptors(pid: u32) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks of a living server");
-    let tables = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok());
-    tables.map(Iterator::count).sum()
+    tasks(pid).filter_map(|task| fs::read_dir(task.join("fd")).ok()).map(Iterator::count).sum()
 }
 
 /// CPU seconds that it has used, user and system. Resolution: 1/100 s (`USER_HZ`).
-pub(crate) fn cpu_s(pid: u32) -> f64 {
+fn cpu_s(pid: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat of a living server");
     let (_, after_name) = text.rsplit_once(')').expect("a name in parentheses");
     let ticks = |field| after_name.split_whitespace().nth(field).and_then(|ticks| ticks.parse::<f64>().ok());
     (ticks(11).expect("utime") + ticks(12).expect("stime")) / 100.0
+}
+
+/// Expects it to use almost no CPU time for 0.3 s: to block, not to spin.
+#[track_caller]
+pub(crate) fn does_not_spin(pid: u32) {
+    let before = cpu_s(pid);
+    thread::sleep(Duration::from_millis(300));
+    let used = cpu_s(pid) - before;
+    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
 }
 
 #[cfg(test)]
@@ -113,7 +122,7 @@ mod tests {
         assert!(threads(pid) >= 1);
         assert!(descriptors(pid) >= 3);
         assert!(cpu_s(pid) >= 0.0);
-        let builder = std::thread::Builder::new().name("blocks".into());
+        let builder = thread::Builder::new().name("blocks".into());
         let (stop, wait) = std::sync::mpsc::channel::<()>();
         // The new thread sets its own name, so wait until it runs.
         let (started, named) = std::sync::mpsc::channel();

@@ -104,8 +104,8 @@ impl Peer {
         (0..count).map(|_| Peer::connect(addr)).collect()
     }
 
-    /// Limits the receive buffer to about 64 KiB, so that the kernel acknowledges what is read in small steps. By default
-    /// the buffer grows to megabytes, and once it is full, the window reopens only after half of it is read.
+    /// Limits the receive buffer to about 64 KiB, so that the kernel acknowledges what is read in small steps. By
+    /// default the buffer grows to megabytes, and once it is full, the window reopens only after half of it is read.
     pub fn keep_receive_buffer_small(&self) {
         sockopt::set_socket_recv_buffer_size(&self.stream, 32 * 1024).expect("SO_RCVBUF");
     }

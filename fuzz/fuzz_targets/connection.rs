@@ -1,9 +1,9 @@
-//! A connection of stage 4, from accept to close, against tungstenite. It drives `connection.rs` and all files that it uses;
-//! the fuzzer replaces the kernel and the peer.
+//! A connection of stage 4, from accept to close, against tungstenite. It drives `connection.rs` and all files that it
+//! uses; the fuzzer replaces the kernel and the peer.
 //!
-//! An input has three parts: three bytes of parameters, of which the third is the length of the script; the script; and the
-//! peer's data after the request. The script says in which pieces the data arrives, when and how much the peer reads, and
-//! which events occur.
+//! An input has three parts: three bytes of parameters, of which the third is the length of the script; the script; and
+//! the peer's data after the request. The script says in which pieces the data arrives, when and how much the peer
+//! reads, and which events occur.
 
 #![no_main]
 
@@ -192,8 +192,8 @@ impl Run<'_> {
         event.is_some() || queued
     }
 
-    /// Calls `act`, and checks backpressure: with output blocked, the server reads only to the end of a message, and buffers
-    /// no more than one message.
+    /// Calls `act`, and checks backpressure: with output blocked, the server reads only to the end of a message, and
+    /// buffers no more than one message.
     fn watch(&mut self, act: impl FnOnce(&mut Server, RawFd)) {
         let in_message = |server: &Server| {
             server.context.busy.get(&self.fd).is_some_and(|busy| busy.partial.left_of_message() > 0)
@@ -272,8 +272,8 @@ impl Run<'_> {
         assert!(self.cut_off || wire.shut == has_closed(&ours), "a half-close follows the Close");
     }
 
-    /// Checks a connection that was closed as overload: its peer sent more than is free of charge, and the echoes before the
-    /// Close are correct.
+    /// Checks a connection that was closed as overload: its peer sent more than is free of charge, and the echoes
+    /// before the Close are correct.
     fn check_overload(&self, wire: &Wire, head: &str, ours: &[Frame]) {
         let stream = &wire.input[head.len()..wire.received];
         assert!(stream.len() > FREE_LEN, "overload within the free bytes");

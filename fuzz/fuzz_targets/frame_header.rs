@@ -1,5 +1,5 @@
-//! Parsing and encoding of frame headers, and close codes, against tungstenite; masking against its definition (RFC 6455,
-//! sections 5.2, 5.3 and 7.4).
+//! Parsing and encoding of frame headers, and close codes, against tungstenite; masking against its definition (RFC
+//! 6455, sections 5.2, 5.3 and 7.4).
 
 #![no_main]
 
@@ -28,8 +28,8 @@ fn theirs(data: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, tungstenite:
     Ok(parsed.map(|(header, len)| (header, len, cursor.position() as usize)))
 }
 
-/// Both parse the same header, but ours rejects a frame as soon as the header shows a fault. Tungstenite rejects it once it
-/// is complete.
+/// Both parse the same header, but ours rejects a frame as soon as the header shows a fault. Tungstenite rejects it
+/// once it is complete.
 fn parse(data: &[u8]) {
     let (first, second) = (data.first().copied().unwrap_or(0), data.get(1).copied().unwrap_or(0));
     match (Header::parse(data), theirs(data)) {

@@ -1,4 +1,5 @@
-//! The request head: an accepted head is a valid handshake by a naive parser (RFC 6455, section 4.2.1) and by tungstenite.
+//! The request head: an accepted head is a valid handshake by a naive parser (RFC 6455, section 4.2.1) and by
+//! tungstenite.
 
 #![no_main]
 
@@ -91,8 +92,8 @@ fn accepted(head: &[u8], accept_key: &str) {
     let [key] = values("sec-websocket-key")[..] else { panic!("not one key") };
     assert!(key.len() == 24 && key.ends_with(b"=="));
     assert_eq!(accept_key, tungstenite::handshake::derive_accept_key(key));
-    // Four bits of the last of its 22 characters are unused. Tungstenite requires them to be zero, but in the example of
-    // RFC 6455, section 4.1, they are not.
+    // Four bits of the last of its 22 characters are unused. Tungstenite requires them to be zero, but in the example
+    // of RFC 6455, section 4.1, they are not.
     if b"AQgw".contains(&key[21]) {
         tungstenite_accepts(head, accept_key);
     }

@@ -4,12 +4,10 @@
 use crate::descriptors::room;
 use crate::frame::Frame;
 use crate::http::Request;
-use crate::process::cpu_s;
+use crate::process::does_not_spin;
 use crate::server::{Binary, Server, Setup, get};
 use crate::wait;
 use crate::wire::Peer;
-use std::thread;
-use std::time::Duration;
 
 /// Tries to connect. `None` if the server answers 503.
 #[track_caller]
@@ -30,6 +28,11 @@ fn try_connect(server: &Server) -> Option<Peer> {
         }
         _ => peer.fail("101 or 503", response),
     }
+}
+
+#[track_caller]
+fn await_admission(server: &Server) -> Peer {
+    wait::until("a connection is admitted", || try_connect(server).ok_or("503".to_string()))
 }
 
 #[track_caller]
@@ -77,14 +80,14 @@ pub(crate) fn admits_again_after_a_close(binary: &Binary) {
         peer.round_trip(&Frame::text("admitted"));
         assert!(try_connect(&server).is_none(), "expected: 503 at 1 of 1 connections; got: 101");
         end(peer);
-        let peer =
-            wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string()));
+        let peer = await_admission(&server);
         peer.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);
     }
 }
 
-/// With few descriptors, and an uneven distribution over shards: exactly as many connections as the ready line announces.
+/// With few descriptors, and an uneven distribution over shards: exactly as many connections as the ready line
+/// announces.
 pub(crate) fn announced_capacity_is_available(binary: &Binary) {
     for shards in ["1", "2", "3"] {
         let server =
@@ -123,14 +126,11 @@ pub(crate) fn out_of_descriptors(binary: &Binary) {
     assert!(held > 0 && refused > 0, "with 64 descriptors a table, of 400: {held} held, {refused} refused");
     is_healthy(&server);
     server.metrics_agree(&[("ws_connections_active", held), ("ws_connections_rejected_total", refused)]);
-    let before = cpu_s(server.pid());
-    thread::sleep(Duration::from_millis(300));
-    let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
+    does_not_spin(server.pid());
     peers.iter_mut().flatten().for_each(|peer| peer.round_trip(&Frame::text("held")));
     drop(peers);
     server.metrics_agree(&[("ws_connections_active", 0)]);
-    wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
+    await_admission(&server).close();
     assert!(server.runs(), "the server ended");
 }
 
@@ -145,13 +145,10 @@ pub(crate) fn out_of_descriptors_for_silent_peers(binary: &Binary) {
         let refused = metrics.sum("ws_connections_rejected_total");
         if refused > 0.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
     });
-    let before = cpu_s(server.pid());
-    thread::sleep(Duration::from_millis(300));
-    let used = cpu_s(server.pid()) - before;
-    assert!(used <= 0.1, "expected: at most 0.1 s of CPU time in 0.3 s; got: {used} s");
+    does_not_spin(server.pid());
     assert_eq!(get(server.admin, "/health").status, 200);
     drop(silent);
-    wait::until("a new connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
+    await_admission(&server).close();
 }
 
 /// Plain HTTP requests do not count against the limit once they are answered.
@@ -160,5 +157,5 @@ pub(crate) fn plain_requests_release_their_slot(binary: &Binary) {
     for path in ["/echo", "/health", "/metrics", "/nothing"] {
         get(server.addr, path);
     }
-    wait::until("a connection is admitted", || try_connect(&server).ok_or("503".to_string())).close();
+    await_admission(&server).close();
 }

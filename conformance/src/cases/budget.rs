@@ -1,5 +1,5 @@
-//! `--buffer-budget`: bytes buffered for all connections are bounded. Over the limit: Close 1013 (Try Again Later, in the
-//! registry of RFC 6455, section 11.7).
+//! `--buffer-budget`: bytes buffered for all connections are bounded. Over the limit: Close 1013 (Try Again Later, in
+//! the registry of RFC 6455, section 11.7).
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame};
@@ -16,7 +16,7 @@ fn await_charged(server: &Server, charged: usize, closed: usize) {
     wait::until(&format!("{charged} bytes charged, {closed} connections closed as overload"), || {
         let metrics = server.metrics();
         let now = metrics.sum("ws_buffered_bytes");
-        let overload = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+        let overload = metrics.closed_as("overload");
         let right = now == charged as f64 && overload == closed as f64;
         if right { Ok(()) } else { Err(format!("{now}, {overload}")) }
     });
@@ -29,7 +29,7 @@ pub(crate) fn message_over_the_budget(binary: &Binary) {
     let streams = Peer::connect(server.addr).streams_echoes();
     let mut other = Peer::connect(server.addr);
     let mut peer = Peer::connect(server.addr);
-    peer.send_frame(&Frame::new(BINARY, noise(100_000, 1)).more());
+    peer.send_frame(&Frame::new(BINARY, noise(100_000, 1)).without_fin());
     await_charged(&server, if streams { 0 } else { 100_000 - FREE_LEN }, 0);
     let rest = Frame::new(CONTINUATION, noise(if streams { 12 << 20 } else { 200_000 }, 2)).masked();
     if streams {
@@ -51,7 +51,7 @@ pub(crate) fn shared_by_all_connections(binary: &Binary) {
         return shared_by_all_stalled_readers(&server);
     }
     let mut honest = Peer::connect_many(server.addr, 2);
-    let unfinished = Frame::new(BINARY, noise(HELD + FREE_LEN, 3)).more();
+    let unfinished = Frame::new(BINARY, noise(HELD + FREE_LEN, 3)).without_fin();
     let mut peers = Peer::connect_many(server.addr, 10);
     for (i, peer) in peers.iter_mut().enumerate() {
         peer.send_frame(&unfinished);
@@ -76,15 +76,15 @@ fn shared_by_all_stalled_readers(server: &Server) {
     let mut honest = Peer::connect_many(server.addr, 2);
     let held = || {
         let metrics = server.metrics();
-        let overloads = metrics.sum_where("ws_connections_closed_total", "reason", "overload");
+        let overloads = metrics.closed_as("overload");
         (metrics.sum("ws_buffered_bytes"), overloads)
     };
-    let piece = Frame::new(CONTINUATION, noise(PIECE_LEN, 3)).more().masked();
+    let piece = Frame::new(CONTINUATION, noise(PIECE_LEN, 3)).without_fin().masked();
     let mut peers = vec![];
     while held().1 == 0.0 {
         assert!(peers.len() < 200, "expected: an overload; got: {} peers hold {:?}", peers.len(), held());
         let (before, mut peer) = (held().0, Peer::connect(server.addr));
-        peer.send(&Frame::new(BINARY, "begun").more().masked());
+        peer.send(&Frame::new(BINARY, "begun").without_fin().masked());
         // Until the kernel's buffers are full and the server buffers a part, or closes the connection.
         while held() == (before, 0.0) && peer.try_send(&piece).is_ok() {}
         assert!(held().0 <= BUDGET, "expected: at most {BUDGET}; got: {:?}", held());

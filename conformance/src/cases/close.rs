@@ -100,7 +100,10 @@ pub(crate) fn a_megabyte_that_follows_is_ignored(binary: &Binary) {
 pub(crate) fn within_a_fragmented_message(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
-    peer.send_frames(&[&Frame::text("not the").more(), &Frame::new(CONTINUATION, "end").more()]);
+    peer.send_frames(&[
+        &Frame::text("not the").without_fin(),
+        &Frame::new(CONTINUATION, "end").without_fin(),
+    ]);
     peer.send_frame(&Frame::close(1000, ""));
     peer.expect_close(1000);
 }

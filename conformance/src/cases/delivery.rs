@@ -4,6 +4,7 @@ use super::leaks::full_size;
 use super::noise;
 use crate::frame::{BINARY, Frame, PING, TEXT};
 use crate::server::Binary;
+use crate::wait::{self, TIMEOUT};
 use crate::wire::{Peer, Received};
 use rustix::process::Signal;
 
@@ -84,8 +85,8 @@ pub(crate) fn stream_cut_at_odd_places(binary: &Binary) {
     peer.close();
 }
 
-/// Most blocking clients write a whole message before they read. A server that applies backpressure within a message would
-/// deadlock with them.
+/// Most blocking clients write a whole message before they read. A server that applies backpressure within a message
+/// would deadlock with them.
 pub(crate) fn message_written_before_anything_is_read(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
@@ -109,16 +110,21 @@ pub(crate) fn messages_written_before_anything_is_read(binary: &Binary) {
     peers.into_iter().for_each(Peer::close);
 }
 
+/// Writes all bytes without reading. A stalled socket is retried, so that a busy machine does not fail the case.
 #[track_caller]
 fn writes_whole(peer: &mut Peer, bytes: &[u8]) {
-    let written = peer.send_until_full(bytes);
-    if written < bytes.len() {
-        peer.fail("the server reads to the end of a message", format!("{written} of {} bytes", bytes.len()));
+    let mut written = 0;
+    let whole = wait::within(TIMEOUT, || {
+        written += peer.send_until_full(&bytes[written..]);
+        if written == bytes.len() { Ok(()) } else { Err(format!("{written} of {} bytes", bytes.len())) }
+    });
+    if let Err(written) = whole {
+        peer.fail("the server reads to the end of a message", written);
     }
 }
 
-/// A message that has arrived whole is echoed as one frame, whatever the length of the messages before it. The server is
-/// stopped while it arrives.
+/// A message that has arrived whole is echoed as one frame, whatever the length of the messages before it. The server
+/// is stopped while it arrives.
 pub(crate) fn messages_up_to_64_kib_are_one_frame(binary: &Binary) {
     let server = binary.serve(&["--shards", "1"]);
     let mut peer = Peer::connect(server.addr);

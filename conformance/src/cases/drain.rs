@@ -1,5 +1,5 @@
-//! Drain on SIGTERM or SIGINT: the server stops accepting, sends Close 1001 (RFC 6455, section 7.4.1) to every peer, and
-//! exits once all have disconnected or after `--drain-timeout`.
+//! Drain on SIGTERM or SIGINT: the server stops accepting, sends Close 1001 (RFC 6455, section 7.4.1) to every peer,
+//! and exits once all have disconnected or after `--drain-timeout`.
 
 use super::noise;
 use crate::frame::{BINARY, CLOSE, Frame};
@@ -126,7 +126,7 @@ pub(crate) fn nothing_new_while_draining(binary: &Binary) {
     });
     wait::until("connections closed for the reason shutdown", || {
         let metrics = server.metrics();
-        let closed = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
+        let closed = metrics.closed_as("shutdown");
         if closed >= 1.0 { Ok(()) } else { Err(format!("\n{metrics}")) }
     });
     assert!(server.runs(), "expected: the server waits for the last peer; got: it ended");

@@ -23,7 +23,7 @@ pub(crate) fn metrics_are_well_formed(binary: &Binary) {
         let right =
             response.status == 200 && kind.starts_with("text/plain") && kind.contains("version=0.0.4");
         assert!(right, "http://{addr}/metrics, expected: 200, text/plain; version=0.0.4\ngot: {response}");
-        Metrics::parse(&response.body).unwrap_or_else(|mistake| panic!("http://{addr}/metrics: {mistake}"));
+        Metrics::parse(&response.body).unwrap_or_else(|error| panic!("http://{addr}/metrics: {error}"));
     }
 }
 

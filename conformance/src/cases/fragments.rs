@@ -10,7 +10,7 @@ fn cut(message: &Frame, len: usize) -> Vec<Frame> {
     let count = message.payload.chunks(len).count();
     let fragment = |(i, piece)| {
         let fragment = Frame::new(if i == 0 { message.opcode } else { CONTINUATION }, piece);
-        if i + 1 < count { fragment.more() } else { fragment }
+        if i + 1 < count { fragment.without_fin() } else { fragment }
     };
     message.payload.chunks(len).enumerate().map(fragment).collect()
 }
@@ -54,9 +54,13 @@ pub(crate) fn empty_fragments(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
     let empty = Frame::new(CONTINUATION, "");
-    peer.send_frames(&[&Frame::text("").more(), &empty.clone().more(), &empty]);
+    peer.send_frames(&[&Frame::text("").without_fin(), &empty.clone().without_fin(), &empty]);
     peer.expect_echo(&Frame::text(""));
-    peer.send_frames(&[&Frame::text("").more(), &Frame::new(CONTINUATION, "middle").more(), &empty]);
+    peer.send_frames(&[
+        &Frame::text("").without_fin(),
+        &Frame::new(CONTINUATION, "middle").without_fin(),
+        &empty,
+    ]);
     peer.expect_echo(&Frame::text("middle"));
     peer.close();
 }

@@ -157,8 +157,8 @@ pub(crate) fn accepts_a_request_byte_by_byte(binary: &Binary) {
     peer.close();
 }
 
-/// Hundreds of connections in the backlog, a third of them already closed by the client. The server is stopped while they
-/// arrive.
+/// Hundreds of connections in the backlog, a third of them already closed by the client. The server is stopped while
+/// they arrive.
 pub(crate) fn accepts_a_burst(binary: &Binary) {
     let server = binary.serve(&["--shards", "1", "--backlog", "400"]);
     server.signal(Signal::STOP);

@@ -88,8 +88,8 @@ pub(crate) fn refused_connections(binary: &Binary) {
     Peer::connect(server.addr).close();
 }
 
-/// Memory of a peak of long messages returns to the kernel, although the last few messages, which are highest in the heap,
-/// are still unfinished.
+/// Memory of a peak of long messages returns to the kernel, although the last few messages, which are highest in the
+/// heap, are still unfinished.
 pub(crate) fn memory_after_a_peak(binary: &Binary) {
     /// Below malloc's threshold for mmap(2), so that messages come from a heap.
     const LEN: usize = 30_000;
@@ -127,7 +127,7 @@ pub(crate) fn memory_after_a_peak(binary: &Binary) {
 }
 
 /// The server disables malloc's thread caches, unless the environment sets GLIBC_TUNABLES.
-pub(crate) fn caches(binary: &Binary) {
+pub(crate) fn allocator_caches(binary: &Binary) {
     const TUNABLES: &str = "GLIBC_TUNABLES";
     let expected = cfg!(target_env = "gnu").then_some("glibc.malloc.tcache_count=0");
     assert_eq!(variable(binary.serve(&[]).pid(), TUNABLES).as_deref(), expected);

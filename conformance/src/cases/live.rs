@@ -149,7 +149,7 @@ pub(crate) fn viewers_and_scrapes_have_separate_limits(binary: &Binary) {
     assert!(asked.elapsed() < 3 * MAX_DELAY, "answered after {:?}", asked.elapsed());
     viewers.iter_mut().for_each(|viewer| while sample(viewer)["uptime_seconds"].as_f64() < Some(2.0) {});
     viewers.pop().expect("eight").reset();
-    wait::until("a viewer is admitted after another has left", || match request_events(&server) {
+    wait::until("a viewer is admitted after another has disconnected", || match request_events(&server) {
         (_, response) if response.status == 200 => Ok(()),
         (_, response) => Err(response.to_string()),
     });

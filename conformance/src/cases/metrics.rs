@@ -77,7 +77,7 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
         peer.round_trip(&Frame::new(BINARY, [0; 1000]));
         peer.round_trip(&Frame::text(""));
         peer.send_frames(&[
-            &Frame::text("frag").more(),
+            &Frame::text("frag").without_fin(),
             &Frame::new(PING, "ping"),
             &Frame::new(PONG, "pong"),
         ]);
@@ -141,7 +141,7 @@ pub(crate) fn close_reasons(binary: &Binary) {
         ("overload", 0.0),
         ("shutdown", 0.0),
     ] {
-        let counted = metrics.sum_where("ws_connections_closed_total", "reason", reason);
+        let counted = metrics.closed_as(reason);
         assert_eq!(counted, count, "connections closed as {reason}; got:\n{metrics}");
     }
 }

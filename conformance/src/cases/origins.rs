@@ -56,7 +56,7 @@ pub(crate) fn origins_of_applications(binary: &Binary) {
     }
 }
 
-pub(crate) fn others(binary: &Binary) {
+pub(crate) fn disallowed(binary: &Binary) {
     let server = binary.serve(&["--allow-origin", "https://example.com"]);
     let others = [
         "http://example.com",
@@ -72,7 +72,7 @@ pub(crate) fn others(binary: &Binary) {
     ];
     others.iter().for_each(|origin| from(&server, Some(origin), 403));
     let metrics = server.metrics_agree(&[("ws_connections_accepted_total", 0)]);
-    let refused = metrics.sum_where("ws_connections_rejected_total", "reason", "origin");
+    let refused = metrics.rejected_as("origin");
     assert_eq!(refused, others.len() as f64, "connections rejected by their origin");
     // Only handshakes are checked: `/health` still answers, and a plain GET of `/echo` gets 426.
     assert_eq!(get(server.addr, "/health").status, 200);

@@ -1,7 +1,8 @@
-//! Request smuggling (RFC 9112, section 11.2): requests that two parsers could read differently, and where requests end.
+//! Request smuggling (RFC 9112, section 11.2): requests that two parsers could read differently, and where requests
+//! end.
 //!
-//! The server must not interpret what follows a refused request. Each refused request here is followed by a handshake and
-//! a message, and must get exactly one response and a FIN.
+//! The server must not interpret what follows a refused request. Each refused request here is followed by a handshake
+//! and a message, and must get exactly one response and a FIN.
 
 use crate::frame::Frame;
 use crate::http::Request;
@@ -44,8 +45,8 @@ fn refused(binary: &Binary, requests: impl IntoIterator<Item = (Vec<u8>, u16)>) 
     Peer::connect(server.addr).close();
 }
 
-/// RFC 9112, sections 6.1 and 6.3, and RFC 9110, section 9.3.1: a handshake with content is refused, because the content
-/// would be parsed as frames.
+/// RFC 9112, sections 6.1 and 6.3, and RFC 9110, section 9.3.1: a handshake with content is refused, because the
+/// content would be parsed as frames.
 pub(crate) fn framing(binary: &Binary) {
     let with = |fields: &[(&str, &str)]| {
         fields.iter().fold(handshake(), |request, (name, value)| request.and(name, *value)).bytes()
@@ -95,8 +96,8 @@ pub(crate) fn contradictory_fields(binary: &Binary) {
     );
 }
 
-/// Obsolete line folding (RFC 9112, section 5.2), white space before a colon (5.1) or before a field (2.2), a bare CR or LF
-/// (2.2), and invalid bytes (RFC 9110, section 5.5).
+/// Obsolete line folding (RFC 9112, section 5.2), white space before a colon (5.1) or before a field (2.2), a bare CR
+/// or LF (2.2), and invalid bytes (RFC 9110, section 5.5).
 pub(crate) fn ambiguous_lines(binary: &Binary) {
     let changes = [
         ("Upgrade: websocket", "Upgrade:\r\n websocket"),

@@ -1,5 +1,5 @@
-//! `--max-message-size`: a longer message is rejected with 1009 (RFC 6455, sections 7.4.1 and 10.4). Memory grows with the
-//! bytes that arrive, never from a declared length.
+//! `--max-message-size`: a longer message is rejected with 1009 (RFC 6455, sections 7.4.1 and 10.4). Memory grows with
+//! the bytes that arrive, never from a declared length.
 
 use super::noise;
 use crate::frame::{BINARY, CONTINUATION, Frame, PING, TEXT};
@@ -20,7 +20,7 @@ pub(crate) fn at_the_limit(binary: &Binary) {
     peer.round_trip(&message);
     let (head, tail) = message.payload.split_at(LIMIT / 2);
     peer.send_frames(&[
-        &Frame::new(BINARY, head).more(),
+        &Frame::new(BINARY, head).without_fin(),
         &Frame::new(PING, "p"),
         &Frame::new(CONTINUATION, tail),
     ]);
@@ -43,8 +43,8 @@ pub(crate) fn one_byte_over(binary: &Binary) {
 pub(crate) fn over_by_fragments(binary: &Binary) {
     let server = limited(binary);
     let mut peer = Peer::connect(server.addr);
-    let fragment = Frame::new(CONTINUATION, [b'x'; 200]).more();
-    peer.send_frame(&Frame::text("").more());
+    let fragment = Frame::new(CONTINUATION, [b'x'; 200]).without_fin();
+    peer.send_frame(&Frame::text("").without_fin());
     (0..=LIMIT / 200).for_each(|_| peer.send_frame(&fragment));
     peer.expect_close(1009);
 }
@@ -57,7 +57,7 @@ pub(crate) fn declared_only(binary: &Binary) {
         peer.send(&Frame::new(BINARY, "").declaring(len as u64));
         peer.expect_close(1009);
         let mut peer = Peer::connect(server.addr);
-        peer.send_frame(&Frame::text("some").more());
+        peer.send_frame(&Frame::text("some").without_fin());
         peer.send(&Frame::new(CONTINUATION, "").declaring(len as u64));
         peer.expect_close(1009);
     }
@@ -71,7 +71,7 @@ pub(crate) fn absurd_lengths(binary: &Binary) {
         peer.send(&Frame::new(BINARY, "").declaring(len));
         peer.expect_close(1009);
         let mut peer = Peer::connect(server.addr);
-        peer.send_frame(&Frame::text("some").more());
+        peer.send_frame(&Frame::text("some").without_fin());
         peer.send(&Frame::new(CONTINUATION, "").declaring(len));
         peer.expect_close(1009);
     }

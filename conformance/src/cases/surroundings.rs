@@ -11,19 +11,19 @@ use std::time::Instant;
 
 /// Expects a handshake to be rejected with 503.
 #[track_caller]
-fn is_refused(server: &Server) {
+fn is_rejected(server: &Server) {
     let mut peer = Peer::open(server.addr);
     peer.send(&Request::handshake("/echo").bytes());
     assert_eq!(peer.plain_response().status, 503);
 }
 
-/// Rejected connections, which the server logs at most once per second and shard, do not disturb an open connection. Then
-/// SIGTERM drains the server.
+/// Rejected connections, which the server logs at most once per second, do not disturb an open connection.
+/// Then SIGTERM drains the server.
 #[track_caller]
 fn serves_and_drains(mut server: Server) {
     let mut honest = Peer::connect(server.addr);
     for _ in 0..8 {
-        is_refused(&server);
+        is_rejected(&server);
         honest.round_trip(&Frame::text("in the meantime"));
     }
     let start = Instant::now();
@@ -44,7 +44,7 @@ pub(crate) fn unwritable_log(binary: &Binary) {
         let flags = &["--max-connections", "1", "--shards", "2", "--log", "trace"];
         let server = binary.serve_with(Setup { flags, stderr, ..Setup::default() });
         let mut honest = Peer::connect(server.addr);
-        is_refused(&server);
+        is_rejected(&server);
         honest.round_trip(&Frame::text("admitted"));
         honest.close();
         server.metrics_agree(&[("ws_connections_active", 0)]);
@@ -125,8 +125,8 @@ pub(crate) fn two_servers_at_once(binary: &Binary) {
     }
 }
 
-/// SIGHUP, from a closing terminal, drains the server, and a second SIGHUP changes nothing. Under nohup(1) the signal is
-/// ignored.
+/// SIGHUP, from a closing terminal, drains the server, and a second SIGHUP changes nothing. Under nohup(1) the signal
+/// is ignored.
 pub(crate) fn hangup(binary: &Binary) {
     let serve = |on_signal| {
         let flags = &["--drain-timeout", "60s"];

@@ -1,7 +1,8 @@
 //! `--handshake-timeout`, `--idle-timeout` and `--ping-interval`.
 
+use super::noise;
 use crate::descriptors::shard_room;
-use crate::frame::{Frame, PING, PONG};
+use crate::frame::{BINARY, Frame, PING, PONG};
 use crate::http::Request;
 use crate::server::{Binary, Server};
 use crate::wait::{self, MAX_DELAY};
@@ -73,7 +74,7 @@ pub(crate) fn silent_peers_are_closed(binary: &Binary) {
         in_time(start.elapsed());
     }
     let metrics = server.metrics_agree(&[("ws_connections_active", 0), ("ws_connections_closed_total", 3)]);
-    let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
+    let idle = metrics.closed_as("idle");
     assert_eq!(idle, 3.0, "connections closed as idle; got:\n{metrics}");
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn slow_readers_stay_connected(binary: &Binary) {
     thread::scope(|scope| {
         for (mut peer, pings) in peers.into_iter().zip([true, false]) {
             scope.spawn(move || {
-                let message = Frame::new(crate::frame::BINARY, super::noise(SLOW_READER.0, 21));
+                let message = Frame::new(BINARY, noise(SLOW_READER.0, 21));
                 peer.keep_receive_buffer_small();
                 peer.send(&message.masked());
                 let start = Instant::now();
@@ -129,7 +130,7 @@ pub(crate) fn slow_readers_stay_connected(binary: &Binary) {
 pub(crate) fn stalled_readers_are_closed(binary: &Binary) {
     let server = idle_server(binary, LIMIT, &["--buffer-budget", "1GiB"]);
     let mut peers = Peer::connect_many(server.addr, 2);
-    let messages = Frame::new(crate::frame::BINARY, super::noise(8 << 20, 22)).masked().repeat(2);
+    let messages = Frame::new(BINARY, noise(8 << 20, 22)).masked().repeat(2);
     for peer in &mut peers {
         let _ = peer.try_send_until_full(&messages);
     }
@@ -137,7 +138,7 @@ pub(crate) fn stalled_readers_are_closed(binary: &Binary) {
     wait::until("both are closed", || {
         let _ = peers[0].try_send_until_full(&Frame::new(PING, "still here").masked());
         let metrics = server.metrics();
-        match metrics.sum_where("ws_connections_closed_total", "reason", "idle") {
+        match metrics.closed_as("idle") {
             2.0 => Ok(()),
             count => Err(format!("{count} closed")),
         }
@@ -153,7 +154,7 @@ pub(crate) fn stalled_readers_are_closed(binary: &Binary) {
 pub(crate) fn slow_senders_stay_connected(binary: &Binary) {
     let server = idle_server(binary, LONG_LIMIT, &[]);
     let mut peer = Peer::connect(server.addr);
-    let message = Frame::new(crate::frame::BINARY, super::noise(100_000, 23));
+    let message = Frame::new(BINARY, noise(100_000, 23));
     let (bytes, start) = (message.masked(), Instant::now());
     let pieces = bytes.chunks(bytes.len().div_ceil(60));
     for piece in pieces {
@@ -171,7 +172,7 @@ pub(crate) fn stopped_server_reads_before_it_times_out(binary: &Binary) {
     let mut peers = Peer::connect_many(server.addr, shard_room(PEERS));
     server.signal(Signal::STOP);
     let start = Instant::now();
-    let message = Frame::text("said in time");
+    let message = Frame::text("sent in time");
     peers.iter_mut().for_each(|peer| peer.send_frame(&message));
     thread::sleep(ACTIVITY.saturating_sub(start.elapsed()));
     server.signal(Signal::CONT);
@@ -231,7 +232,7 @@ pub(crate) fn pongs_keep_a_connection_open(binary: &Binary) {
     alive.send_frame(&Frame::text("alive"));
     alive.expect_echo_among_pings(&Frame::text("alive"));
     let metrics = server.metrics_agree(&[("ws_connections_active", 1)]);
-    assert_eq!(metrics.sum_where("ws_connections_closed_total", "reason", "idle"), 1.0, "got:\n{metrics}");
+    assert_eq!(metrics.closed_as("idle"), 1.0, "got:\n{metrics}");
 }
 
 /// Every connection receives a Ping per interval, also without `--idle-timeout`.
@@ -256,7 +257,7 @@ pub(crate) fn pings_come_every_interval(binary: &Binary) {
 pub(crate) fn pings_among_echoes(binary: &Binary) {
     let server = binary.serve(&["--ping-interval", "50ms"]);
     let mut peer = Peer::connect(server.addr);
-    let message = Frame::new(crate::frame::BINARY, super::noise(300_000, 12));
+    let message = Frame::new(BINARY, noise(300_000, 12));
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(500) {
         peer.send_frame(&message);

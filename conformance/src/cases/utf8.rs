@@ -35,7 +35,7 @@ pub(crate) fn last_fragment(binary: &Binary) {
     let server = binary.serve(&[]);
     for bad in BAD {
         let mut peer = Peer::connect(server.addr);
-        peer.send_frames(&[&Frame::text("a good start, ").more(), &Frame::new(CONTINUATION, bad)]);
+        peer.send_frames(&[&Frame::text("a good start, ").without_fin(), &Frame::new(CONTINUATION, bad)]);
         peer.expect_close(1007);
     }
 }
@@ -59,11 +59,11 @@ pub(crate) fn character_cut_across_fragments(binary: &Binary) {
     let text = "é€🦀";
     for cut in 0..=text.len() {
         let (head, tail) = text.as_bytes().split_at(cut);
-        peer.send_frames(&[&Frame::new(TEXT, head).more(), &Frame::new(CONTINUATION, tail)]);
+        peer.send_frames(&[&Frame::new(TEXT, head).without_fin(), &Frame::new(CONTINUATION, tail)]);
         peer.expect_echo(&Frame::text(text));
     }
-    peer.send_frame(&Frame::new(TEXT, "").more());
-    text.as_bytes().chunks(1).for_each(|byte| peer.send_frame(&Frame::new(CONTINUATION, byte).more()));
+    peer.send_frame(&Frame::new(TEXT, "").without_fin());
+    text.as_bytes().chunks(1).for_each(|byte| peer.send_frame(&Frame::new(CONTINUATION, byte).without_fin()));
     peer.send_frame(&Frame::new(CONTINUATION, ""));
     peer.expect_echo(&Frame::text(text));
     peer.close();
@@ -74,7 +74,7 @@ pub(crate) fn incomplete_character(binary: &Binary) {
     let server = binary.serve(&[]);
     for last in [&b""[..], b"x", b"\xc3"] {
         let mut peer = Peer::connect(server.addr);
-        peer.send_frames(&[&Frame::new(TEXT, b"\xe2\x82").more(), &Frame::new(CONTINUATION, last)]);
+        peer.send_frames(&[&Frame::new(TEXT, b"\xe2\x82").without_fin(), &Frame::new(CONTINUATION, last)]);
         peer.expect_close(1007);
     }
 }

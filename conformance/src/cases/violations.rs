@@ -1,5 +1,5 @@
-//! Protocol violations: the server echoes the messages before an invalid frame, then closes with 1002 (RFC 6455, sections 5
-//! and 7.4.1).
+//! Protocol violations: the server echoes the messages before an invalid frame, then closes with 1002 (RFC 6455,
+//! sections 5 and 7.4.1).
 
 use crate::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
 use crate::server::{Binary, Server};
@@ -26,7 +26,8 @@ pub(crate) fn unmasked_frames(binary: &Binary) {
     violates(&server, &Frame::close(1000, "").unmasked());
     violates(
         &server,
-        &[Frame::text("begun").more().masked(), Frame::new(CONTINUATION, "unmasked").unmasked()].concat(),
+        &[Frame::text("begun").without_fin().masked(), Frame::new(CONTINUATION, "unmasked").unmasked()]
+            .concat(),
     );
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn reserved_bits(binary: &Binary) {
             violates(&server, &frame.reserved(rsv).masked());
         }
     }
-    let fragments = [Frame::text("begun").more(), Frame::new(CONTINUATION, "reserved").reserved(4)];
+    let fragments = [Frame::text("begun").without_fin(), Frame::new(CONTINUATION, "reserved").reserved(4)];
     violates(&server, &fragments.map(|fragment| fragment.masked()).concat());
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn reserved_opcodes(binary: &Binary) {
     for opcode in (3..8).chain(11..16) {
         violates(&server, &Frame::new(opcode, "").masked());
         violates(&server, &Frame::new(opcode, "with a payload").masked());
-        violates(&server, &Frame::new(opcode, "not the last").more().masked());
+        violates(&server, &Frame::new(opcode, "not the last").without_fin().masked());
     }
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn reserved_opcodes(binary: &Binary) {
 pub(crate) fn stray_continuation(binary: &Binary) {
     let server = binary.serve(&[]);
     violates(&server, &Frame::new(CONTINUATION, "of nothing").masked());
-    violates(&server, &Frame::new(CONTINUATION, "of nothing").more().masked());
+    violates(&server, &Frame::new(CONTINUATION, "of nothing").without_fin().masked());
     violates(&server, &Frame::new(CONTINUATION, "").masked());
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn continuation_after_the_last(binary: &Binary) {
     let server = binary.serve(&[]);
     let mut peer = Peer::connect(server.addr);
     let last = Frame::new(CONTINUATION, "two");
-    peer.send_frames(&[&Frame::text("one").more(), &last, &last]);
+    peer.send_frames(&[&Frame::text("one").without_fin(), &last, &last]);
     peer.expect_echo(&Frame::text("onetwo"));
     peer.expect_close(1002);
 }
@@ -76,9 +77,9 @@ pub(crate) fn continuation_after_the_last(binary: &Binary) {
 pub(crate) fn message_within_a_message(binary: &Binary) {
     let server = binary.serve(&[]);
     for (outer, inner) in [(TEXT, TEXT), (TEXT, BINARY), (BINARY, TEXT), (BINARY, BINARY)] {
-        let begun = Frame::new(outer, "begun").more();
+        let begun = Frame::new(outer, "begun").without_fin();
         violates(&server, &[begun.masked(), Frame::new(inner, "too early").masked()].concat());
-        violates(&server, &[begun.masked(), Frame::new(inner, "too early").more().masked()].concat());
+        violates(&server, &[begun.masked(), Frame::new(inner, "too early").without_fin().masked()].concat());
     }
 }
 
@@ -86,11 +87,11 @@ pub(crate) fn message_within_a_message(binary: &Binary) {
 pub(crate) fn fragmented_control_frames(binary: &Binary) {
     let server = binary.serve(&[]);
     for opcode in [PING, PONG] {
-        violates(&server, &Frame::new(opcode, "frag").more().masked());
-        let continued = [Frame::new(opcode, "frag").more(), Frame::new(CONTINUATION, "ment")];
+        violates(&server, &Frame::new(opcode, "frag").without_fin().masked());
+        let continued = [Frame::new(opcode, "frag").without_fin(), Frame::new(CONTINUATION, "ment")];
         violates(&server, &continued.map(|fragment| fragment.masked()).concat());
     }
-    violates(&server, &Frame::close(1000, "").more().masked());
+    violates(&server, &Frame::close(1000, "").without_fin().masked());
 }
 
 /// Section 5.5: at most 125 bytes.

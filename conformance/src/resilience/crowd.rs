@@ -90,8 +90,8 @@ impl Crowd {
         Crowd::of((0..count).map(|_| begin(addr)).collect())
     }
 
-    /// The same with small socket buffers. The client's memory would normally be on another machine, and must not exhaust
-    /// this one.
+    /// The same with small socket buffers. The client's memory would normally be on another machine, and must not
+    /// exhaust this one.
     pub fn connect_lean(addr: SocketAddr, count: usize) -> Crowd {
         let lean = || {
             let socket = socket();
@@ -129,7 +129,7 @@ impl Crowd {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 len => head.extend_from_slice(&piece[..len]),
             }
-            match Response::take_head(head) {
+            match Response::parse_head(head) {
                 Ok(Some((response, len))) if response.status == 101 && len == head.len() => Ok(()),
                 Ok(None) => Err(ErrorKind::WouldBlock.into()),
                 other => Err(io::Error::other(format!("{other:?}"))),
@@ -168,7 +168,8 @@ impl Crowd {
         self.received = received;
     }
 
-    /// Sends the beginning of a message on all connections, each piece of its payload once the previous ones are echoed.
+    /// Sends the beginning of a message on all connections, each piece of its payload once the previous ones are
+    /// echoed.
     pub fn send_in_echoed_pieces(&mut self, header: &[u8], payload: &[u8]) {
         const PIECE_LEN: usize = 8 << 10;
         self.send(header);
@@ -226,8 +227,8 @@ impl Crowd {
         }
     }
 
-    /// Waits until the server has ended every connection. Meanwhile each member sends one byte of `drip` per second, and
-    /// reads if `reads` is set.
+    /// Waits until the server has ended every connection. Meanwhile each member sends one byte of `drip` per second,
+    /// and reads if `reads` is set.
     pub fn await_ends(&mut self, drip: &[u8], reads: bool, stop: &AtomicBool) -> Ends {
         let start = Instant::now();
         let mut watch = Watch::new();
@@ -304,7 +305,7 @@ impl Received {
             }
         };
         let mut taken = 0;
-        while let Ok(Some((frame, len))) = Frame::take(&self.begun[taken..]) {
+        while let Ok(Some((frame, len))) = Frame::parse(&self.begun[taken..]) {
             taken += len;
             match (frame.opcode, &frame.payload[..]) {
                 (CLOSE, &[high, low, ..]) => self.close = u16::from_be_bytes([high, low]),

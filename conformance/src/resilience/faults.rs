@@ -57,7 +57,7 @@ pub(crate) fn drain_under_load(binary: &Binary) {
     keeper.expect_close_frame(&[1001]);
     let metrics =
         server.metrics_agree(&[("ws_messages_received_total", echoes), ("ws_messages_sent_total", echoes)]);
-    let shutdown = metrics.sum_where("ws_connections_closed_total", "reason", "shutdown");
+    let shutdown = metrics.closed_as("shutdown");
     assert_eq!(shutdown, count as f64 + 1.0, "connections closed as shutdown; got:\n{metrics}");
     keeper.send_frame(&Frame::close(1001, ""));
     keeper.expect_fin();
@@ -106,7 +106,7 @@ pub(crate) fn lossy_link(binary: &Binary) {
             ("ws_messages_received_total", echoes),
             ("ws_messages_sent_total", echoes),
         ]);
-        let normal = metrics.sum_where("ws_connections_closed_total", "reason", "normal");
+        let normal = metrics.closed_as("normal");
         assert_eq!(normal, count as f64, "connections closed as normal; got:\n{metrics}");
         let [delivered, dropped, reordered] = link.packets();
         let packets = format!("{delivered} packets delivered, {dropped} dropped, {reordered} reordered");
@@ -115,8 +115,8 @@ pub(crate) fn lossy_link(binary: &Binary) {
     });
 }
 
-/// Peers whose network fails, without a FIN or a RST. The server closes them after `--idle-timeout`, whether they were at a
-/// message boundary or in the middle of a frame. A peer that is not behind the link stays connected.
+/// Peers whose network fails, without a FIN or a RST. The server closes them after `--idle-timeout`, whether they were
+/// at a message boundary or in the middle of a frame. A peer that is not behind the link stays connected.
 pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
     const LIMIT: Duration = Duration::from_secs(3);
     let count = room(sized(60, 1_000));
@@ -131,7 +131,7 @@ pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
         server.addr.set_ip(link::NEAR.into());
         let mut alive = Peer::connect(server.addr);
         let metrics = server.metrics_agree(&[("ws_connections_active", count + 1)]);
-        let idle_before = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
+        let idle_before = metrics.closed_as("idle");
         for (i, peer) in peers.iter_mut().enumerate() {
             peer.answer_pings();
             if i % 3 == 1 {
@@ -153,7 +153,7 @@ pub(crate) fn peers_behind_a_dead_link(binary: &Binary) {
             (LIMIT / 2..LIMIT * 2 + MAX_DELAY).contains(&took),
             "expected: closed after {LIMIT:?}; got: {took:?}"
         );
-        let idle = server.metrics().sum_where("ws_connections_closed_total", "reason", "idle");
+        let idle = server.metrics().closed_as("idle");
         assert_eq!(idle - idle_before, count as f64, "connections closed as idle");
         alive.send_frame(&Frame::text("still here"));
         alive.expect_echo_among_pings(&Frame::text("still here"));

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Clients on their own thread that send at a constant rate and check each echo.
 ///
-/// The rate is an open loop: latency counts from the time at which a message is due, so a late send does not hide a stall.
+/// The rate is an open loop: latency counts from the time at which a message is due, so a late send does not hide a
+/// stall.
 pub(super) struct Honest {
     thread: Background<u64>,
     log: Arc<Mutex<Log>>,
@@ -78,7 +79,8 @@ impl Honest {
 /// Latencies in one interval.
 pub(super) struct Latencies {
     sorted: Vec<Duration>,
-    /// The median of the p99s of ten parts of the interval, which a short disturbance by other processes does not change.
+    /// The median of the p99s of ten parts of the interval, which a short disturbance by other processes does not
+    /// change.
     lasting_p99: Duration,
 }
 
@@ -187,7 +189,7 @@ impl Client {
             }
         }
         let mut at = 0;
-        while let Some((frame, len)) = Frame::take(&self.inbox[at..]).expect("a valid frame") {
+        while let Some((frame, len)) = Frame::parse(&self.inbox[at..]).expect("a valid frame") {
             at += len;
             let (number, due) = self.in_flight.pop_front().expect("no echo without a message");
             assert_eq!((frame.opcode, &frame), (TEXT, &message(number)), "the echoes in order");

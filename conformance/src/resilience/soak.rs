@@ -4,8 +4,8 @@
 //! default is a few seconds. Samples are written to `STAGE.soak.csv` in the directory of the server's binary.
 //!
 //! Load comes in rounds. Between two rounds only the permanent peers are connected, and the server is quiescent for a
-//! moment, so that it can free what the round needed. Then the server's metrics must agree with the peers' own counts, and
-//! its descriptors and threads must be back at their level after earlier rounds.
+//! moment, so that it can free what the round needed. Then the server's metrics must agree with the peers' own counts,
+//! and its descriptors and threads must be back at their level after earlier rounds.
 
 mod hostile;
 mod record;

@@ -1,4 +1,5 @@
-//! Thousands of slow and stalled peers: honest clients are still served, memory is bounded, and the stalled peers time out.
+//! Thousands of slow and stalled peers: honest clients are still served, memory is bounded, and the stalled peers time
+//! out.
 
 mod kinds;
 
@@ -46,8 +47,8 @@ impl Attack {
         }
     }
 
-    /// Starts a server with this `--buffer-budget` in bytes, and reduces the attack to the number of connections that the
-    /// server supports: with a thread per connection, that may be fewer.
+    /// Starts a server with this `--buffer-budget` in bytes, and reduces the attack to the number of connections that
+    /// the server supports: with a thread per connection, that may be fewer.
     fn serve(mut self, binary: &Binary, budget: usize) -> (Server, Attack) {
         let timeout = format!("{}s", self.timeout.as_secs());
         let max = (self.each * KINDS.len() + self.honest) * 11 / 10;
@@ -74,8 +75,9 @@ impl Attack {
     }
 }
 
-/// Memory per connection that is not charged to the budget, in bytes, by stage. Stage 1: a stack and a read buffer of 4 KiB.
-/// Stages 2 and 3: a task or a table entry, and the same buffer. All: the first 4 KiB of buffered data ([`FREE_LEN`]).
+/// Memory per connection that is not charged to the budget, in bytes, by stage. Stage 1: a stack and a read buffer of 4
+/// KiB. Stages 2 and 3: a task or a table entry, and the same buffer. All: the first 4 KiB of buffered data
+/// ([`FREE_LEN`]).
 fn connection_bytes(server: &Server) -> u64 {
     match &server.ready_line[..6] {
         "stage1" => (64 + 16 + 4) << 10,
@@ -159,8 +161,8 @@ pub(crate) fn peers(binary: &Binary) {
     }
 }
 
-/// With a small budget, peers for which the server buffers much are closed with 1013 before they time out. The budget is
-/// never exceeded, and small messages are echoed throughout.
+/// With a small budget, peers for which the server buffers much are closed with 1013 before they time out. The budget
+/// is never exceeded, and small messages are echoed throughout.
 pub(crate) fn small_budget(binary: &Binary) {
     let budget = sized(8 << 20, 64 << 20);
     let (server, attack) = Attack::new().serve(binary, budget);
@@ -184,7 +186,7 @@ pub(crate) fn small_budget(binary: &Binary) {
     let metrics = server.metrics_agree(&[("ws_connections_active", attack.honest), ("ws_buffered_bytes", 0)]);
     let latencies = honest.latencies_since(start);
     let (scrapes, _) = (scrapes.stop(), honest.stop());
-    let closed = |reason| metrics.sum_where("ws_connections_closed_total", "reason", reason) as usize;
+    let closed = |reason| metrics.closed_as(reason) as usize;
     let (overload, idle) = (closed("overload"), closed("idle"));
     let sent_1013 = messages.closes.get(&1013).copied().unwrap_or(0);
     println!(
@@ -211,8 +213,8 @@ pub(crate) fn small_budget(binary: &Binary) {
     assert!(rss_during <= bound, "expected: at most {bound} bytes of memory; got: {rss_during}");
 }
 
-/// Peers that stop in the middle of a message, and have read the echo so far. A server that streams echoes keeps a parser
-/// state, and none of the payload. The budget bounds what other servers buffer (`peers`).
+/// Peers that stop in the middle of a message, and have read the echo so far. A server that streams echoes keeps a
+/// parser state, and none of the payload. The budget bounds what other servers buffer (`peers`).
 pub(crate) fn messages(binary: &Binary) {
     const STATE_BYTES: u64 = 200;
     let (server, attack) = Attack::new().serve(binary, sized(8 << 20, 64 << 20));
@@ -237,8 +239,8 @@ pub(crate) fn messages(binary: &Binary) {
 /// The stalled peers are counted by their reasons and leave nothing behind. All honest clients are connected.
 fn is_over(server: &Server, attack: Attack, fds_before: usize) {
     let metrics = server.metrics_agree(&[("ws_connections_active", attack.honest)]);
-    let idle = metrics.sum_where("ws_connections_closed_total", "reason", "idle");
-    let late = metrics.sum_where("ws_connections_rejected_total", "reason", "handshake_timeout");
+    let idle = metrics.closed_as("idle");
+    let late = metrics.rejected_as("handshake_timeout");
     let expected = ((3 * attack.each) as f64, attack.each as f64);
     assert_eq!((idle, late), expected, "closed as idle, and handshakes timed out; got:\n{metrics}");
     wait::until("their descriptors are closed", || match descriptors(server.pid()) {

@@ -1,4 +1,5 @@
-//! Connection storms, and bursts of messages on all connections at once: scrapes are answered throughout, and nothing leaks.
+//! Connection storms, and bursts of messages on all connections at once: scrapes are answered throughout, and nothing
+//! leaks.
 
 use super::background::Background;
 use super::crowd::{Crowd, Watch, begin};
@@ -89,7 +90,7 @@ impl Client {
                     self.phase = Phase::Handshake;
                 }
                 Phase::Handshake => {
-                    let head = Response::take_head(&self.inbox).map_err(io::Error::other)?;
+                    let head = Response::parse_head(&self.inbox).map_err(io::Error::other)?;
                     let Some((response, len)) = head else {
                         self.receive()?;
                         continue;
@@ -142,7 +143,7 @@ impl Client {
 
     /// The next frame. `None` if it is still incomplete after a read.
     fn frame(&mut self) -> io::Result<Option<Frame>> {
-        let Some((frame, len)) = Frame::take(&self.inbox).map_err(io::Error::other)? else {
+        let Some((frame, len)) = Frame::parse(&self.inbox).map_err(io::Error::other)? else {
             self.receive()?;
             return Ok(None);
         };
@@ -222,7 +223,7 @@ pub(crate) fn connects(binary: &Binary) {
         (certain..=possible).contains(&(accepted as usize)),
         "expected: {certain} to {possible}; got:\n{metrics}"
     );
-    let normal = metrics.sum_where("ws_connections_closed_total", "reason", "normal") as usize;
+    let normal = metrics.closed_as("normal") as usize;
     let rejected = metrics.sum("ws_connections_rejected_total");
     assert_eq!((normal, rejected), (echoes + 1, 0.0), "closed as normal, and rejected; got:\n{metrics}");
     returns_to(&server, &before);
@@ -274,7 +275,8 @@ pub(crate) fn bursts(binary: &Binary) {
     );
 }
 
-/// Opens `count` connections, and sends a burst on all. Returns the time from the first byte sent to the last one received.
+/// Opens `count` connections, and sends a burst on all. Returns the time from the first byte sent to the last one
+/// received.
 fn burst(addr: SocketAddr, count: usize) -> Duration {
     let message = |number: usize, i: usize| Frame::text(&format!("{i} of connection {number}"));
     let mut crowd = Crowd::connect(addr, count).upgraded();
@@ -291,7 +293,7 @@ fn burst(addr: SocketAddr, count: usize) -> Duration {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 len => inbox.extend_from_slice(&piece[..len]),
             }
-            while let Some((frame, len)) = Frame::take(inbox).map_err(io::Error::other)? {
+            while let Some((frame, len)) = Frame::parse(inbox).map_err(io::Error::other)? {
                 inbox.drain(..len);
                 if frame != message(number, *echoes) {
                     return Err(io::Error::other(format!("{frame} as echo {echoes}")));

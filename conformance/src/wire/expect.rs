@@ -85,7 +85,7 @@ impl Peer {
     /// Whether the server echoes a message in fragments while it arrives, instead of once it is complete.
     #[track_caller]
     pub fn streams_echoes(mut self) -> bool {
-        self.send_frames(&[&Frame::new(BINARY, "a piece").more(), &Frame::new(PING, "")]);
+        self.send_frames(&[&Frame::new(BINARY, "a piece").without_fin(), &Frame::new(PING, "")]);
         let first = self.receive_frame();
         matches!(first, Received::Frame(Frame { opcode: BINARY, fin: false, .. }))
     }
@@ -168,7 +168,7 @@ impl Peer {
     pub fn response_head(&mut self) -> Response {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            match Response::take_head(self.unparsed()) {
+            match Response::parse_head(self.unparsed()) {
                 Err(error) => self.fail("a valid response", error),
                 Ok(Some((response, len))) => {
                     self.consumed += len;

@@ -56,7 +56,7 @@ impl Peer {
     /// Whether a whole message, a control frame, or the end of the connection has been read.
     pub fn has_message(&self) -> bool {
         let mut rest = self.unparsed();
-        while let Ok(Some((frame, len))) = Frame::take(rest) {
+        while let Ok(Some((frame, len))) = Frame::parse(rest) {
             if frame.fin {
                 return true;
             }
@@ -111,7 +111,7 @@ impl Peer {
     pub fn receive_frame(&mut self) -> Received {
         let deadline = Instant::now() + self.timeout;
         loop {
-            match Frame::take(self.unparsed()) {
+            match Frame::parse(self.unparsed()) {
                 Err(error) => self.fail("a valid frame", error),
                 Ok(Some((frame, len))) => {
                     self.consumed += len;

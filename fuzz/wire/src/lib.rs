@@ -1,7 +1,7 @@
 //! Replaces `rustix` in stage 4 with one socket in memory, whose peer is the fuzzer.
 //!
-//! It behaves like a non-blocking TCP socket registered edge-triggered (epoll(7)). An event is due when bytes arrive, when
-//! the peer half-closes or resets, and when there is room again after a short send.
+//! It behaves like a non-blocking TCP socket registered edge-triggered (epoll(7)). An event is due when bytes arrive,
+//! when the peer half-closes or resets, and when there is room again after a short send.
 
 use rustix::io::Errno;
 use std::cell::RefCell;

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 /// Low enough that generated messages often exceed it.
 const MAX_MESSAGE_LEN: usize = 70_000;
 
-/// The output of the frame path for `input` in pieces of these lengths, repeated. It drives the path as the server does, and
-/// adds the server's own Close frames.
+/// The output of the frame path for `input` in pieces of these lengths, repeated. It drives the path as the server
+/// does, and adds the server's own Close frames.
 fn ours(input: &[u8], piece_lens: &[usize]) -> Vec<u8> {
     answered(input, piece_lens, echo)
 }

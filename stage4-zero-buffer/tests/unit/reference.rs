@@ -76,8 +76,8 @@ pub fn answers(input: &[u8], max_message_len: usize) -> Vec<Frame> {
     messages(&wire.sent).0
 }
 
-/// A server's messages, reassembled, and its control frames, in the order in which they end; and the number of bytes of an
-/// incomplete frame at the end. How a server fragments a message is not compared.
+/// A server's messages, reassembled, and its control frames, in the order in which they end; and the number of bytes of
+/// an incomplete frame at the end. How a server fragments a message is not compared.
 pub fn messages(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
     let (mut messages, mut begun) = (Vec::new(), None::<Frame>);
     while let Some((header, at)) = Header::parse(bytes).expect("valid") {

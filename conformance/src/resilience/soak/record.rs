@@ -110,8 +110,8 @@ impl Record {
         self.quiet().iter().map(Sample::usage).fold([usize::MAX; 2], least)
     }
 
-    /// The growth of memory in bytes per hour over the second half of the run, from the samples after each round. In the
-    /// first half the allocator reaches its working size.
+    /// The growth of memory in bytes per hour over the second half of the run, from the samples after each round. In
+    /// the first half the allocator reaches its working size.
     fn growth(&self) -> Option<Slope> {
         let samples = self.quiet();
         let middle = samples.last()?.at.duration_since(self.start) / 2;
@@ -125,8 +125,8 @@ impl Record {
     /// Checks the growth of memory.
     ///
     /// # Panics
-    /// If memory grows by more than two standard errors and by more than 1% per hour. In a run shorter than ten minutes, if
-    /// it more than doubles.
+    /// If memory grows by more than two standard errors and by more than 1% per hour. In a run shorter than ten
+    /// minutes, if it more than doubles.
     pub fn check_memory(&self, length: Duration) {
         let quiet = self.quiet();
         let [first, last] = [quiet.first(), quiet.last()]

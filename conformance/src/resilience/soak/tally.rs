@@ -51,7 +51,7 @@ impl Tally {
         if (accepted, now_active) != (now_active + closed, active as f64) {
             return Err(format!("accepted {accepted}, active {now_active}, closed {closed}"));
         }
-        let violations = metrics.sum_where("ws_connections_closed_total", "reason", "protocol");
+        let violations = metrics.closed_as("protocol");
         for (counted, range, what) in [
             (accepted, self.opened.range(), "connections opened"),
             (metrics.sum("ws_messages_received_total"), self.messages.range(), "messages received"),

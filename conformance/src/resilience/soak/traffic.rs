@@ -9,7 +9,8 @@ use crate::wire::Peer;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lengths of ordinary messages, among them both sides of the first step of the length encoding (RFC 6455, section 5.2).
+/// Lengths of ordinary messages, among them both sides of the first step of the length encoding (RFC 6455, section
+/// 5.2).
 const LENS: [usize; 8] = [0, 1, 32, 125, 126, 500, 2_000, 4_096];
 const LARGE_LEN: usize = 1 << 20;
 
@@ -151,7 +152,9 @@ impl Round<'_> {
             let mut fragments: Vec<_> = message.payload.chunks(LARGE_LEN / 16).collect();
             let last = fragments.pop().expect("sixteen");
             for (i, fragment) in fragments.into_iter().enumerate() {
-                peer.send_frame(&Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).more());
+                peer.send_frame(
+                    &Frame::new(if i == 0 { BINARY } else { CONTINUATION }, fragment).without_fin(),
+                );
             }
             peer.send_frame(&Frame::new(CONTINUATION, last));
             self.receive_echo(&mut peer, &message);

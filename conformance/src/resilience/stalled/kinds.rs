@@ -80,9 +80,9 @@ impl Stalled {
         self.established.recv().expect("all peers stalled");
     }
 
-    /// Waits until the server has closed all of them, so that only `honest` connections are left. Peers that read must see
-    /// the end too. The others are reset, and a reset that finds the kernel's queue full (`net.core.netdev_max_backlog`) is
-    /// not retransmitted.
+    /// Waits until the server has closed all of them, so that only `honest` connections are left. Peers that read must
+    /// see the end too. The others are reset, and a reset that finds the kernel's queue full
+    /// (`net.core.netdev_max_backlog`) is not retransmitted.
     ///
     /// # Panics
     /// If that takes longer than `timeout`, the server's, plus a margin.
@@ -104,8 +104,8 @@ impl Stalled {
         if let Err(left) = wait::within(limit, left) {
             panic!("expected: all are closed within {limit:?}; got: {left}");
         }
-        // A segment of a peer that does not read may be dropped. TCP retransmits it after up to two minutes, and its arrival
-        // restarts the server's timeout.
+        // A segment of a peer that does not read may be dropped. TCP retransmits it after up to two minutes, and its
+        // arrival restarts the server's timeout.
         let mut last_loss = Instant::now();
         loop {
             let active = server.metrics().sum("ws_connections_active");
