@@ -5,9 +5,9 @@ use super::summary::time;
 use super::verdict::whole;
 use crate::report::STAGES;
 use crate::report::format::{bytes, count, micros, number};
-use crate::report::page::{document, method};
-use crate::report::plot::{Plot, escape};
-use std::fmt::Write;
+use crate::report::page::{self, document, figure, method};
+use crate::report::plot::Plot;
+use maud::{Markup, html};
 
 /// The whole page; there is no plot where nothing was held.
 pub fn render(record: &Record, plot: Option<&Plot>) -> String {
@@ -15,27 +15,23 @@ pub fn render(record: &Record, plot: Option<&Plot>) -> String {
         Some(run) => format!("{} WebSockets in one process", whole(run.held)),
         None => "WebSockets in one process".into(),
     };
-    let figure = plot.map_or(String::new(), |plot| {
-        format!(
-            "<figure id=\"{}\">\n<h2>{}</h2>\n{}</figure>\n",
-            plot.name,
-            plot.title,
-            plot.svg.inline(plot.name, plot.title, &plot.description)
-        )
-    });
+    let complaints: Vec<String> = record.runs.iter().filter_map(Run::complaint).collect();
     let more = [
         ("Date", record.date.clone()),
         ("Commit", record.commit.clone().unwrap_or_else(|| "not in a repository".into())),
     ];
-    let body = [
-        format!("<header>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", lead(record)),
-        complaints(record),
-        figure,
-        format!("<section>\n<h2>All figures</h2>\n{}</section>\n", table(record)),
-        method::section(&record.command, &record.machine, &more, &counted(record)),
-    ]
-    .concat();
-    document(&title, &body)
+    let body = html! {
+        @if !complaints.is_empty() {
+            section.failures role="note" {
+                h2 { "Not all was held" }
+                ul { @for line in &complaints { li { (line) } } }
+            }
+        }
+        @if let Some(plot) = plot { (figure(plot)) }
+        (table(record))
+        (method::section(&record.command, &record.machine, &more, &counted(record)))
+    };
+    document(&title, &lead(record), &body)
 }
 
 /// The run that held the most, and of those the one that took the least memory for it.
@@ -47,41 +43,18 @@ fn best(record: &Record) -> Option<&Run> {
 }
 
 /// One sentence of what was found, and where.
-fn lead(record: &Record) -> String {
+fn lead(record: &Record) -> Markup {
     let machine = &record.machine;
-    let place = format!(
-        "Client and server shared the {} cores of {}.",
-        machine.cores,
-        escape(&format!("{}, {}", machine.cpu, machine.kernel))
-    );
-    let Some(run) = best(record) else { return format!("No connection was held. {place}") };
-    let memory = run.memory.server_connected_bytes.unwrap_or_default() as f64;
-    let each = run.memory.server_bytes_per_connection.unwrap_or_default();
-    format!(
-        "Stage {} held <b>{}</b> WebSocket connections in one process, in <b>{}</b> of resident memory: {} for each \
-         connection{}. {place}",
-        run.stage,
-        whole(run.held),
-        bytes(memory),
-        bytes(each),
-        run.memory
-            .kernel_bytes
-            .map_or(String::new(), |kernel| { format!(", beside {} in the kernel", bytes(kernel as f64)) })
-    )
-}
-
-fn complaints(record: &Record) -> String {
-    let items: String = record
-        .runs
-        .iter()
-        .filter_map(Run::complaint)
-        .map(|line| format!("<li>{}</li>\n", escape(&line)))
-        .collect();
-    match items.as_str() {
-        "" => String::new(),
-        items => format!(
-            "<section class=\"failures\" role=\"note\">\n<h2>Not all was held</h2>\n<ul>\n{items}</ul>\n</section>\n"
-        ),
+    let size = |run: &Run| bytes(run.memory.server_connected_bytes.unwrap_or_default() as f64);
+    html! {
+        @if let Some(run) = best(record) {
+            "Stage " (run.stage) " held " b { (whole(run.held)) } " WebSocket connections in one process, in "
+            b { (size(run)) } " of resident memory: "
+            (bytes(run.memory.server_bytes_per_connection.unwrap_or_default())) " for each connection"
+            @if let Some(kernel) = run.memory.kernel_bytes { ", beside " (bytes(kernel as f64)) " in the kernel" }
+            ". "
+        } @else { "No connection was held. " }
+        "Client and server shared the " (machine.cores) " cores of " (machine.cpu) ", " (machine.kernel) "."
     }
 }
 
@@ -134,34 +107,23 @@ fn quantile(phase: Option<&Echoes>, quantile: f64) -> Option<String> {
 }
 
 /// A column for each run; a figure that none has is left out.
-fn table(record: &Record) -> String {
-    let head: String = record
-        .runs
-        .iter()
-        .map(|run| {
-            let index = usize::from(run.stage).saturating_sub(1);
-            let title = STAGES.get(index).map_or("", |stage| stage.title);
-            format!(
-                "<th scope=\"col\" class=\"c{index}\">Stage {}<small>{}</small></th>",
-                run.stage,
-                escape(title)
-            )
-        })
-        .collect();
-    let mut rows = String::new();
-    for (name, figure) in ROWS {
-        let figures: Vec<Option<String>> = record.runs.iter().map(figure).collect();
-        if figures.iter().all(Option::is_none) {
-            continue;
-        }
-        let cell = |text: Option<String>| match text {
-            None => "<td>–</td>".into(),
-            Some(text) if name == STOPPED_BY => format!("<td><small>{}</small></td>", escape(&text)),
-            Some(text) => format!("<td>{}</td>", escape(&text)),
-        };
-        let cells: String = figures.into_iter().map(cell).collect();
-        let _ = writeln!(rows, "<tr><th scope=\"row\">{name}</th>{cells}</tr>");
-    }
+fn table(record: &Record) -> Markup {
+    let head = |run: &Run| {
+        let index = usize::from(run.stage).saturating_sub(1);
+        let title = STAGES.get(index).map_or("", |stage| stage.title);
+        page::head(index, &format!("Stage {}", run.stage), title)
+    };
+    let heads: Vec<Markup> = record.runs.iter().map(head).collect();
+    let cells = |name: &str, figure: fn(&Run) -> Option<String>| {
+        let cell = |text| if name == STOPPED_BY { html! { small { (text) } } } else { html! { (text) } };
+        record.runs.iter().map(|run| figure(run).map(cell)).collect::<Vec<_>>()
+    };
+    let rows = html! { @for (name, figure) in ROWS { (page::row(name, &cells(name, figure))) } };
+    page::table("All figures", &caption(record), &heads, rows)
+}
+
+/// What was asked of each stage.
+fn caption(record: &Record) -> String {
     let settings = &record.settings;
     let flags = match settings.server_flags.join(" ") {
         flags if flags.is_empty() => String::new(),
@@ -171,17 +133,12 @@ fn table(record: &Record) -> String {
         0.0 => String::new(),
         hold_s => format!(" held idle for {}, then", time(hold_s)),
     };
-    let caption = format!(
+    format!(
         "{} connections asked for;{idle} an echo on each, then {} messages per second over all of them \
-         for {}, then an echo on each at once{}.",
+         for {}, then an echo on each at once{flags}.",
         whole(settings.connections),
         count(settings.rate_per_s),
-        time(settings.duration_s),
-        escape(&flags)
-    );
-    format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All figures\">\n<table class=\"all\">\n\
-         <caption>{caption}</caption>\n<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+        time(settings.duration_s)
     )
 }
 

@@ -1,18 +1,17 @@
 //! The foot of the page: where it was measured, with what, and what each figure counts.
 
 use crate::report::format;
-use crate::report::plot::escape;
 use crate::report::results::{Machine, Results, Settings, Workload};
+use maud::{Markup, html};
 
 /// How it was measured.
-pub fn render(results: &Results) -> String {
-    let machine = &results.machine;
+pub fn render(results: &Results) -> Markup {
     let more = [
         ("Date", results.date.clone()),
         ("Commit", results.commit.clone().unwrap_or_else(|| "not in a repository".into())),
         ("Took", format::seconds(results.elapsed_s)),
     ];
-    section(&results.command, machine, &more, &counted(results))
+    section(&results.command, &results.machine, &more, &counted(results))
 }
 
 /// The command, the machine with `more` facts, its limits, and what is counted.
@@ -21,30 +20,35 @@ pub(crate) fn section(
     machine: &Machine,
     more: &[(&str, String)],
     counted: &[(&str, String)],
-) -> String {
+) -> Markup {
     let facts = [
         ("Processor", machine.cpu.clone()),
         ("Cores", format!("{}, shared by server and client", machine.cores)),
         ("Memory", format::bytes(machine.memory_bytes as f64)),
         ("Kernel", machine.kernel.clone()),
     ];
-    let facts: String = facts.iter().chain(more).map(|(name, value)| row(name, value)).collect();
-    let limits: String = machine.limits.iter().map(|(name, value)| row(name, value)).collect();
-    let counted: String = counted
-        .iter()
-        .map(|(name, text)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(text)))
-        .collect();
-    format!(
-        "<section>\n<h2>How it was measured</h2>\n<pre><code>{}</code></pre>\n\
-         <div class=\"facts\">\n<table>\n<caption>The machine</caption>\n<tbody>\n{facts}</tbody>\n</table>\n\
-         <table>\n<caption>Its limits</caption>\n<tbody>\n{limits}</tbody>\n</table>\n</div>\n\
-         <h3>What is counted</h3>\n<dl class=\"counted\">\n{counted}</dl>\n</section>\n",
-        escape(command)
-    )
+    html! {
+        section {
+            h2 { "How it was measured" }
+            pre { code { (command) } }
+            .facts {
+                table {
+                    caption { "The machine" }
+                    tbody { @for (name, value) in facts.iter().chain(more) { (row(name, value)) } }
+                }
+                table {
+                    caption { "Its limits" }
+                    tbody { @for (name, value) in &machine.limits { (row(name, value)) } }
+                }
+            }
+            h3 { "What is counted" }
+            dl.counted { @for (name, text) in counted { div { dt { (name) } dd { (text) } } } }
+        }
+    }
 }
 
-fn row(name: &str, value: &str) -> String {
-    format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", escape(name), escape(value))
+fn row(name: &str, value: &str) -> Markup {
+    html! { tr { th scope="row" { (name) } td { (value) } } }
 }
 
 /// What each figure counts, and how it is had.

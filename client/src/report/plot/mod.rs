@@ -7,4 +7,4 @@ pub(crate) mod scale;
 mod svg;
 
 pub use from_results::{Plot, all};
-pub use svg::{COLOUR_COUNT, escape, style};
+pub use svg::{COLOUR_COUNT, style};

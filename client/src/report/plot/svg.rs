@@ -1,5 +1,6 @@
 //! Writing SVG, and the colours of both themes.
 
+use maud::html;
 use std::fmt::Write;
 
 /// One colour per stage, the same in every plot and card, then some for other servers.
@@ -134,9 +135,8 @@ impl Svg {
     }
 }
 
-/// Text as it may stand in SVG or HTML, in an attribute too.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+fn escape(text: &str) -> String {
+    html! { (text) }.into_string()
 }
 
 /// The rules for all plots, in both themes: plain colours, for not every viewer of SVG knows variables.
