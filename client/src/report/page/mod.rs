@@ -7,6 +7,7 @@ use super::ladder::{Shown, held, shown, verdict};
 use super::metrics::{METRICS, Metric, metric};
 use super::plot::{Plot, style};
 use super::results::Results;
+use common::colours;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const CSS: &str = include_str!("page.css");
@@ -60,7 +61,7 @@ pub(crate) fn document(title: &str, lead: &Markup, body: &Markup) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                style { (PreEscaped(CSS)) (PreEscaped(style())) }
+                style { (PreEscaped(colours::CSS)) (PreEscaped(CSS)) (PreEscaped(style())) }
             }
             body {
                 main {

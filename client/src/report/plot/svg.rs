@@ -1,29 +1,16 @@
 //! Writing SVG, and the colours of both themes.
 
+use common::colours;
 use maud::html;
 use std::fmt::Write;
 
-/// One colour per stage, the same in every plot and card, then some for other servers.
-///
-/// Any two of the first four stay apart under protanopia, deuteranopia and tritanopia (16 or more in CIE76), and
-/// each has a contrast of 4.4 to 1 with the surface. They also differ in the shape of their marks.
-const COLOURS: [(&str, &str); 8] = [
-    ("#c94b1d", "#ff8445"),
-    ("#9a45b8", "#dcb8f0"),
-    ("#164a8c", "#4a9bf5"),
-    ("#00877a", "#35e0b0"),
-    ("#8a6d00", "#e3c341"),
-    ("#5c6470", "#a9b3c0"),
-    ("#a3265b", "#ff8fb4"),
-    ("#4d6b1e", "#a8d45f"),
-];
-
-/// Surface, ink, quieter ink, grid lines.
-const LIGHT: [&str; 4] = ["#ffffff", "#15181e", "#565d69", "#dfe2e7"];
-const DARK: [&str; 4] = ["#14171c", "#f1f3f6", "#a9b1bd", "#323944"];
+/// One colour per stage, the same in every plot and card, then some for other servers: names in [`colours::CSS`].
+/// Series also differ in the shape of their marks.
+const SERIES: [&str; 8] =
+    ["stage1", "stage2", "stage3", "stage4", "other1", "other2", "other3", "other4"];
 
 /// How many colours there are before they come round again.
-pub const COLOUR_COUNT: usize = COLOURS.len();
+pub const COLOUR_COUNT: usize = SERIES.len();
 
 /// Which end of a text is at its place.
 #[derive(Clone, Copy, Debug)]
@@ -141,8 +128,8 @@ fn escape(text: &str) -> String {
 
 /// The rules for all plots, in both themes: plain colours, for not every viewer of SVG knows variables.
 pub fn style() -> String {
-    let dark: String = rules(DARK, |colour| colour.1);
-    format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{dark}}}", rules(LIGHT, |colour| colour.0))
+    let (light, dark) = colours::CSS.split_once("@media").expect("colours.css has both themes");
+    format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{}}}", rules(light), rules(dark))
 }
 
 const SHAPES: &str = "
@@ -159,21 +146,24 @@ const SHAPES: &str = "
 .plot .mark { stroke-width: 2; } .plot .round { stroke-width: 2.2; }
 ";
 
-fn rules(
-    [surface, ink, quiet, grid]: [&str; 4],
-    pick: fn(&(&'static str, &'static str)) -> &'static str,
-) -> String {
+fn rules(theme: &str) -> String {
+    let [surface, ink, quiet, grid] = ["surface", "ink", "quiet", "rule"].map(|name| colour(theme, name));
     let mut rules = format!(
         ".plot .surface {{ fill: {surface} }} .plot text {{ fill: {ink} }} .plot .grid {{ stroke: {grid} }}\n\
          .plot .tick, .plot .axis, .plot .note {{ fill: {quiet} }}\n\
          .plot .halo, .plot .mark {{ stroke: {surface} }} .plot .baseline {{ stroke: {quiet} }}\n\
          .plot .round {{ fill: {surface}; stroke: {ink} }}\n"
     );
-    for (index, colour) in COLOURS.iter().enumerate() {
-        let colour = pick(colour);
+    for (index, name) in SERIES.iter().enumerate() {
+        let colour = colour(theme, name);
         let _ =
             writeln!(rules, ".plot .f{index} {{ fill: {colour} }} .plot .s{index} {{ stroke: {colour} }}");
-        let _ = writeln!(rules, ".c{index} {{ --stage: {colour} }}");
     }
     rules
+}
+
+/// The value of `--name` in a theme.
+fn colour<'a>(theme: &'a str, name: &str) -> &'a str {
+    let (_, value) = theme.split_once(&format!("--{name}: ")).expect("colours.css names every colour");
+    value.split(';').next().unwrap_or_default()
 }
