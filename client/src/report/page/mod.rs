@@ -1,4 +1,4 @@
-//! `index.html`: one page that needs nothing but itself.
+//! `index.html`: one self-contained page.
 
 pub(crate) mod method;
 
@@ -22,7 +22,7 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
     let body = html! {
         @if !results.failures.is_empty() {
             section.failures role="alert" {
-                h2 { "Not complete" }
+                h2 { "Incomplete" }
                 ul { @for line in &results.failures { li { (line) } } }
             }
         }
@@ -30,8 +30,8 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
             section.failures role="note" {
                 h2 { "The machine was busy" }
                 p {
-                    "Other programs took " (format!("{:.0}%", share * 100.0)) " of its processors meanwhile. "
-                    "Rates and latencies are theirs too; memory is not touched by it."
+                    "Other processes used " (format!("{:.0}%", share * 100.0)) " of the CPU time during the loops. "
+                    "Rates and latencies are affected; memory is not."
                 }
             }
         }
@@ -51,7 +51,7 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
     document(title, &lead(results, &servers), &body)
 }
 
-/// A page of this title, with the styles of pages and plots.
+/// A document with its title, lead and body, and the styles of pages and plots.
 pub(crate) fn document(title: &str, lead: &Markup, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
@@ -77,7 +77,7 @@ pub(crate) fn document(title: &str, lead: &Markup, body: &Markup) -> String {
     page.into_string() + "\n"
 }
 
-/// A plot under its title.
+/// A plot below its title.
 pub(crate) fn figure(plot: &Plot) -> Markup {
     html! {
         figure id=(plot.name) {
@@ -87,7 +87,7 @@ pub(crate) fn figure(plot: &Plot) -> Markup {
     }
 }
 
-/// A table with a column for each of `heads`; `rows` are of [`row`].
+/// A table in a section of its own. `heads` are from [`head`], `rows` from [`row`].
 pub(crate) fn table(title: &str, caption: &str, heads: &[Markup], rows: Markup) -> Markup {
     html! {
         section {
@@ -103,12 +103,12 @@ pub(crate) fn table(title: &str, caption: &str, heads: &[Markup], rows: Markup) 
     }
 }
 
-/// The head of a server's column.
+/// The header cell of a server's column.
 pub(crate) fn head(colour: usize, name: &str, title: &str) -> Markup {
     html! { th scope="col" class={ "c" (colour) } { (name) small { (title) } } }
 }
 
-/// A figure of each server; nothing where no server has it.
+/// One cell per server; nothing if all cells are empty.
 pub(crate) fn row(label: &str, cells: &[Option<Markup>]) -> Markup {
     html! {
         @if cells.iter().any(Option::is_some) {
@@ -120,13 +120,12 @@ pub(crate) fn row(label: &str, cells: &[Option<Markup>]) -> Markup {
     }
 }
 
-/// What the page is about in one sentence, with the two ends of the ladder where both were measured.
+/// The memory per idle connection of the first and the last stage measured, and the machine.
 fn lead(results: &Results, servers: &[Shown]) -> Markup {
     let memory = metric("user_bytes_per_connection_idle");
     let stages = servers.iter().filter(|server| !server.title.is_empty());
-    let measured: Vec<_> = stages
-        .filter_map(|server| Some((server, memory.figure(results, &server.target)?.median)))
-        .collect();
+    let measured: Vec<_> =
+        stages.filter_map(|server| Some((server, memory.figure(results, &server.target)?.median))).collect();
     let machine = &results.machine;
     html! {
         @if let [(first, before), .., (last, after)] = measured.as_slice() {
@@ -148,7 +147,7 @@ fn glued(text: &str) -> String {
     })
 }
 
-/// A server's card: its headline figure, three more, and what it removed.
+/// A server's card: its headline figure, four more, and its [`verdict`].
 fn card(results: &Results, server: &Shown) -> Markup {
     let median = |key: &str| {
         let metric = metric(key);
@@ -160,14 +159,14 @@ fn card(results: &Results, server: &Shown) -> Markup {
         article class={ "card c" (server.colour) } {
             h2 { span { (server.short) } " " (server.title) }
             p.big { (median("user_bytes_per_connection_idle")) }
-            p.unit { "user memory an idle connection" }
+            p.unit { "user memory per idle connection" }
             dl {
                 div {
                     dt { "connections held" }
                     dd { (format::count(most)) }
                     dd.why {
                         @if let Some(reason) = stopped { "stopped by " (reason) }
-                        @else { "all that were asked for" }
+                        @else { "as many as requested" }
                     }
                 }
                 @for (name, key) in [
@@ -181,7 +180,7 @@ fn card(results: &Results, server: &Shown) -> Markup {
     }
 }
 
-/// The plots: the wide ones across the page, the rest in pairs.
+/// Wide plots across the page, the others in pairs.
 fn figures(plots: &[Plot]) -> Markup {
     let (wide, narrow): (Vec<_>, Vec<_>) = plots.iter().partition(|plot| plot.svg.width > 1_000.0);
     html! {
@@ -194,7 +193,7 @@ fn heads(servers: &[Shown]) -> Vec<Markup> {
     servers.iter().map(|server| head(server.colour, &server.short, &server.title)).collect()
 }
 
-/// Two rows for each workload but the default one.
+/// Two rows per additional workload.
 fn workload_rows(results: &Results, servers: &[Shown]) -> Markup {
     html! {
         @for workload in &results.settings.workloads {
@@ -206,7 +205,7 @@ fn workload_rows(results: &Results, servers: &[Shown]) -> Markup {
     }
 }
 
-/// Medians, and beneath each the best round where that reads differently.
+/// Medians; below each the best round, if its text differs.
 fn figure_row(results: &Results, servers: &[Shown], metric: &Metric, label: &str) -> Markup {
     let cell = |server: &Shown| {
         let figure = metric.figure(results, &server.target)?;
@@ -220,7 +219,7 @@ fn caption(results: &Results) -> String {
     let rounds = rounds(results);
     match results.common_level() {
         Some(level) => format!(
-            "{rounds} Memory, threads and connects per second at {} connections, the most that all held.",
+            "{rounds} Memory, threads and connects per second at {} connections, the highest level that all held.",
             format::count(level as f64)
         ),
         None => rounds,
@@ -230,6 +229,6 @@ fn caption(results: &Results) -> String {
 fn rounds(results: &Results) -> String {
     match results.rounds_seen() {
         0 | 1 => "One round.".into(),
-        rounds => format!("Medians of {rounds} interleaved rounds, and the best round beneath."),
+        rounds => format!("Medians of {rounds} interleaved rounds, with the best round below."),
     }
 }

@@ -1,4 +1,4 @@
-//! The plots, as SVG: each stands alone for a README, and inline in the page, where it takes the page's colours.
+//! The plots as SVG: a file each, and inline in the page.
 
 mod bars;
 mod from_results;

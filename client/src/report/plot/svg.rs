@@ -1,33 +1,32 @@
-//! Writing SVG, and the colours of both themes.
+//! SVG output, in the colours of both themes.
 
 use common::colours;
 use maud::html;
 use std::fmt::Write;
 
-/// One colour per stage, the same in every plot and card, then some for other servers: names in [`colours::CSS`].
+/// Names in [`colours::CSS`]: one colour per stage, the same in every plot and card, then those for other servers.
 /// Series also differ in the shape of their marks.
-const SERIES: [&str; 8] =
-    ["stage1", "stage2", "stage3", "stage4", "other1", "other2", "other3", "other4"];
+const SERIES: [&str; 8] = ["stage1", "stage2", "stage3", "stage4", "other1", "other2", "other3", "other4"];
 
-/// How many colours there are before they come round again.
+/// Number of colours; further series reuse those of [`SERIES`] after the stages.
 pub const COLOUR_COUNT: usize = SERIES.len();
 
-/// Which end of a text is at its place.
+/// The part of a text that is at its coordinates.
 #[derive(Clone, Copy, Debug)]
 pub enum Anchor {
-    /// Its beginning.
+    /// The start.
     Start,
-    /// Its middle.
+    /// The middle.
     Middle,
-    /// Its end.
+    /// The end.
     End,
 }
 
-/// A picture being drawn.
+/// An SVG under construction.
 pub struct Svg {
-    /// In user units; the picture scales to the room that it gets.
+    /// In user units; the picture scales to the available width.
     pub width: f64,
-    /// As `width`.
+    /// In user units.
     pub height: f64,
     body: String,
 }
@@ -47,7 +46,7 @@ impl Svg {
         );
     }
 
-    /// A line through all points.
+    /// A polyline through all points.
     pub fn path(&mut self, points: &[(f64, f64)], class: &str) {
         let mut data = String::new();
         for (index, (x, y)) in points.iter().enumerate() {
@@ -65,12 +64,12 @@ impl Svg {
         );
     }
 
-    /// A ring, for a single measurement.
+    /// A circle, such as the ring of a single round.
     pub fn ring(&mut self, (x, y): (f64, f64), radius: f64, class: &str) {
         let _ = writeln!(self.body, r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="{radius}"/>"#);
     }
 
-    /// The mark of a series: a circle, a square, a triangle or a diamond, by its colour's number.
+    /// The mark of a series: circle, square, triangle or diamond, by the index of its colour.
     pub fn mark(&mut self, (x, y): (f64, f64), colour: usize) {
         let shape = match colour % 4 {
             0 => return self.ring((x, y), 6.5, &format!("mark f{colour}")),
@@ -97,12 +96,12 @@ impl Svg {
         );
     }
 
-    /// The picture for use within a page that has [`style`]; `name` makes its ids its own.
+    /// The picture for a page that includes [`style`]; `name` keeps its ids unique.
     pub fn inline(&self, name: &str, title: &str, description: &str) -> String {
         self.document(&format!(r#"aria-labelledby="{name}-title {name}-desc""#), name, title, description, "")
     }
 
-    /// The picture as a file of its own.
+    /// The picture as a file.
     pub fn alone(&self, name: &str, title: &str, description: &str) -> String {
         let attributes =
             format!(r#"xmlns="http://www.w3.org/2000/svg" width="{}" height="{}""#, self.width, self.height);
@@ -126,7 +125,7 @@ fn escape(text: &str) -> String {
     html! { (text) }.into_string()
 }
 
-/// The rules for all plots, in both themes: plain colours, for not every viewer of SVG knows variables.
+/// The rules for all plots in both themes. Colours are literal: not every SVG viewer supports custom properties.
 pub fn style() -> String {
     let (light, dark) = colours::CSS.split_once("@media").expect("colours.css has both themes");
     format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{}}}", rules(light), rules(dark))
@@ -162,7 +161,7 @@ fn rules(theme: &str) -> String {
     rules
 }
 
-/// The value of `--name` in a theme.
+/// The value of the custom property `--name` in a theme.
 fn colour<'a>(theme: &'a str, name: &str) -> &'a str {
     let (_, value) = theme.split_once(&format!("--{name}: ")).expect("colours.css names every colour");
     value.split(';').next().unwrap_or_default()
