@@ -52,7 +52,16 @@ function code(file, kind, name, range) {
     return `<div class="file">${file}</div>\n\n\`\`\`rust\n${lines.map((line) => line.slice(indent)).join('\n')}\n\`\`\``;
 }
 
-function picture(svg) {
+// An <img> does not inherit custom properties: var(--NAME) is replaced by the colour that the light theme has for it.
+const [light] = read('common/assets/colours.css').split('@media');
+const coloured = (svg) => svg.replace(/var\(--([\w-]+)\)/g, (_, name) => {
+    const [, colour] = light.match(new RegExp(`--${name}: (.*?);`)) ?? [];
+    if (!colour) throw new Error(`no colour ${name} in common/assets/colours.css`);
+    return colour;
+});
+
+function picture(source) {
+    const svg = coloured(source);
     const [, title] = svg.match(/<title>(.*?)<\/title>/) ?? svg.match(/<title [^>]*>(.*?)<\/title>/) ?? [];
     if (!title) throw new Error(`a picture without a title: ${svg.slice(0, 80)}`);
     return `<img class="picture" alt="${title}" src="data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}">`;

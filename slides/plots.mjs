@@ -3,8 +3,8 @@
 const FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif";
 const [WIDTH, HEIGHT] = [1120, 470];
 const FRAME = { left: 96, right: 850, top: 16, bottom: 412 };
-const GREY = '#b9bfc9';
-const STAGES = { 1: ['threads', '#c94b1d'], 2: ['tasks', '#9a45b8'], 3: ['event loop', '#164a8c'], 4: ['zero buffers', '#00877a'] };
+const GREY = 'var(--muted)';
+const STAGES = { 1: ['threads', 'var(--stage1)'], 2: ['tasks', 'var(--stage2)'], 3: ['event loop', 'var(--stage3)'], 4: ['zero buffers', 'var(--stage4)'] };
 
 const at = (value, [low, high], [from, to]) => from + ((Math.log10(value) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))) * (to - from);
 
@@ -12,7 +12,7 @@ const at = (value, [low, high], [from, to]) => from + ((Math.log10(value) - Math
 function plot({ title, x, y, lines }) {
     const px = (value) => at(value, x.range, [FRAME.left, FRAME.right]).toFixed(1);
     const py = (value) => at(value, y.range, [FRAME.bottom, FRAME.top]).toFixed(1);
-    const grid = y.ticks.map(([value, label]) => `<path d="M${FRAME.left} ${py(value)}H${FRAME.right}" stroke="#e3e6eb"/>
+    const grid = y.ticks.map(([value, label]) => `<path d="M${FRAME.left} ${py(value)}H${FRAME.right}" stroke="var(--rule)"/>
 <text x="${FRAME.left - 12}" y="${Number(py(value)) + 7}" text-anchor="end" class="tick">${label}</text>`);
     const feet = x.ticks.map(([value, label]) => `<text x="${px(value)}" y="${FRAME.bottom + 28}" text-anchor="middle" class="tick">${label}</text>`);
     const drawn = lines.map(({ points, colour, width = 4, dash }) => `<path d="M${points.map(([a, b]) => `${px(a)} ${py(b)}`).join('L')}" fill="none" stroke="${colour}" stroke-width="${width}" stroke-linejoin="round" stroke-linecap="round"${dash ? ` stroke-dasharray="${dash}"` : ''}/>`);
@@ -27,9 +27,9 @@ function plot({ title, x, y, lines }) {
     });
     return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" font-family="${FONT}">
 <title>${title}</title>
-<style>.tick { font-size: 20px; fill: #565d69 } .name { font-size: 23px; font-weight: 650 }</style>
+<style>.tick { font-size: 20px; fill: var(--quiet) } .name { font-size: 23px; font-weight: 650 }</style>
 ${[...grid, ...feet, ...drawn, ...names].join('\n')}
-<path d="M${FRAME.left} ${FRAME.bottom}H${FRAME.right}" stroke="#565d69"/>
+<path d="M${FRAME.left} ${FRAME.bottom}H${FRAME.right}" stroke="var(--quiet)"/>
 <text x="${(FRAME.left + FRAME.right) / 2}" y="${HEIGHT - 6}" text-anchor="middle" class="tick">${x.name}</text>
 </svg>`;
 }
@@ -66,17 +66,17 @@ export function readinessPlot(calls) {
         x: { range: [10, 10000], ticks: [[10, '10'], [100, '100'], [1000, '1,000'], [10000, '10,000']], name: 'idle descriptors watched, in addition to the ready one' },
         y: { range: [100, 1e6], ticks: [[1e2, '100 ns'], [1e3, '1 µs'], [1e4, '10 µs'], [1e5, '100 µs'], [1e6, '1 ms']] },
         lines: [
-            { points: points('poll', () => true), colour: '#9a45b8', name: 'poll', note: 'all, at every call' },
-            { points: points('select', (idle) => idle < FD_SETSIZE), colour: '#c94b1d' },
-            { points: points('select', (idle) => idle >= 1000), colour: '#c94b1d', width: 3, dash: '2 9', name: 'select', note: '1,024 in the C library' },
-            { points: points('epoll', () => true), colour: '#00877a', name: 'epoll', note: 'the one that is ready' },
+            { points: points('poll', () => true), colour: 'var(--stage2)', name: 'poll', note: 'all, at every call' },
+            { points: points('select', (idle) => idle < FD_SETSIZE), colour: 'var(--stage1)' },
+            { points: points('select', (idle) => idle >= 1000), colour: 'var(--stage1)', width: 3, dash: '2 9', name: 'select', note: '1,024 in the C library' },
+            { points: points('epoll', () => true), colour: 'var(--stage4)', name: 'epoll', note: 'the one that is ready' },
         ],
     });
 }
 
 // The kernel memory of a socket, part by part.
 export function kernelPlot(slab, show) {
-    const parts = [['tcp', 'TCP socket', '#164a8c'], ['inode', 'inode', '#9a45b8'], ['dentry', 'directory entry', '#c94b1d'], ['file', 'file', '#8a6d00'], ['rest', 'epoll entry, ports, all else', '#00877a']];
+    const parts = [['tcp', 'TCP socket', 'var(--stage3)'], ['inode', 'inode', 'var(--stage2)'], ['dentry', 'directory entry', 'var(--stage1)'], ['file', 'file', 'var(--other1)'], ['rest', 'epoll entry, ports, all else', 'var(--stage4)']];
     const scale = WIDTH / slab.all_bytes;
     let x = 0;
     const drawn = parts.map(([key, name, colour], index) => {
@@ -84,7 +84,7 @@ export function kernelPlot(slab, show) {
         const [left, width] = [x, bytes * scale];
         x += width;
         const y = 190 + index * 42;
-        return `<rect x="${left.toFixed(1)}" y="20" width="${width.toFixed(1)}" height="110" fill="${colour}" stroke="#ffffff" stroke-width="2"/>
+        return `<rect x="${left.toFixed(1)}" y="20" width="${width.toFixed(1)}" height="110" fill="${colour}" stroke="var(--surface)" stroke-width="2"/>
 <rect x="0" y="${y - 19}" width="24" height="24" rx="4" fill="${colour}"/><text x="40" y="${y}">${name}</text><text x="470" y="${y}" text-anchor="end">${Math.round(bytes).toLocaleString('en')} B</text>`;
     });
     return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} 430" width="${WIDTH}" height="430" font-family="${FONT}" font-size="23">

@@ -1,4 +1,4 @@
-//! `client anatomy` from outside: what it finds in stages that are known, and one line for what went wrong.
+//! `client anatomy` from outside: its findings for known stages, and one line per error.
 
 #[allow(dead_code, reason = "this file needs little of what the tests share")]
 mod stage;
@@ -13,9 +13,9 @@ fn anatomy(arguments: &str) -> Output {
     command.arg("anatomy").args(arguments.split_whitespace()).output().expect("the client runs")
 }
 
-/// The anatomy of `connections` to this stage; `None` if it is not built.
+/// The anatomy of `connections` to a stage; `None` if it is not built.
 fn of_stage(name: &'static str, connections: u64) -> Option<Anatomy> {
-    // As many shards as it takes: under a small limit on descriptors the cores' own hold fewer.
+    // Enough shards: under a low limit on descriptors, one per core may not suffice.
     let stage = Stage::start(name, &["--max-connections", &connections.to_string()])?;
     let output =
         anatomy(&format!("--pid {} --url {} --connections {connections} --json -", stage.pid(), stage.url));
@@ -25,7 +25,7 @@ fn of_stage(name: &'static str, connections: u64) -> Option<Anatomy> {
     let anatomy: Anatomy = serde_json::from_slice(&output.stdout).expect("an anatomy");
     assert_eq!((anatomy.program.as_str(), anatomy.connections), (name, connections));
     let parts = anatomy.parts.iter().filter(|part| part.share == Share::User).map(|part| part.bytes);
-    // Pages may come between one file and the next.
+    // Memory may grow between reading the two files.
     let off = (parts.sum::<f64>() - anatomy.user_bytes).abs() * connections as f64;
     assert!(off <= 64.0 * 4_096.0, "mappings add up to {off} bytes more or less than the whole: {anatomy:?}");
     Some(anatomy)
@@ -37,7 +37,7 @@ fn bytes(anatomy: &Anatomy, name: &str) -> f64 {
     part.unwrap_or_else(|| panic!("no {name}: {anatomy:?}")).bytes
 }
 
-/// Whether each end has one socket, and these are a good part of the whole.
+/// Whether each end has one socket, and sockets are a large part of the whole.
 fn is_sockets(anatomy: &Anatomy) -> bool {
     let socket = anatomy.parts.iter().find(|part| part.name == "TCP");
     let objects = socket.and_then(|socket| socket.objects);
@@ -53,7 +53,7 @@ fn stage_4_is_the_kernels_sockets() {
         if is_sockets(&anatomy) || !rustix::process::geteuid().is_root() {
             return;
         }
-        // Others on the machine may open and close sockets meanwhile, but not always.
+        // Other processes may open and close sockets in the meantime: retry.
         assert!(attempt < 10, "{anatomy:?}");
     }
 }
@@ -66,7 +66,7 @@ fn stage_1_is_its_threads() {
 }
 
 #[test]
-fn one_line_says_what_was_wrong() {
+fn errors_are_one_line() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("bind");
     let me = std::process::id();
     for (arguments, exit_status, expected) in [

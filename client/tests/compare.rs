@@ -1,5 +1,5 @@
-//! `client compare` as its user runs it: against servers of another make, which this very test binary is when it is
-//! asked to be, and against the stages where they are built.
+//! `client compare` from outside: against other servers, for which this test binary starts itself, and against the
+//! stages if they are built.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::thread;
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 
-/// A directory of this test's own, removed when dropped.
+/// A temporary directory, removed when dropped.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -46,13 +46,13 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The command that makes this binary the server that a test of this name is.
+/// A `--target` that starts this binary as the server in the ignored test `test`.
 fn server(name: &str, test: &str) -> String {
     let own = std::env::current_exe().expect("its path");
     format!("{name}='{}' --ignored --exact {test} {{port}}", own.display())
 }
 
-/// The port that stands last on the command line of [`server`].
+/// A listener on the port that is the last argument, as in [`server`].
 fn listener() -> TcpListener {
     let port = std::env::args().next_back().and_then(|port| port.parse::<u16>().ok());
     TcpListener::bind(("127.0.0.1", port.expect("run by the tests, with a port"))).expect("the port is free")
@@ -68,7 +68,7 @@ fn echo(stream: TcpStream) {
 }
 
 #[test]
-#[ignore = "not a test: the server of the others"]
+#[ignore = "not a test: the server of the other tests"]
 fn is_an_echo_server() {
     for stream in listener().incoming().flatten() {
         thread::spawn(|| echo(stream));
@@ -76,7 +76,7 @@ fn is_an_echo_server() {
 }
 
 #[test]
-#[ignore = "not a test: a server that takes no long message"]
+#[ignore = "not a test: a server that rejects long messages"]
 fn is_a_server_of_short_messages() {
     let config = tungstenite::protocol::WebSocketConfig::default().max_message_size(Some(10_000));
     for stream in listener().incoming().flatten() {
@@ -92,11 +92,11 @@ fn is_a_server_of_short_messages() {
 }
 
 #[test]
-#[ignore = "not a test: a server that dies in the middle of its work"]
+#[ignore = "not a test: a server that dies under load"]
 fn is_a_mortal_server() {
     for (served, stream) in listener().incoming().flatten().enumerate() {
         if served == 150 {
-            // Not with a macro, whose output the harness would keep for itself.
+            // Not with a macro: the harness captures its output.
             let _ = std::io::stderr().write_all(b"out of luck\n");
             std::process::exit(3);
         }
@@ -114,7 +114,7 @@ fn another_server_is_measured_and_reported() {
     let visit = &results["visits"][0];
     assert_eq!((&visit["target"], &visit["held"]), (&"threads".into(), &60.into()));
     assert_eq!(visit["levels"][1]["open"], 60);
-    assert!(visit["levels"][1]["threads"].as_u64() > Some(60), "a thread for each: {visit}");
+    assert!(visit["levels"][1]["threads"].as_u64() > Some(60), "a thread per connection: {visit}");
     assert!(visit["closed_loop"]["echoes"].as_u64() > Some(100), "{visit}");
     assert!(visit["open_loop"]["latency"]["samples"].as_u64() > Some(10), "{visit}");
     assert!(directory.read("index.html").contains("threads"));
@@ -159,7 +159,7 @@ fn workloads_alone_are_measured_and_reported() {
 }
 
 #[test]
-fn a_workload_that_a_server_cannot_do_is_named_once_and_the_others_go_on() {
+fn a_failed_workload_is_reported_once_and_the_others_go_on() {
     let directory = Directory::new("short");
     let target = server("short", "is_a_server_of_short_messages");
     let out = directory.0.to_str().expect("UTF-8");
@@ -181,7 +181,7 @@ fn a_workload_that_a_server_cannot_do_is_named_once_and_the_others_go_on() {
 }
 
 #[test]
-fn a_server_that_dies_under_load_is_named_and_the_others_are_kept() {
+fn a_server_that_dies_under_load_is_reported_and_the_others_are_kept() {
     let directory = Directory::new("mortal");
     let (good, bad) = (server("good", "is_an_echo_server"), server("mortal", "is_a_mortal_server"));
     let arguments = ["--stages", "none", "--levels", "20,40", "--target", &good, "--target", &bad];
@@ -195,7 +195,8 @@ fn a_server_that_dies_under_load_is_named_and_the_others_are_kept() {
     assert!(directory.read("index.html").contains("out of luck"));
 }
 
-/// Runs it in a folder that has the peers `echo`, which is this very test binary, and `broken`, which does not compile.
+/// Runs `client compare` in a directory with two peers: `echo`, which starts this test binary, and `broken`, which does
+/// not compile.
 fn compare_with_peers(directory: &Directory, arguments: &[&str]) -> Output {
     let peers = directory.0.join("peers");
     fs::create_dir_all(peers.join("src/bin")).expect("a folder");
@@ -248,7 +249,7 @@ fn peers_are_built_and_measured() {
 }
 
 #[test]
-fn what_cannot_start_is_one_line_and_exit_1() {
+fn a_server_that_cannot_start_is_one_line_and_exit_1() {
     let directory = Directory::new("missing");
     for (target, reason) in [
         ("x=/nonexistent/server {port}", "is the command right?"),
@@ -283,7 +284,7 @@ fn bad_flags_are_one_line_and_exit_2() {
     }
 }
 
-/// A smoke test of the real thing, where the whole workspace is built.
+/// A smoke test with the stages, if they are built.
 #[test]
 fn the_stages_compare() {
     let folder = Path::new(CLIENT).parent().expect("a directory");

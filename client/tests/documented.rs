@@ -1,9 +1,9 @@
-//! The commands that README, docs, slides and the stages' own pages tell people to type: the real programs take them.
+//! The programs accept every command in README, docs, slides and the stages' READMEs.
 //!
-//! A fenced block's lines are looked at where it is `sh`, `console` or of no language (there, only those that begin with
-//! `cargo`, `git` or a path: it may be a drawing). What starts this workspace's programs is parsed by these, with a `--help` behind it: clap reads flags in their order, so a flag that is not there, or a
-//! value that is none, fails before help is shown. Loads (`client run`) and `client doctor` are run as well, loads
-//! in a small size. Tests, benches, scripts and folders that are named have to be there.
+//! Checked are the lines of fenced blocks in `sh`, `console` or without a language (of these, only lines that begin with
+//! `cargo`, `git` or a path: others may be drawings). This workspace's programs parse their own commands, with `--help`
+//! appended: clap parses in order, so an unknown flag or a bad value fails before the help. Loads (`client run`), at a
+//! small size, and `client doctor` are also executed. Named tests, benches, scripts and folders have to exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
-/// What a load is run with instead of what is documented.
+/// Replacements for the documented sizes of a load.
 const SMALL: [(&str, Option<&str>); 11] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
@@ -29,7 +29,7 @@ const SMALL: [(&str, Option<&str>); 11] = [
     ("--start-at", None),
 ];
 
-/// Folders whose Markdown is made by programs, is somebody else's, or is dated and never edited.
+/// Folders with generated, third-party, or dated Markdown that is never edited.
 const LEFT_OUT: [&str; 6] = ["target", "node_modules", "out", "results", "report", ".git"];
 
 fn root() -> PathBuf {
@@ -40,13 +40,13 @@ fn binary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_client")).with_file_name(name)
 }
 
-/// A documented command, and where.
+/// A documented command and its place.
 struct Documented {
     place: String,
     words: Vec<String>,
 }
 
-/// All of them, `cargo run -p NAME -- ARGUMENTS` as `NAME ARGUMENTS`.
+/// All documented commands; `cargo run -p NAME -- ARGUMENTS` becomes `NAME ARGUMENTS`.
 fn commands() -> Vec<Documented> {
     let mut commands = Vec::new();
     for file in pages(&root()) {
@@ -94,7 +94,7 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// All Markdown files below a folder.
+/// All Markdown files under a folder.
 fn pages(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut pages = Vec::new();
@@ -109,8 +109,7 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
     pages
 }
 
-/// A line as the shell would take it apart: quotes, comments, and `$(…)`, which becomes 1. Settings before the command
-/// are left out.
+/// Splits a line as a shell does: quotes, comments, and `$(…)`, which becomes 1. Drops assignments before the command.
 fn words(line: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut word: Option<String> = None;
@@ -137,12 +136,12 @@ fn words(line: &str) -> Vec<String> {
         word.split_once('=')
             .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
     };
-    // What follows is of another command, or a file.
+    // The rest is another command, or a redirection.
     let operator = |word: &String| [">", ">>", "<", "|", "&", "&&", ";"].contains(&word.as_str());
     words.into_iter().skip_while(setting).take_while(|word| !operator(word)).collect()
 }
 
-/// `cargo run … -p NAME -- ARGUMENTS` as `NAME ARGUMENTS`.
+/// Turns `cargo run … -p NAME -- ARGUMENTS` into `NAME ARGUMENTS`.
 fn cargo_run(words: &[String]) -> Option<Vec<String>> {
     if words.first()? != "cargo" || words.get(1)? != "run" {
         return None;
@@ -152,7 +151,7 @@ fn cargo_run(words: &[String]) -> Option<Vec<String>> {
     Some([std::slice::from_ref(package), arguments].concat())
 }
 
-/// Parses a command line by the program itself, without doing what it says.
+/// Has the program parse a command line without executing it.
 fn parse(program: &str, arguments: &[String]) -> Output {
     Command::new(binary(program)).args(arguments).arg("--help").output().expect("it runs")
 }
@@ -164,7 +163,7 @@ fn accepted(place: &str, words: &[String], output: &Output) {
 }
 
 #[test]
-fn programs_take_the_flags_that_are_documented() {
+fn programs_accept_the_documented_flags() {
     let mut checked = BTreeSet::new();
     for Documented { place, words } in commands() {
         let (program, arguments) = words.split_first().expect("not empty");
@@ -177,7 +176,7 @@ fn programs_take_the_flags_that_are_documented() {
         }
         let mut halves = arguments.splitn(2, |word| word == "--");
         accepted(&place, &words, &parse(program, halves.next().unwrap_or_default()));
-        // Behind a second `--` are the flags of the server that `client million` starts.
+        // A second `--` separates the flags of the server that `client million` starts.
         if let Some(flags) = halves.next().filter(|_| binary(STAGES[3]).exists()) {
             accepted(&place, &words, &parse(STAGES[3], flags));
         }
@@ -187,7 +186,7 @@ fn programs_take_the_flags_that_are_documented() {
 }
 
 #[test]
-fn loads_and_the_doctor_do_what_is_documented() {
+fn documented_loads_and_doctor_commands_run() {
     let Some((_stage, url)) = server() else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documented");
     fs::create_dir_all(&folder).expect("a folder");
@@ -211,18 +210,18 @@ fn loads_and_the_doctor_do_what_is_documented() {
     assert!(loads > 0, "no load was found");
 }
 
-/// Ended when dropped.
+/// A process, killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both fail only if the process has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A server, and its URL.
+/// A running server and its URL.
 fn server() -> Option<(Running, String)> {
     let binary = binary(STAGES[3]);
     if !binary.exists() {
@@ -240,7 +239,7 @@ fn server() -> Option<(Running, String)> {
     Some((server, url.to_owned()))
 }
 
-/// The same load, in a small size, against this server.
+/// The same load at a small size, against `url`.
 fn small(words: &[String], url: &str) -> Vec<String> {
     let mut small = Vec::new();
     let mut words = words.iter();
@@ -259,7 +258,7 @@ fn small(words: &[String], url: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_named_is_there() {
+fn named_files_and_folders_exist() {
     for Documented { place, words } in commands() {
         let named: Vec<String> = match words[0].as_str() {
             "cargo" => cargo_targets(&words),
@@ -281,7 +280,7 @@ fn what_is_named_is_there() {
 /// The files of `cargo test -p PACKAGE --test NAME` and `cargo bench -p PACKAGE --bench NAME`.
 fn cargo_targets(words: &[String]) -> Vec<String> {
     let value = |flag: &str| words.get(words.iter().position(|word| word == flag)? + 1).cloned();
-    // A package that a variable names is not looked up.
+    // Skip packages named by a variable.
     let Some(package) = value("-p").filter(|name| !name.contains('$')) else { return Vec::new() };
     let file = |flag, folder| value(flag).map(|name| format!("{package}/{folder}/{name}.rs"));
     [Some(package.clone()), file("--test", "tests"), file("--bench", "benches")]

@@ -1,5 +1,5 @@
-//! `client run` against each stage, where one of the two, or what is between them, fails. The stages have to be built;
-//! `RESILIENCE_FULL=1` is for full size.
+//! `client run` against each stage while one of them, or the link between them, fails. The stages have to be built;
+//! `RESILIENCE_FULL=1` runs at full size.
 
 mod stage;
 
@@ -14,22 +14,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Tests measure, and load the machine: one at a time.
-fn turn() -> MutexGuard<'static, ()> {
+/// Holds off the other tests: each loads the machine and measures.
+fn exclusive() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Small loads go to all stages at the same time, full ones to one after the other.
+/// Tests all stages, concurrently at small size and one after the other at full size.
 fn each_stage(test: impl Fn(&'static str) + Sync) {
-    let _turn = turn();
+    let _exclusive = exclusive();
     match full_size() {
         true => STAGES.into_iter().for_each(test),
         false => thread::scope(|scope| STAGES.iter().for_each(|name| drop(scope.spawn(|| test(name))))),
     }
 }
 
-/// The same with each of them started; those that are not built are left out.
+/// The same with each stage started. Stages that are not built are skipped.
 fn on_each_stage(flags: &[&str], test: impl Fn(&Stage) + Sync) {
     each_stage(|name| Stage::start(name, flags).iter().for_each(&test));
 }
@@ -45,7 +45,7 @@ fn run(stage: &Stage, arguments: &str) -> Child {
     command(stage, arguments).arg("--quiet").spawn().expect("the client runs")
 }
 
-/// A figure without labels.
+/// The value of a metric without labels.
 #[track_caller]
 fn figure(stage: &Stage, name: &str) -> f64 {
     stage.metrics().value(name).expect("a figure")
@@ -55,7 +55,7 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("it runs");
 }
 
-/// The results on standard output, and what else it said, for a client that ends with this status.
+/// Waits for a client to end with this status; returns its report and its standard error.
 #[track_caller]
 fn results(client: Child, exit_status: i32) -> (RunReport, String) {
     let Output { status, stdout, stderr } = client.wait_with_output().expect("it ends");
@@ -66,7 +66,7 @@ fn results(client: Child, exit_status: i32) -> (RunReport, String) {
     (report, said)
 }
 
-/// As many as the faults are to hit: of stage 1 the machine may allow no more threads.
+/// Number of connections: `small`, or at full size the most that the stage can hold here.
 fn many(stage: &Stage, small: u64) -> u64 {
     match (full_size(), stage.name) {
         (false, _) => small,
@@ -75,11 +75,11 @@ fn many(stage: &Stage, small: u64) -> u64 {
     }
 }
 
-/// SIGKILL in full echo: the server has let go of everything within ten seconds.
+/// SIGKILL of the client while it echoes: the server frees everything within ten seconds.
 #[test]
 fn a_killed_client_leaves_nothing() {
     on_each_stage(&["--max-connections", "20000"], |stage| {
-        // Its shards have all their descriptors only once they have served somebody.
+        // Shards open some descriptors only with their first connection.
         results(run(stage, "--connections 100 --duration 50ms"), 0);
         let held_before = stage.settled_descriptors();
         let count = many(stage, 500);
@@ -94,7 +94,7 @@ fn a_killed_client_leaves_nothing() {
         let start = Instant::now();
         client.kill().expect("it runs");
         until("everything is let go", Duration::from_secs(10), || {
-            // Before the scrape, which needs a descriptor itself.
+            // Before the scrape, which takes a descriptor itself.
             let held = stage.descriptors();
             let metrics = stage.metrics();
             let [accepted, active] = ["ws_connections_accepted_total", "ws_connections_active"]
@@ -114,8 +114,8 @@ fn a_killed_client_leaves_nothing() {
     });
 }
 
-/// SIGSTOP in full echo, and on again: no echo is lost, doubled or another, nobody is closed, and the server has kept
-/// no more than what was under way.
+/// SIGSTOP and SIGCONT of the client while it echoes: no echo is lost, duplicated or wrong, no connection is closed, and
+/// the server buffers no more than the messages in flight.
 #[test]
 fn a_stopped_client_loses_nothing() {
     let (stop, duration) = if full_size() { (20, 30) } else { (1, 2) };
@@ -135,7 +135,7 @@ fn a_stopped_client_loses_nothing() {
                 let counted = figure(stage, name) - before;
                 assert_eq!(counted, echo.sent as f64, "{name}, and what the client sent");
             }
-            // In closed loop one message of each connection may be here: read, and on its way out.
+            // In closed loop, the server may hold one message per connection: read, and not yet sent.
             assert!(
                 most_memory <= memory + 2 * 300 * 16_384 + (4 << 20),
                 "{most_memory} bytes, {memory} before"
@@ -149,7 +149,7 @@ fn a_stopped_client_loses_nothing() {
     });
 }
 
-/// The server's memory before the client is stopped, and the most until it goes on.
+/// The server's memory before the client is stopped, and its peak until the client continues.
 fn memory_while_stopped(stage: &Stage, client: &mut Child, time: Duration) -> [u64; 2] {
     let before = stage.resident_bytes();
     signal(client, Signal::STOP);
@@ -162,11 +162,11 @@ fn memory_while_stopped(stage: &Stage, client: &mut Child, time: Duration) -> [u
     [before, most]
 }
 
-/// SIGKILL of the server under every scenario: one line says so, the results until then are kept, and nothing hangs.
+/// SIGKILL of the server in every scenario: one line reports it, the results so far are kept, and the client ends.
 #[test]
 fn a_killed_server_is_reported_and_the_results_are_kept() {
-    let _turn = turn();
-    // Each with the figure that shows that it has come to its point.
+    let _exclusive = exclusive();
+    // Each with the metric that shows that its load is running.
     for (scenario, name, least) in [
         ("echo", "ws_messages_sent_total", 400.0),
         ("echo --rate 2000", "ws_messages_sent_total", 400.0),
@@ -185,17 +185,17 @@ fn a_killed_server_is_reported_and_the_results_are_kept() {
         let (report, said) = results(client, 1);
         assert!(start.elapsed() < Duration::from_secs(15), "{scenario}: it took {:?}", start.elapsed());
         is_reported(&report, &said);
-        let blamed = report.ended_early.as_deref().is_some_and(|why| why.starts_with("the server is gone: "));
-        assert!(blamed || !scenario.starts_with("echo"), "{scenario}: {said}");
+        let down = report.ended_early.as_deref().is_some_and(|why| why.starts_with("the server is down: "));
+        assert!(down || !scenario.starts_with("echo"), "{scenario}: {said}");
         let measured = if scenario == "churn" { report.churn.is_some() } else { report.echo.is_some() };
         assert!(measured, "{scenario}: {said}");
     }
 }
 
-/// The same while it only holds its connections.
+/// The same while the client holds idle connections.
 #[test]
-fn a_killed_server_is_missed_by_idle_connections() {
-    let _turn = turn();
+fn a_killed_server_is_detected_by_idle_connections() {
+    let _exclusive = exclusive();
     let Some(mut stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let mut client =
         command(&stage, "--connections 200 --duration 1h --scenario idle").spawn().expect("it runs");
@@ -214,7 +214,7 @@ fn a_killed_server_is_missed_by_idle_connections() {
     assert_eq!((hold.held, hold.lost), (0, 200));
 }
 
-/// One line reports the loss of the server, and the JSON has the results before it.
+/// Asserts that the loss of the server is one line of output, and that the JSON has the results until then.
 #[track_caller]
 fn is_reported(report: &RunReport, said: &str) {
     let complaints: Vec<_> = said.lines().filter(|line| line.starts_with("client: ")).collect();
@@ -224,7 +224,7 @@ fn is_reported(report: &RunReport, said: &str) {
     conformance::note(&format!("{}: {}", report.scenario, complaints[0]));
 }
 
-/// On a slow link that loses packets and has them overtake one another every echo is right, and pings close nobody.
+/// On a slow link that drops and reorders packets, every echo is correct, and pings close no connection.
 #[test]
 fn a_lossy_link_changes_nothing() {
     let faults = Faults { delay: Duration::from_millis(50), loss: 0.02, overtaking: 0.25 };
@@ -241,7 +241,7 @@ fn a_lossy_link_changes_nothing() {
                 let (report, said) = results(run(&stage, &load), 0);
                 let echo = report.echo.expect("echoes");
                 assert!(echo.echoes > 0 && echo.missing == 0, "{payload}: {said}");
-                conformance::note(&format!("{name}: payload {payload}: {} echoes, all right", echo.echoes));
+                conformance::note(&format!("{name}: payload {payload}: {} echoes, all correct", echo.echoes));
             }
             let closed = stage.metrics().by_label("ws_connections_closed_total", "reason");
             assert_eq!(closed["normal"], 3.0 * connections as f64, "{closed:?}");
@@ -254,20 +254,20 @@ fn a_lossy_link_changes_nothing() {
     });
 }
 
-/// As many connections as the server lets in, replaced all the time: none of the new ones finds it full.
+/// Churn with as many connections as the server admits: none of the new ones is rejected.
 #[test]
-fn churn_at_the_limit_finds_room() {
+fn churn_at_the_limit_is_not_rejected() {
     on_each_stage(&["--max-connections", "200"], |stage| {
         let load = "--connections 200 --scenario churn --rate 1000 --duration 1s";
         let (report, said) = results(run(stage, load), 0);
         let churn = report.churn.expect("replaced");
         assert!(churn.opened > 100 && churn.opened == churn.closed, "{churn:?}: {said}");
         let full = stage.metrics().by_label("ws_connections_rejected_total", "reason")["full"];
-        assert_eq!(full, 0.0, "connections that found the server full");
+        assert_eq!(full, 0.0, "rejected connections");
     });
 }
 
-/// Where the far end is on a link.
+/// For the far end of a link.
 impl Stage {
     fn at(mut self, address: Ipv4Addr) -> Stage {
         self.url = self.url.replace("0.0.0.0", &address.to_string());

@@ -1,5 +1,5 @@
-//! The limits that a fleet meets on the machine: descriptors and ports. Both belong to the process, or to the network
-//! namespace, so these tests have a process of their own.
+//! A fleet that reaches the limits on descriptors and ports. Both are per process or per network namespace, so these
+//! tests have their own process.
 
 use client::fleet::{ConnectPhase, Fleet, FleetConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-/// A listener that leaves connections in its queue, and a fleet that is to connect to it.
+/// A listener that never accepts, and a fleet to connect to it.
 fn fleet(connections: u64, source_ips: Vec<IpAddr>) -> (TcpListener, Fleet) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let url = format!("ws://{}/", listener.local_addr().expect("address")).parse().expect("url");
@@ -28,7 +28,7 @@ fn connect(mut fleet: Fleet, connections: u64) -> ConnectPhase {
 }
 
 #[test]
-fn limits_are_met_and_named() {
+fn limits_are_detected_and_named() {
     descriptors();
     thread::spawn(ports).join().expect("ports");
 }
@@ -39,21 +39,21 @@ fn descriptors() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(32), ..limit }).expect("setrlimit");
     let phase = connect(fleet, 60);
     setrlimit(Resource::Nofile, limit).expect("setrlimit");
-    // Those that got a descriptor wait for an answer that does not come.
+    // Attempts that got a descriptor time out: the listener never answers.
     assert!(phase.failures.descriptors > 0, "{phase:?}");
     assert_eq!(phase.failures.descriptors + phase.failures.timeout, 60, "{phase:?}");
 }
 
-/// Says what was not tested, past the test harness, which shows nothing of what passes.
+/// Reports what was not tested. Writes to stderr directly: the harness hides the output of tests that pass.
 fn skip(why: &str) {
     let _ = std::io::stderr().write_all(format!("skipped: {why} (limits)\n").as_bytes());
 }
 
-/// In a network namespace of its own this thread has ten ports; only root may make one.
+/// Moves this thread to a network namespace with ten ports, which only root can create.
 fn ports() {
     // SAFETY: only this thread is moved, and no object of it depends on the network namespace it was in.
     if unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.is_err() {
-        return skip("a network namespace of its own takes root");
+        return skip("a new network namespace requires root");
     }
     let up =
         Command::new("ip").args(["link", "set", "lo", "up"]).status().is_ok_and(|status| status.success());

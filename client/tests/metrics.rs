@@ -1,4 +1,4 @@
-//! `client run --metrics-addr`: a client that can be watched.
+//! `client run --metrics-addr`: the client's own metrics.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod stage;
@@ -10,14 +10,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A client under way, stopped when dropped.
+/// A running client, killed when dropped.
 struct Client {
     child: Child,
     addr: SocketAddr,
 }
 
 impl Client {
-    /// Starts one with as few descriptors in a table as `nofile`.
+    /// Starts a client with a limit of `nofile` descriptors per table.
     fn start(nofile: u32, arguments: &str) -> Client {
         let binary = env!("CARGO_BIN_EXE_client");
         let script = format!("ulimit -n {nofile} && exec \"$0\" run --metrics-addr 127.0.0.1:0 {arguments}");
@@ -36,7 +36,7 @@ impl Client {
     }
 
     fn metrics(&self) -> Metrics {
-        Metrics::fetch(self.addr).expect("metrics of a living client")
+        Metrics::fetch(self.addr).expect("metrics of a running client")
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -46,13 +46,13 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both fail only if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The head and body of the answer to a request.
+/// The response to a request, head and body.
 fn ask(addr: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(addr).expect("it listens");
     write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("written");
@@ -62,9 +62,9 @@ fn ask(addr: SocketAddr, request: &str) -> String {
 }
 
 #[test]
-fn its_figures_are_those_of_the_server() {
+fn the_metrics_match_the_servers() {
     let Some(server) = Stage::start("stage4-zero-buffer", &[]) else { return };
-    // Several shards with a descriptor table each, whatever the number of cores.
+    // Several shards, each with its own descriptor table, independent of the number of cores.
     let load = format!("--connections 300 --url {} --rate 200 --duration 1h --warmup 0s", server.url);
     let client = Client::start(80, &load);
     until("300 connections, and echoes", Duration::from_secs(20), || {
@@ -93,7 +93,7 @@ fn its_figures_are_those_of_the_server() {
     let bounds = metrics.by_label("ws_client_latency_seconds_bucket", "le");
     assert!(bounds["+Inf"] >= 100.0 && bounds["8.589934592"] <= bounds["+Inf"], "{bounds:?}");
     assert!(value("ws_client_latency_seconds_sum") > 0.0);
-    // All tables together, though each has no more than 80.
+    // The sum over all tables, each of which has at most 80.
     assert!(value("process_open_fds") > 300.0 && value("process_resident_memory_bytes") > 0.0);
 
     let not_found = ask(client.addr, "GET /");
@@ -105,7 +105,7 @@ fn its_figures_are_those_of_the_server() {
 }
 
 #[test]
-fn failures_have_their_classes() {
+fn failures_are_counted_by_class() {
     let Some(server) = Stage::start("stage4-zero-buffer", &["--max-connections", "10"]) else { return };
     let client =
         Client::start(1024, &format!("--connections 25 --url {} --scenario idle --duration 1h", server.url));
@@ -118,7 +118,7 @@ fn failures_have_their_classes() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_named_before_the_run() {
+fn an_address_that_cannot_be_bound_is_reported_before_the_run() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = taken.local_addr().expect("its address");
     let run = |addr: &str| {

@@ -1,4 +1,4 @@
-//! `client million` as its user runs it, against the stages where they are built, with fewer connections.
+//! `client million` from outside: against the stages if they are built, with fewer connections.
 
 use conformance::cgroup::Group;
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +12,7 @@ const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
-/// A directory of this test's own, removed when dropped.
+/// A temporary directory, removed when dropped.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -39,7 +39,7 @@ impl Drop for Directory {
     }
 }
 
-/// Whether there is anything to test.
+/// Whether the stages are built; prints a note if not.
 fn stages_are_built() -> bool {
     let folder = Path::new(CLIENT).parent().expect("a directory");
     let built = STAGES.iter().all(|stage| folder.join(stage).exists());
@@ -68,7 +68,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn two_stages_hold_what_is_asked() {
+fn two_stages_hold_all_connections() {
     if !stages_are_built() {
         return;
     }
@@ -107,7 +107,7 @@ fn two_stages_hold_what_is_asked() {
 }
 
 #[test]
-fn records_are_merged_without_a_load() {
+fn records_are_merged() {
     if !stages_are_built() {
         return;
     }
@@ -141,12 +141,12 @@ fn records_are_merged_without_a_load() {
 }
 
 #[test]
-fn connections_that_are_lost_are_counted() {
+fn lost_connections_are_counted() {
     if !stages_are_built() {
         return;
     }
     let directory = Directory::new("lost");
-    // Whatever is idle for a second is closed; the time that they are held idle is longer.
+    // The server closes idle connections after one second, which is less than `--hold`.
     let arguments =
         "--stage 3 --connections 50 --hold 20s --duration 1s --rate 50 --quiet -- --idle-timeout 1s";
     let output = run(&directory, arguments);
@@ -160,12 +160,12 @@ fn connections_that_are_lost_are_counted() {
 }
 
 #[test]
-fn a_server_that_cannot_hold_them_says_why() {
+fn a_server_that_cannot_start_reports_why() {
     if !stages_are_built() {
         return;
     }
     let directory = Directory::new("refused");
-    // A single table of 64 descriptors is too small, and the server may have no other.
+    // A single table of 64 descriptors is too small, and `--shards 1` forbids another.
     let script = "ulimit -n 64; exec \"$@\"";
     let client =
         [CLIENT, "million", "--no-build", "--quiet", "--connections", "300", "--out", directory.path()];
@@ -184,9 +184,9 @@ fn a_server_that_cannot_hold_them_says_why() {
     assert!(directory.read("index.html").contains("No connection was held"));
 }
 
-/// In a control group with little memory what is announced is held, and the limit is named.
+/// In a control group with little memory, the predicted number of connections is held, and the limit is named.
 #[test]
-fn a_control_group_holds_what_is_announced() {
+fn a_control_group_holds_the_predicted_connections() {
     if !stages_are_built() {
         return;
     }
@@ -211,7 +211,7 @@ fn a_control_group_holds_what_is_announced() {
     assert_eq!((&run["exit"], &run["error"]), (&"exit 0".into(), &Value::Null), "{said}");
 }
 
-/// Starts a load and returns when it holds its connections idle; what is left of its standard error comes with it.
+/// Starts a load and returns once it holds its connections idle, with the rest of its standard error.
 fn held(directory: &Directory) -> (Child, BufReader<impl Read>) {
     let mut command = million(directory, "--stage 4 --connections 200 --hold 60s");
     let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the client runs");
@@ -229,7 +229,7 @@ fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).expect("it is running");
 }
 
-/// What it wrote after `held`, and its exit status.
+/// Waits for the end: the exit status, and the output since [`held`].
 fn end(mut client: Child, mut progress: BufReader<impl Read>) -> (Option<i32>, String) {
     let mut said = String::new();
     progress.read_to_string(&mut said).expect("text");
@@ -237,7 +237,7 @@ fn end(mut client: Child, mut progress: BufReader<impl Read>) -> (Option<i32>, S
 }
 
 #[test]
-fn an_interrupted_load_reports_what_there_is() {
+fn an_interrupted_load_reports_its_results() {
     if !stages_are_built() {
         return;
     }
@@ -254,7 +254,7 @@ fn an_interrupted_load_reports_what_there_is() {
 }
 
 #[test]
-fn a_server_that_dies_is_named_and_the_rest_is_kept() {
+fn a_server_that_dies_is_reported_and_the_results_are_kept() {
     if !stages_are_built() {
         return;
     }
@@ -269,7 +269,7 @@ fn a_server_that_dies_is_named_and_the_rest_is_kept() {
     assert!(run["error"].as_str().is_some_and(|error| error.contains("signal 9")), "{run}");
 }
 
-/// The only child of a process: the parent's id is the second field after the name in stat (proc(5)).
+/// The only child of a process. In /proc/PID/stat, the parent's id is the second field after the name (proc(5)).
 fn child_of(parent: u32) -> u32 {
     let is_child = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -301,7 +301,7 @@ fn bad_flags_are_one_line_and_exit_2() {
 }
 
 #[test]
-fn what_cannot_be_read_or_written_is_one_line_and_exit_1() {
+fn an_unreadable_or_unwritable_file_is_one_line_and_exit_1() {
     let nowhere = Directory(PathBuf::from("/proc/nowhere"));
     for arguments in ["--from /nonexistent/million.json", "--from /etc/hostname", "--connections 10"] {
         let output = run(&nowhere, arguments);

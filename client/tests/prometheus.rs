@@ -1,5 +1,5 @@
-//! What `deploy/` has for watching a stage, with a real Prometheus: its configuration, its alerts, and every query of
-//! every panel of the dashboard, under load. Where no Prometheus is installed this says so, and tests nothing.
+//! The monitoring of `deploy/` with a real Prometheus under load: its configuration, its alerts, and every query of the
+//! dashboard. Without an installed Prometheus, prints a note and tests nothing.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod stage;
@@ -15,7 +15,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long there has to be load before the dashboard is looked at.
+/// Duration of load before the dashboard's queries are checked.
 const LOAD: Duration = Duration::from_secs(20);
 
 /// A process, killed when dropped.
@@ -23,7 +23,7 @@ struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both fail only if the process has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -54,7 +54,7 @@ fn promtool(arguments: &[&str]) {
 }
 
 #[test]
-fn configuration_and_alerts_are_right() {
+fn configuration_and_alerts_are_valid() {
     if is_installed() {
         promtool(&["check", "config", "prometheus.yml"]);
         promtool(&["check", "rules", "alerts.yml"]);
@@ -62,7 +62,7 @@ fn configuration_and_alerts_are_right() {
     }
 }
 
-/// A client under load, with metrics of its own.
+/// Starts a client with `--metrics-addr`; returns its address.
 fn load(stage: &Stage, arguments: &str) -> (Killed, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     command.args(["run", "--url", &stage.url, "--metrics-addr", "127.0.0.1:0", "--duration", "1h"]);
@@ -88,7 +88,7 @@ fn drained(stderr: ChildStderr, mark: &str) -> Vec<String> {
     panic!("it ended before it said {mark:?}:\n{}", seen.join("\n"));
 }
 
-/// Where the one Prometheus of these tests has its files.
+/// The directory of the Prometheus of these tests.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("prometheus")
 }
@@ -103,8 +103,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with the configuration of the repository, but for the targets, and for times so short that a test can
-    /// wait for them.
+    /// Starts Prometheus with the repository's configuration, except for the targets and shorter intervals.
     fn start(server: SocketAddr, clients: &[SocketAddr]) -> Prometheus {
         let folder = folder();
         let _ = fs::remove_dir_all(&folder);
@@ -140,21 +139,21 @@ impl Prometheus {
         prometheus
     }
 
-    /// Has it watch these clients: it looks at the file again when that has changed.
+    /// Sets the clients to scrape: Prometheus reloads the file when it changes.
     fn watch(clients: &[SocketAddr]) {
         fs::write(folder().join("clients.yml"), format!("- {}\n", targets(clients))).expect("written");
     }
 
     fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.addr).expect("prometheus listens");
-        // Version 1.0, so that the answer comes in one piece.
+        // HTTP/1.0, so that the response is not chunked.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.addr).expect("written");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
     }
 
-    /// What an endpoint of its API gives.
+    /// The data of an API endpoint.
     #[track_caller]
     fn api(&self, path: &str) -> Value {
         let answer = self.get(&format!("/api/v1/{path}"));
@@ -164,7 +163,7 @@ impl Prometheus {
         json["data"].clone()
     }
 
-    /// The values that a query gives now, one for each series.
+    /// The current values of a query, one per series.
     #[track_caller]
     fn query(&self, query: &str) -> Vec<f64> {
         let data = self.api(&format!("query?query={}", encoded(query)));
@@ -179,7 +178,7 @@ impl Prometheus {
         let alerts = data["alerts"].as_array().expect("a list of alerts").iter();
         let firing = alerts.filter(|alert| alert["state"] == "firing");
         let names = firing.filter_map(|alert| Some(alert["labels"]["alertname"].as_str()?.to_owned()));
-        // Of the machine, which may be short of it on others' account.
+        // Depends on other load of the machine.
         names.filter(|name| name != "MemoryShort").collect()
     }
 
@@ -193,7 +192,7 @@ impl Prometheus {
     }
 }
 
-/// For a query in a URL (RFC 3986, section 2.1).
+/// Percent-encodes a query (RFC 3986, section 2.1).
 fn encoded(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
@@ -202,7 +201,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(escape).collect()
 }
 
-/// The dashboard's panels that show something.
+/// The dashboard's panels that have queries.
 fn panels() -> Vec<Value> {
     let text = fs::read_to_string(deploy("grafana/dashboards/connections.json")).expect("a dashboard");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
@@ -216,7 +215,7 @@ fn queries(panel: &Value) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_dashboard_is_whole() {
+fn the_dashboard_is_complete() {
     let provisioned =
         fs::read_to_string(deploy("grafana/provisioning/datasources/prometheus.yml")).expect("a file");
     let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
@@ -259,7 +258,7 @@ fn every_panel_has_data_and_alerts_fire() {
     until("1,100 connections", Duration::from_secs(20), || {
         let [active, asked] =
             ["ws_connections_active", "sum(ws_client_connections_asked)"].map(|q| prometheus.query(q));
-        // Those that churn has replaced are on their way.
+        // Churn is replacing some connections.
         if active[0] >= 1_050.0 && asked == [1_100.0] {
             Ok(())
         } else {
@@ -268,7 +267,7 @@ fn every_panel_has_data_and_alerts_fire() {
     });
     assert_eq!(prometheus.firing(), BTreeSet::new(), "nothing is wrong yet");
 
-    // 100 of them find room, and the others none; nor do those that knock at the door from now on.
+    // 100 connections are admitted; the others, and all further attempts, are rejected.
     let filling = load(&server, "--connections 400 --scenario idle");
     let knocking = load(&server, "--connections 1200 --connect-rate 20 --scenario idle");
     Prometheus::watch(&[echoing, churning, knocking.1]);
@@ -276,7 +275,7 @@ fn every_panel_has_data_and_alerts_fire() {
     thread::sleep(LOAD.saturating_sub(loaded.elapsed()));
     every_panel_has_data(&prometheus);
 
-    // What is over, no alert goes on about.
+    // Alerts resolve once their cause is over.
     drop((filling, knocking));
     prometheus.fires(&[]);
     server.kill();

@@ -1,5 +1,5 @@
-//! `client race` as its user runs it: servers that run already, another server by its command, which this very test
-//! binary is when it is asked to be, and the stages where they are built.
+//! `client race` from outside: against running servers, a server started by command (this test binary itself), and the
+//! stages if they are built.
 
 use client::race::RaceReport;
 use std::io::Write;
@@ -37,7 +37,7 @@ fn is_a_mortal_server() {
     let listener = TcpListener::bind(("127.0.0.1", port.expect("run by the tests, with a port")));
     for (served, stream) in listener.expect("the port is free").incoming().flatten().enumerate() {
         if served == 15 {
-            // Not with a macro, whose output the harness would keep for itself.
+            // Not with a macro: the harness captures its output.
             let _ = std::io::stderr().write_all(b"out of luck\n");
             std::process::exit(3);
         }
@@ -75,7 +75,7 @@ fn two_running_servers_get_the_same_load() {
         assert_eq!(run.echo.as_ref().map(|echo| (echo.sent, echo.missing)), Some((200, 0)));
         assert!(server.command.is_none() && server.exit.is_none() && server.error.is_none());
     }
-    // The table, for the JSON has standard output.
+    // The table is on standard error, the JSON on standard output.
     let table = text(&output.stderr);
     for part in ["connections", "echoes/s", "latency p99", "failures"] {
         assert!(table.lines().any(|line| line.starts_with(part)), "{part} in {table}");
@@ -109,7 +109,7 @@ fn two_stages_are_started_watched_and_ended() {
 }
 
 #[test]
-fn one_that_dies_is_named_and_the_other_is_kept() {
+fn a_server_that_dies_is_reported_and_the_other_is_kept() {
     let own = std::env::current_exe().expect("its path");
     let mortal = format!("mortal='{}' --ignored --exact is_a_mortal_server {{port}}", own.display());
     let url = format!("ws://{}/echo", echo_server());

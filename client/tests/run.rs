@@ -1,4 +1,4 @@
-//! `client run` from outside: exit status, one line for what went wrong, and the files it writes.
+//! `client run` from outside: exit status, one line per error, and the files it writes.
 
 use client::run::RunReport;
 use std::fs;
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 use tungstenite::Message;
 
-/// An echo server; what comes from the receiver says that a message was echoed.
+/// An echo server. The receiver gets a value per echoed message.
 fn echo_server() -> (SocketAddr, Receiver<()>) {
     let (echoed, messages) = mpsc::channel();
     let address = serve(move |stream| {
@@ -56,7 +56,7 @@ fn run_against(address: SocketAddr, arguments: &str) -> Output {
     run(&format!("--url ws://{address}/echo {arguments}"))
 }
 
-/// What went wrong, which must be one line.
+/// The error, which must be one line.
 #[track_caller]
 fn one_line(output: &Output, exit_status: i32) -> String {
     let line = String::from_utf8(output.stderr.clone()).expect("text");
@@ -65,7 +65,7 @@ fn one_line(output: &Output, exit_status: i32) -> String {
     line
 }
 
-/// A file that is this test's own.
+/// A path for this test only.
 fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -80,12 +80,12 @@ fn report(output: &Output) -> RunReport {
 }
 
 #[test]
-fn a_good_run_says_so_and_writes_its_files() {
+fn a_successful_run_prints_a_summary_and_writes_its_files() {
     let (address, _messages) = echo_server();
     let (json, hdr) = (scratch("run.json"), scratch("run.hdr"));
     let load = "--connections 20 --duration 200ms --warmup 0s --quiet";
     let mut client = client(&format!("--url ws://{address}/echo {load}"));
-    // A path may have a space in it.
+    // A path may contain a space.
     let output = client.arg("--json").arg(&json).arg("--hdr").arg(&hdr).output().expect("the client runs");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "nothing to complain of");
     assert_eq!(output.status.code(), Some(0));
@@ -144,7 +144,7 @@ fn every_scenario() {
 }
 
 #[test]
-fn the_number_of_shards_changes_nothing() {
+fn results_do_not_depend_on_the_number_of_shards() {
     let (address, _messages) = echo_server();
     let quick = "--connections 3 --duration 200ms --warmup 0s --quiet --json -";
     for load in
@@ -154,7 +154,7 @@ fn the_number_of_shards_changes_nothing() {
         assert_eq!((report.ended_early, report.exit_status), (None, 0), "{load}");
     }
     for shards in 1..=3 {
-        // One of the two connections is cut off after 100 of the 500 messages that are due on it.
+        // One of the two connections is reset after 100 of its 500 due messages.
         let number = Arc::new(AtomicUsize::new(0));
         let losing = serve(move |stream| {
             let few = if number.fetch_add(1, Ordering::Relaxed) == 0 { 100 } else { usize::MAX };
@@ -220,7 +220,7 @@ fn bad_flags_are_named_in_one_line() {
 }
 
 #[test]
-fn what_cannot_be_done_is_explained_in_one_line() {
+fn impossible_loads_are_explained_in_one_line() {
     let nobody = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
     let line = one_line(&run_against(nobody, "--connections 10 --quiet"), 1);
     assert!(line.contains("10 refused (is the server running"), "{line}");
@@ -243,7 +243,7 @@ fn what_cannot_be_done_is_explained_in_one_line() {
 }
 
 #[test]
-fn ctrl_c_ends_it_at_once_with_the_results_so_far() {
+fn ctrl_c_ends_a_run_at_once_with_the_results_so_far() {
     let (address, messages) = echo_server();
     let arguments =
         format!("--url ws://{address}/echo --connections 5 --duration 1h --warmup 0s --json - --quiet");
@@ -273,7 +273,7 @@ fn more_connections_than_open_files_are_allowed() {
 }
 
 #[test]
-fn clients_that_begin_together_are_merged() {
+fn results_of_clients_that_start_together_are_merged() {
     let (address, _messages) = echo_server();
     let time = SystemTime::now() + Duration::from_millis(700);
     let start_at = humantime::format_rfc3339_millis(time);
@@ -284,7 +284,7 @@ fn clients_that_begin_together_are_merged() {
         client(&arguments).arg(file).stdout(Stdio::null()).spawn().expect("the client starts")
     });
     clients.into_iter().for_each(|mut client| assert!(client.wait().expect("it ends").success()));
-    assert!(SystemTime::now() > time, "both have waited");
+    assert!(SystemTime::now() > time, "both have waited for the start");
     let merged = scratch("merged.json");
     let merge = |json: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_client"));

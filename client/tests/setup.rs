@@ -1,5 +1,4 @@
-//! `setup.sh` and `destroy.sh` with processes in place of containers, which differ only in what starts them. The stage
-//! has to be built.
+//! `setup.sh` and `destroy.sh` with processes instead of containers (`--local`). The stage has to be built.
 
 #[expect(dead_code, reason = "of what starts and watches a stage, less is needed here")]
 mod stage;
@@ -16,7 +15,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn script(name: &str) -> Command {
-    // Tests that are run in the background may have been started with SIGINT ignored, which no shell lets a script change.
+    // Background tests may inherit an ignored SIGINT, which a shell does not let a script reset.
     let mut command = Command::new("env");
     command.arg("--default-signal=INT").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name));
     command.env("CLIENT", env!("CARGO_BIN_EXE_client")).stdin(Stdio::null());
@@ -27,11 +26,11 @@ fn output(name: &str, arguments: &str) -> Output {
     script(name).args(arguments.split_whitespace()).output().expect("the script runs")
 }
 
-/// A run of `setup.sh --local`, with a directory for temporary files that is its own.
+/// A run of `setup.sh --local` with its own temporary directory.
 struct Run {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    /// By which destroy.sh knows it.
+    /// Its name for destroy.sh.
     number: String,
     temporary: PathBuf,
 }
@@ -46,7 +45,7 @@ impl Run {
         command.args(flags.split_whitespace()).args(["--json", "-"]).env("TMPDIR", &temporary);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("setup.sh runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-        // Before this line there may be what `client doctor` says of this machine.
+        // Warnings of `client doctor` may precede this line.
         let mut line = String::new();
         let number = loop {
             line.clear();
@@ -58,7 +57,7 @@ impl Run {
         Run { child, stderr, number, temporary }
     }
 
-    /// Its replicas that are alive.
+    /// Its running replicas.
     fn replicas(&self) -> Vec<i32> {
         let label = format!("MILLION_WEBSOCKETS_REPLICA={}", self.number);
         let labelled = |pid: &i32| {
@@ -73,7 +72,7 @@ impl Run {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Waits for the end. Nothing must be left: no process, no file.
+    /// Waits for the end, and checks that no process and no file is left.
     #[track_caller]
     fn end(mut self, exit_status: i32) -> (RunReport, String) {
         let (mut stdout, mut stderr) = (Vec::new(), String::new());
@@ -95,7 +94,7 @@ fn until_connected(stage: &Stage, connections: u32) {
 }
 
 #[test]
-fn help_says_what_they_are_for() {
+fn help_is_complete_and_fits_a_screen() {
     for (name, part) in
         [("setup.sh", "--local"), ("destroy.sh", "RUN"), ("deploy/docker/build.sh", "PACKAGE")]
     {
@@ -107,7 +106,7 @@ fn help_says_what_they_are_for() {
 }
 
 #[test]
-fn bad_arguments_are_refused_in_one_line() {
+fn bad_arguments_are_rejected_in_one_line() {
     let setup = [
         ("", "CONNECTIONS and REPLICAS are needed"),
         ("5", "got 1 arguments"),
@@ -128,7 +127,7 @@ fn bad_arguments_are_refused_in_one_line() {
         ("--local 5 2 -- --no-such-flag", "'--no-such-flag'"),
         ("--local 5 2 -- --rate fast", "'fast'"),
         ("--local 5 2 -- stray", "'stray'"),
-        // 192.0.2.0/24 is nobody's (RFC 5737), and one address has no more than 65,535 ports.
+        // 192.0.2.0/24 is reserved (RFC 5737), and an address has at most 65,535 ports.
         ("--local 35_000 2 192.0.2.1", "70000 connections from one address"),
         ("65_000 2", "a container has one address"),
     ];
@@ -150,7 +149,7 @@ fn bad_arguments_are_refused_in_one_line() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_refused_before_the_load() {
+fn an_unwritable_file_is_rejected_before_the_load() {
     let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let addr = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
     for (flags, named) in [
@@ -167,9 +166,9 @@ fn a_file_that_cannot_be_written_is_refused_before_the_load() {
     assert_eq!(stage.metrics().value("ws_connections_accepted_total"), Some(0.0), "nothing was loaded");
 }
 
-/// As with `2>&1 | head -1`, and a full device.
+/// A closed reader (`2>&1 | head -1`), and a full device.
 #[test]
-fn a_closed_output_ends_no_load() {
+fn a_closed_reader_does_not_end_the_load() {
     let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let addr = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
     for number in 0..3 {
@@ -201,8 +200,8 @@ fn a_closed_output_ends_no_load() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_reported() {
-    // Port 1 (tcpmux) is nobody's.
+fn a_missing_server_is_reported() {
+    // Nothing listens on port 1 (tcpmux).
     let refused = output("setup.sh", "--local 5 2 127.0.0.1:1 -- --duration 1s");
     let text = String::from_utf8(refused.stderr).expect("text");
     assert!(refused.status.code() == Some(1) && text.contains("10 refused"), "{text}");
@@ -222,7 +221,7 @@ fn results_are_merged() {
 }
 
 #[test]
-fn destroy_ends_one_run_and_it_reports() {
+fn destroy_ends_one_run_and_reports_it() {
     let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let run = Run::start("destroy", &stage, "20 2", "--scenario idle --duration 10m");
     let other = Run::start("other", &stage, "20 1", "--scenario idle --duration 10m");
@@ -234,14 +233,14 @@ fn destroy_ends_one_run_and_it_reports() {
     assert!(report.interrupted && report.clients == 2 && report.connections == 40);
     until_connected(&stage, 20);
     assert_eq!(other.replicas().len(), 1, "another run is left alone");
-    // As Ctrl-C does.
+    // Like Ctrl-C.
     other.signal(Signal::INT);
     let (report, _) = other.end(0);
     assert!(report.interrupted && report.clients == 1);
 }
 
 #[test]
-fn a_replica_that_dies_is_missed() {
+fn a_replica_that_dies_is_reported() {
     let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let run = Run::start("dies", &stage, "20 3", "--scenario idle --duration 6s");
     until_connected(&stage, 60);

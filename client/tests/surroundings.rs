@@ -1,5 +1,5 @@
-//! The client's surroundings: readers that are closed, stalled or slow, full devices, closed streams. No output for people
-//! fails a run, and no result is lost.
+//! The client with closed, stalled and slow readers, full devices, and closed streams: output for people never fails or
+//! blocks a run, and no result is lost.
 
 mod local;
 
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where the two streams go.
+/// What standard output and standard error are connected to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Streams {
     Full,
@@ -54,9 +54,9 @@ fn assert_whole(file: &Path) {
     }
 }
 
-/// Every subcommand, with what it should end with where its words are lost, and where its standard output is full.
+/// Every subcommand, with its exit status if its messages are lost, and if its standard output is a full device.
 #[test]
-fn words_that_cannot_be_written_change_no_status_and_no_file() {
+fn lost_messages_change_no_status_and_no_file() {
     let (url, pid) = (url(), std::process::id());
     let (one, own) = (a_result(&url), scratch("man"));
     let files =
@@ -97,9 +97,9 @@ fn words_that_cannot_be_written_change_no_status_and_no_file() {
     }
 }
 
-/// The same for those that write a directory, from results that are kept in this repository.
+/// The same for subcommands that write a directory, from results in this repository.
 #[test]
-fn reports_are_whole_before_a_word_is_printed() {
+fn reports_are_complete_before_messages_are_printed() {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
     let below = |name: &str| {
         let runs = fs::read_dir(&results).expect("results").flatten().map(|run| run.path().join(name));
@@ -122,7 +122,7 @@ fn reports_are_whole_before_a_word_is_printed() {
 }
 
 #[test]
-fn a_result_that_is_lost_is_one_line() {
+fn a_lost_result_is_one_line() {
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     let (url, good) = (url(), scratch("good.hdr"));
     let load = format!("run --url {url} {LOAD} --quiet");
@@ -149,7 +149,7 @@ fn a_result_that_is_lost_is_one_line() {
     }
 }
 
-/// The client, ended where it does not end by itself.
+/// The client with a timeout.
 fn within_seconds(seconds: u32, arguments: &str) -> Command {
     let mut command = Command::new("timeout");
     command
@@ -159,8 +159,8 @@ fn within_seconds(seconds: u32, arguments: &str) -> Command {
     command
 }
 
-/// A pipe that nobody reads, with no room left.
-fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+/// A full pipe that is not read.
+fn stalled() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&writer, true).expect("O_NONBLOCK");
     while writer.write(&[b'x'; 4096]).is_ok() {}
@@ -170,10 +170,10 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
 }
 
 #[test]
-fn a_stalled_reader_stalls_no_load() {
+fn a_stalled_reader_does_not_stall_the_load() {
     let url = url();
-    let (_reader, writer) = full_pipe();
-    let file = scratch("full-pipe.json");
+    let (_reader, writer) = stalled();
+    let file = scratch("stuck.json");
     let arguments = format!(
         "run --url {url} --connections 4 --warmup 0s --duration 7s --rate 100 --json {}",
         file.display()
@@ -186,9 +186,9 @@ fn a_stalled_reader_stalls_no_load() {
     assert!(text(&run.stdout).contains("failures     none"));
 }
 
-/// A terminal that was stopped (Ctrl-S), or whose window no longer reads.
+/// A terminal that is stopped (Ctrl-S), or whose emulator does not read.
 #[test]
-fn a_terminal_that_is_stuck_holds_up_no_load() {
+fn a_stalled_terminal_does_not_stall_the_load() {
     let url = url();
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
     grantpt(&master).expect("grantpt");
@@ -200,7 +200,7 @@ fn a_terminal_that_is_stuck_holds_up_no_load() {
         let mut terminal = terminal.try_clone().expect("a copy");
         move || while terminal.write(&[b'x'; 512]).is_ok() {}
     });
-    // It is full when this no longer gets on; the write that waits ends with the test.
+    // The terminal is full once this makes no progress. The blocked write ends with the test.
     thread::sleep(Duration::from_millis(300));
     assert!(!filler.is_finished());
     let _ = terminal.flush();
@@ -212,9 +212,9 @@ fn a_terminal_that_is_stuck_holds_up_no_load() {
 }
 
 #[test]
-fn the_summary_waits_for_a_pager_and_the_files_do_not() {
+fn the_summary_blocks_on_a_pager_and_the_files_do_not() {
     let url = url();
-    let (mut reader, writer) = full_pipe();
+    let (mut reader, writer) = stalled();
     let file = scratch("paged.json");
     let arguments = format!("run --url {url} {LOAD} --quiet --json {}", file.display());
     let mut child = client(&arguments).stdout(writer).spawn().expect("the client runs");
@@ -224,7 +224,7 @@ fn the_summary_waits_for_a_pager_and_the_files_do_not() {
         thread::sleep(Duration::from_millis(10));
     }
     assert_whole(&file);
-    assert!(child.try_wait().expect("a status").is_none(), "it waits");
+    assert!(child.try_wait().expect("a status").is_none(), "it blocks");
     let mut paged = Vec::new();
     reader.read_to_end(&mut paged).expect("a summary");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
@@ -232,9 +232,9 @@ fn the_summary_waits_for_a_pager_and_the_files_do_not() {
 }
 
 #[test]
-fn the_first_line_is_enough_for_head() {
+fn a_reader_may_close_after_the_first_line() {
     let url = url();
-    // The second pipe is closed before the summary.
+    // In the second case, the reader has closed before the summary.
     for (duration, pipe, first) in [("100ms", "", "ws://"), ("4s", "2>&1", "echoing: ")] {
         let file = scratch("head.json");
         let load = format!("--connections 4 --warmup 0s --rate 100 --duration {duration}");
@@ -248,7 +248,7 @@ fn the_first_line_is_enough_for_head() {
 }
 
 #[test]
-fn an_end_by_ctrl_c_is_whole_where_nobody_reads() {
+fn ctrl_c_writes_a_complete_result_without_a_reader() {
     let url = url();
     let file = scratch("interrupted.json");
     let (reader, writer) = pipe().expect("a pipe");
@@ -266,7 +266,7 @@ fn an_end_by_ctrl_c_is_whole_where_nobody_reads() {
 }
 
 #[test]
-fn a_run_that_cannot_begin_leaves_the_old_result() {
+fn a_run_that_cannot_start_keeps_the_old_result() {
     let (url, file) = (url(), scratch("old.json"));
     fs::write(&file, "old").expect("written");
     for (arguments, named) in [
@@ -284,11 +284,11 @@ fn a_run_that_cannot_begin_leaves_the_old_result() {
 }
 
 #[test]
-fn results_go_where_they_are_sent_be_it_a_file_or_not() {
+fn results_can_be_written_to_devices_pipes_and_open_files() {
     let url = url();
     let load = format!("run --url {url} {LOAD} --quiet");
     let shell = |script: &str| Command::new("bash").args(["-c", script]).output().expect("bash runs");
-    // A device, a pipe of the shell's, a file that is open already, and one that standard output is.
+    // A device, a FIFO, an open descriptor, and standard output.
     let (fifo, open, both) = (scratch("fifo"), scratch("open.json"), scratch("both.json"));
     for (script, file) in [
         (format!("{CLIENT} {load} --json /dev/null"), None),

@@ -1,4 +1,5 @@
-//! Flags that do not go together, and what is said of a run: nothing that was not measured, nothing that cannot be shown.
+//! Conflicting flags, and the text of results: no figures that were not measured, no characters that the terminal cannot
+//! show.
 
 mod local;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 #[test]
-fn what_does_not_go_together_is_a_bad_flag() {
+fn conflicting_flags_are_rejected() {
     let url = url();
     let one = a_result(&url);
     let link = scratch("link.json");
@@ -57,7 +58,7 @@ fn what_does_not_go_together_is_a_bad_flag() {
 }
 
 #[test]
-fn ipv6_has_source_addresses_too() {
+fn ipv6_source_addresses_work() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
         conformance::note("skipped: this machine has no IPv6");
         return;
@@ -73,7 +74,7 @@ fn ipv6_has_source_addresses_too() {
 }
 
 #[test]
-fn a_process_that_is_not_the_server_is_doubted() {
+fn a_process_that_is_not_the_server_causes_a_warning() {
     let url = url();
     let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat runs");
     for (pid, doubted) in [(other.id(), true), (std::process::id(), false)] {
@@ -119,9 +120,9 @@ fn without_samples_there_are_no_percentiles() {
     }
 }
 
-/// Whatever is printed, in whichever subcommand, and on whichever stream.
+/// In every subcommand and on both streams.
 #[test]
-fn no_unicode_is_drawn_where_it_cannot_be_shown() {
+fn output_is_ascii_where_unicode_cannot_be_shown() {
     let (url, pid) = (url(), std::process::id());
     let one = a_result(&url);
     let json = scratch("c.json");
@@ -153,7 +154,7 @@ fn no_unicode_is_drawn_where_it_cannot_be_shown() {
     }
     let mut command = client(&format!("merge {}", one.display()));
     let shown = command.env_remove("LC_CTYPE").envs([("LC_ALL", "C.UTF-8"), ("TERM", "xterm")]).output();
-    assert!(text(&shown.expect("the client runs").stdout).contains("µs"), "and elsewhere it is");
+    assert!(text(&shown.expect("the client runs").stdout).contains("µs"), "elsewhere it is not");
     let report = fs::read_to_string(json).expect("a file");
     assert!(report.contains("\"schema\": 1"));
 }

@@ -13,7 +13,7 @@ mod ws;
 
 pub use http::{origin, subprotocol};
 pub use lifecycle::{heartbeat, quiet, shutdown, timer, untaken};
-pub use observe::{cgroup, families, kernel, latency, memory, metrics, output};
+pub use observe::{cgroup, colours, families, kernel, latency, memory, metrics, output};
 pub use shard::{budget, cores, limits, table, threads};
 pub use ws::{echoed, frame, mask, partial, send_queue, text};
 #[cfg(feature = "tungstenite")]

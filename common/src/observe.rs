@@ -1,6 +1,7 @@
 //! What a server says of itself: metrics, pages, log; and what it reads of its machine for that.
 
 pub mod cgroup;
+pub mod colours;
 pub mod families;
 pub mod kernel;
 pub mod latency;

@@ -1,31 +1,32 @@
-//! What a connection costs, measured.
+//! Measured costs per connection.
 //!
-//! To measure again: `client compare --levels 10000` (user and kernel memory per connection at 10,000 connections are
-//! in its `results.json`); maps are lines of `/proc/PID/maps` over connections, entries in conntrack
-//! `/proc/sys/net/netfilter/nf_conntrack_count`, and pages of TCP `mem` in `/proc/net/sockstat`.
+//! To repeat the measurement, run `client compare --levels 10000`: its `results.json` has user and kernel memory per
+//! connection. Mappings are the lines of `/proc/PID/maps`, tracked connections
+//! `/proc/sys/net/netfilter/nf_conntrack_count`, and TCP pages `mem` in `/proc/net/sockstat`, each divided by the
+//! connections.
 
 use serde::Serialize;
 
-/// What one connection takes of a server.
+/// Cost of one connection at one end.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Cost {
-    /// The number of the stage.
+    /// Number of the stage; 0 for the client.
     pub stage: u8,
-    /// Its package.
+    /// Cargo package.
     pub package: &'static str,
     /// Resident memory.
     pub user_bytes: f64,
-    /// The kernel's memory: the socket, and for a thread its stack, its task and its mappings.
+    /// Kernel memory: the socket, and for a thread its kernel stack, task and mappings.
     pub kernel_bytes: f64,
     /// OS threads.
     pub threads: f64,
-    /// Memory mappings: of a thread, its stack, the stack for handling an overflow of it, and a guard page below each.
+    /// Memory mappings. A thread has four: its stack, its alternate signal stack, and a guard page below each.
     pub maps: f64,
     /// Entries in an epoll set.
     pub epoll_watches: f64,
 }
 
-/// The stages, in their order.
+/// The stages in order.
 pub static STAGES: [Cost; 4] = [
     Cost {
         stage: 1,
@@ -65,7 +66,7 @@ pub static STAGES: [Cost; 4] = [
     },
 ];
 
-/// What one connection takes of the client, which is on the same machine.
+/// Cost of one connection at the client.
 pub const CLIENT: Cost = Cost {
     stage: 0,
     package: "client",
@@ -76,6 +77,5 @@ pub const CLIENT: Cost = Cost {
     epoll_watches: 1.0,
 };
 
-/// Pages that TCP charges to `tcp_mem` for a connection with a message on its way, both ends together; an idle
-/// one has none.
+/// Pages charged to `tcp_mem` per connection with a message in flight, both ends together. Idle connections have none.
 pub const TCP_PAGES_BUSY: f64 = 2.0;

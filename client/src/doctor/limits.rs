@@ -1,4 +1,4 @@
-//! The limits that stop connections: how much there is, and how much of it each connection takes.
+//! The limits that stop connections, and how much of each a connection takes.
 
 use super::costs::{CLIENT, Cost};
 use super::machine::{Conntrack, Machine};
@@ -7,66 +7,65 @@ use common::limits::{table_capacity, threads_kept};
 
 /// One limit.
 pub struct Limit {
-    /// The kernel's name for it.
+    /// The kernel's name of the limit.
     pub name: &'static str,
-    /// How much there is.
+    /// Its value.
     pub limit: u64,
-    /// How much of it is taken, or to be kept free.
+    /// The part that is in use or reserved.
     pub taken: u64,
     /// Whether it counts bytes.
     pub in_bytes: bool,
-    /// How much a connection takes, at both ends.
+    /// What a connection takes, both ends together.
     per_connection: fn(&Cost) -> f64,
-    /// The command that mends it, given what is needed.
-    mend: fn(u64) -> String,
+    /// The fix, given the needed value.
+    fix: fn(u64) -> String,
 }
 
 impl Limit {
-    /// How many connections a server of this cost holds before this limit stops it; `None` if it never does.
+    /// Connections that fit the limit at this cost; `None` if they take none of it.
     pub fn capacity(&self, cost: &Cost) -> Option<u64> {
         let each = (self.per_connection)(cost);
         (each > 0.0).then(|| (self.limit.saturating_sub(self.taken) as f64 / each) as u64)
     }
 
-    /// What the limit has to be for so many connections.
+    /// The value that `connections` at this cost need.
     pub fn needed(&self, cost: &Cost, connections: u64) -> u64 {
         self.taken.saturating_add((connections as f64 * (self.per_connection)(cost)).ceil() as u64)
     }
 
-    /// Whether connections to a server of this cost take any of it.
+    /// Whether connections at this cost take any of it.
     pub fn concerns(&self, cost: &Cost) -> bool {
         (self.per_connection)(cost) > 0.0
     }
 
-    /// The command that mends it.
-    pub fn mend(&self, needed: u64) -> String {
-        (self.mend)(needed)
+    /// What to do to reach the needed value.
+    pub fn fix(&self, needed: u64) -> String {
+        (self.fix)(needed)
     }
 }
 
-/// The limit on memory that is not the machine's.
+/// Name of the memory limit that is the control group's, not the machine's.
 pub const GROUP_MEMORY: &str = "memory of the control group";
 
-/// Memory mappings of a process but for its connections' threads.
+/// Memory mappings of a server besides those of its connections' threads.
 const MAPS_KEPT: u64 = 1_000;
-/// Files of a server and a client but for their connections.
+/// Open files of server and client besides their connections.
 const FILES_KEPT: u64 = 1_000;
-/// Entries of the connection tracking table left for scrapes of `/metrics`, and for everything else on the machine: a
-/// full table drops packets in silence.
+/// Conntrack entries reserved for scrapes of `/metrics` and everything else on the machine: a full table drops packets.
 const TRACKED_KEPT: u64 = 1_000;
-/// The most memory that is kept free of a small machine or control group, and the part of it.
+/// Reserve of a small machine or control group: an eighth of its memory, at most 512 MiB.
 const MEMORY_KEPT_BYTES: u64 = 512 << 20;
 const MEMORY_KEPT_PART: u64 = 8;
-/// The part that is kept free of a large machine's memory.
+/// Reserve of a large machine: this fraction of its memory.
 const MEMORY_KEPT_PART_OF_MUCH: u64 = 33;
 
-/// What to keep free of so many bytes of memory: for both programs, for the pages of their files, for whatever waits in
-/// the sockets, and on a machine of its own for everything else.
+/// Bytes to reserve of `total_bytes` of memory: for both programs, their page cache, the sockets' queues, and, outside a
+/// control group, everything else on the machine.
 pub fn memory_kept(total_bytes: u64) -> u64 {
     (total_bytes / MEMORY_KEPT_PART).min(MEMORY_KEPT_BYTES).max(total_bytes / MEMORY_KEPT_PART_OF_MUCH)
 }
 
-/// The limits of this machine that stop connections. Those that it does not have are left out.
+/// The limits of this machine that stop connections. Absent ones are omitted.
 pub fn all(machine: &Machine) -> Vec<Limit> {
     [descriptors(machine), files(machine), watches(machine), conntrack(machine)]
         .into_iter()
@@ -76,7 +75,7 @@ pub fn all(machine: &Machine) -> Vec<Limit> {
         .collect()
 }
 
-/// One table is all there is for either end, where tables cannot be split.
+/// Without table splitting, each end has a single table.
 fn descriptors(machine: &Machine) -> Option<Limit> {
     let hard = machine.nofile.1;
     let held = table_capacity(usize::try_from(hard).unwrap_or(usize::MAX)) as u64;
@@ -86,8 +85,8 @@ fn descriptors(machine: &Machine) -> Option<Limit> {
         taken: hard - held,
         in_bytes: false,
         per_connection: |_| 1.0,
-        mend: |needed| {
-            format!("ulimit -Hn {needed}    (as root; in limits.conf or the unit's LimitNOFILE to stay)")
+        fix: |needed| {
+            format!("ulimit -Hn {needed}    (as root; permanently in limits.conf or the unit's LimitNOFILE)")
         },
     })
 }
@@ -100,7 +99,7 @@ fn files(machine: &Machine) -> Option<Limit> {
         taken: in_use + FILES_KEPT,
         in_bytes: false,
         per_connection: |_| 2.0,
-        mend: |needed| sysctl("fs.file-max", needed),
+        fix: |needed| sysctl("fs.file-max", needed),
     })
 }
 
@@ -111,7 +110,7 @@ fn watches(machine: &Machine) -> Option<Limit> {
         taken: 0,
         in_bytes: false,
         per_connection: |cost| cost.epoll_watches + CLIENT.epoll_watches,
-        mend: |needed| sysctl("fs.epoll.max_user_watches", needed),
+        fix: |needed| sysctl("fs.epoll.max_user_watches", needed),
     })
 }
 
@@ -123,20 +122,20 @@ fn conntrack(machine: &Machine) -> Option<Limit> {
         taken: in_use + TRACKED_KEPT,
         in_bytes: false,
         per_connection: |_| 1.0,
-        mend: |needed| sysctl("net.netfilter.nf_conntrack_max", needed),
+        fix: |needed| sysctl("net.netfilter.nf_conntrack_max", needed),
     })
 }
 
-/// What stops a thread for each connection.
+/// The limits on threads.
 fn threads(machine: &Machine) -> [Option<Limit>; 5] {
-    let counted = |name, share: Option<Share>, mend| {
+    let counted = |name, share: Option<Share>, fix| {
         share.map(|Share { limit, in_use }| Limit {
             name,
             limit,
             taken: in_use + threads_kept(limit),
             in_bytes: false,
             per_connection: |cost: &Cost| cost.threads,
-            mend,
+            fix,
         })
     };
     let nproc =
@@ -154,14 +153,14 @@ fn threads(machine: &Machine) -> [Option<Limit>; 5] {
             taken: MAPS_KEPT,
             in_bytes: false,
             per_connection: |cost| cost.maps,
-            mend: |needed| sysctl("vm.max_map_count", needed),
+            fix: |needed| sysctl("vm.max_map_count", needed),
         }),
     ]
 }
 
-/// Memory at both ends, for both are on this machine.
+/// Memory of both ends: both are on this machine.
 fn memory(machine: &Machine) -> [Option<Limit>; 2] {
-    let limit = |name, limit, taken, mend| Limit {
+    let limit = |name, limit, taken, fix| Limit {
         name,
         limit,
         taken,
@@ -169,12 +168,14 @@ fn memory(machine: &Machine) -> [Option<Limit>; 2] {
         per_connection: |cost: &Cost| {
             cost.user_bytes + cost.kernel_bytes + CLIENT.user_bytes + CLIENT.kernel_bytes
         },
-        mend,
+        fix,
     };
     [
         machine.available_bytes.map(|bytes| {
             let kept = memory_kept(machine.memory_bytes);
-            limit("available memory", bytes, kept, |_| "more memory, or the client on another machine".into())
+            limit("available memory", bytes, kept, |_| {
+                "add memory, or run the client on another machine".into()
+            })
         }),
         machine.group_memory.map(|share| {
             limit(GROUP_MEMORY, share.limit, share.in_use + memory_kept(share.limit), |needed| {
@@ -184,7 +185,7 @@ fn memory(machine: &Machine) -> [Option<Limit>; 2] {
     ]
 }
 
-/// A setting with some room, rounded up to two digits.
+/// The command for a value rounded up to two digits.
 fn sysctl(name: &str, needed: u64) -> String {
     let step = 10u64.pow(needed.max(10).ilog10() - 1);
     format!("sysctl -w {name}={}", needed.div_ceil(step) * step)

@@ -1,4 +1,4 @@
-//! The limits of this machine, as they are.
+//! Reads the limits of this machine.
 
 use crate::watch::tcp_sockstat;
 use common::cgroup::{self, Share};
@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where the kernel's files are: /proc and /sys, but for tests.
+/// Where /proc and /sys are; tests have their own.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// The proc file system.
@@ -25,72 +25,72 @@ impl Default for Roots {
 }
 
 impl Roots {
-    /// The words of a file under /proc/sys.
+    /// The whitespace-separated values of a file under /proc/sys; empty if it cannot be read.
     fn sysctl<T: FromStr>(&self, name: &str) -> Vec<T> {
         let text = fs::read_to_string(self.proc.join("sys").join(name.replace('.', "/"))).unwrap_or_default();
         text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
     }
 
-    /// The first number of a file under /proc/sys.
+    /// The first value of a file under /proc/sys.
     fn number(&self, name: &str) -> Option<u64> {
         self.sysctl(name).first().copied()
     }
 }
 
-/// Whether the kernel keeps an entry for every connection.
+/// Whether the kernel tracks connections (nf_conntrack).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conntrack {
     /// The module is not loaded.
     Absent,
-    /// It is there, and counts no connection: no rule asks for it.
+    /// The module is loaded, but no rule enables tracking.
     Off,
-    /// It is counting.
+    /// Every connection takes an entry.
     On(Share),
 }
 
-/// The limits that connections meet. `None` is for what this kernel, or this container, does not have or show.
+/// The limits on connections. `None`: this kernel or container does not have the limit, or does not show it.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Descriptors of one table: the soft and the hard limit; `u64::MAX` is none.
+    /// Descriptors per table, soft and hard limit; `u64::MAX` for unlimited.
     pub nofile: (u64, u64),
-    /// To what the hard limit can be raised.
+    /// The maximum of the hard limit.
     pub nr_open: Option<u64>,
-    /// Open files in the whole system.
+    /// Open files, system-wide.
     pub files: Option<Share>,
-    /// Entries in all epoll sets of one user.
+    /// Entries in all epoll sets of a user.
     pub epoll_watches: Option<u64>,
-    /// The first and the last local port that connect(2) chooses.
+    /// First and last ephemeral port.
     pub port_range: Option<(u64, u64)>,
-    /// The longest queue of a listener.
+    /// Maximum length of a listener's accept queue.
     pub somaxconn: Option<u64>,
-    /// Half-open connections of a listener.
+    /// Maximum of half-open connections per listener.
     pub syn_backlog: Option<u64>,
-    /// Pages for the queues of all TCP sockets.
+    /// Pages for the queues of all TCP sockets (`tcp_mem`).
     pub tcp_pages: Option<Share>,
-    /// Connection tracking.
+    /// State of connection tracking.
     pub conntrack: Conntrack,
-    /// Threads in the whole system.
+    /// Threads, system-wide.
     pub threads: Option<Share>,
-    /// The numbers of processes and threads, which bound how many there are.
+    /// Process and thread ids, which bound the number of threads.
     pub pids: Option<Share>,
-    /// Threads of this user; root is exempt.
+    /// Threads per user; root is exempt.
     pub nproc: Option<u64>,
-    /// Memory mappings of one process.
+    /// Memory mappings per process.
     pub maps: Option<u64>,
     /// Threads in this control group.
     pub group_pids: Option<Share>,
     /// Memory in this control group.
     pub group_memory: Option<Share>,
-    /// Memory that can be had without swapping.
+    /// Memory available without swapping.
     pub available_bytes: Option<u64>,
-    /// Memory in all.
+    /// Total memory.
     pub memory_bytes: u64,
     /// Whether a thread can have a descriptor table of its own.
     pub own_tables: bool,
 }
 
 impl Machine {
-    /// This machine, with a look at what only trying can tell.
+    /// This machine. Connection tracking and table splitting are found by trying.
     pub fn here() -> Self {
         let mut machine = Self::read(&Roots::default());
         machine.conntrack = try_conntrack(&Roots::default());
@@ -101,8 +101,7 @@ impl Machine {
         machine
     }
 
-    /// What the files under `roots` say. Tables are taken to be splittable, and connections to be tracked where there
-    /// is an entry.
+    /// Reads the files under `roots`. Assumes that tables can be split, and that tracking is on if it has an entry.
     pub fn read(roots: &Roots) -> Self {
         let limits = Limits::from_file(roots.proc.join("self/limits")).ok();
         let value = |limit: LimitValue| match limit {
@@ -141,13 +140,13 @@ impl Machine {
         }
     }
 
-    /// Ports that one address can connect from.
+    /// Ephemeral ports per source address.
     pub fn ports(&self) -> Option<u64> {
         self.port_range.map(|(first, last)| (last + 1).saturating_sub(first))
     }
 }
 
-/// Processes and threads there are: the figure after the slash in /proc/loadavg.
+/// Number of processes and threads: the value after the slash in /proc/loadavg.
 fn tasks(roots: &Roots) -> u64 {
     let loadavg = fs::read_to_string(roots.proc.join("loadavg")).unwrap_or_default();
     let field = loadavg.split_whitespace().nth(3).and_then(|field| field.split_once('/'));
@@ -163,7 +162,7 @@ fn conntrack(roots: &Roots, is_on: impl Fn(u64) -> bool) -> Conntrack {
     }
 }
 
-/// Tracking hooks in when a rule asks for it, which no file tells: so a connection is made and looked for.
+/// A rule enables tracking, and no file shows that: open a connection, and see whether it has an entry.
 fn try_conntrack(roots: &Roots) -> Conntrack {
     let listener = TcpListener::bind("127.0.0.1:0");
     let peer =
@@ -173,7 +172,7 @@ fn try_conntrack(roots: &Roots) -> Conntrack {
     found
 }
 
-/// Splits the descriptor table of a thread of its own, as each shard will do.
+/// Unshares the descriptor table of a new thread, as each shard does.
 fn try_own_table() -> bool {
     let split = || {
         let kept = fs::File::open("/dev/null")?;

@@ -1,6 +1,6 @@
-//! `client doctor`: which limits of this machine so many connections meet, and what each stage holds.
+//! `client doctor`: which limits of this machine N connections exceed, and how many each stage can hold.
 //!
-//! Server and client are taken to be on this machine, so that both ends count.
+//! Server and client are assumed to run on this machine, so both ends count.
 
 mod costs;
 mod limits;
@@ -20,14 +20,14 @@ use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Says what so many connections need of this machine, and which stages hold them.
+/// Check which limits of this machine N connections exceed, and which stages can hold them.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// Connections to hold, the client on this machine too
+    /// Connections to hold, with the client on this machine too
     #[arg(long, value_name = "N", default_value = "1_000_000", value_parser = cli::count_to(1_000_000_000))]
     pub connections: u64,
 
-    /// Ask for this stage alone
+    /// Check this stage only
     #[arg(long, value_name = "1..4", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stage: Option<u8>,
 
@@ -36,11 +36,11 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Examines this machine. The exit status is 0 where the connections fit, and 1 where they do not.
+/// Examines this machine. The exit status is 0 if the connections fit, otherwise 1.
 pub fn run(args: &DoctorArgs) -> ExitCode {
     let examination = examine(&Machine::here(), args.connections, args.stage);
     if args.json {
-        let json = serde_json::to_string_pretty(&examination).expect("no map whose keys are not text") + "\n";
+        let json = serde_json::to_string_pretty(&examination).expect("all map keys are strings") + "\n";
         if let Err(error) = file::write(Path::new("-"), &json) {
             words::complain("client doctor", &format!("{error:#}"));
             return ExitCode::FAILURE;

@@ -1,4 +1,4 @@
-//! The examination on a terminal, within 100 columns.
+//! The examination as text, at most 100 columns wide.
 
 use super::verdict::{Check, Examination, Verdict};
 use crate::report::format::count;
@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 const WIDTH: usize = 98;
 
-/// Both tables.
+/// The tables of limits and stages.
 pub fn render(examination: &Examination) -> String {
     let connections = count(examination.connections as f64);
     let mut text = format!("{connections} connections, server and client on this machine\n\n");
@@ -14,7 +14,7 @@ pub fn render(examination: &Examination) -> String {
     for check in &examination.checks {
         push_check(&mut text, check);
     }
-    let _ = writeln!(text, "\n{:<26} {:>16}   stopped first by", "stage", "holds");
+    let _ = writeln!(text, "\n{:<26} {:>16}   first limit", "stage", "holds");
     for stage in &examination.stages {
         let verdict = if stage.fits { "fits" } else { "too few" };
         let _ = writeln!(
@@ -40,14 +40,13 @@ fn push_check(text: &mut String, check: &Check) {
     }
 }
 
-/// An estimate has no more than three digits.
+/// Rounds an estimate down to three digits.
 fn round(holds: u64) -> u64 {
     let step = 10u64.pow(holds.max(1).ilog10().saturating_sub(2));
     holds / step * step
 }
 
-/// Lines of at most `width` letters, broken at spaces; a command that stands after ": " begins its own line, so that
-/// it can be copied whole.
+/// Lines of at most `width` characters, broken at spaces. A command starts a line of its own, so that it can be copied.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let text = text
         .replace(": sysctl", ":\nsysctl")

@@ -1,10 +1,10 @@
-//! The doctor on made-up machines.
+//! `client doctor` with simulated /proc and /sys.
 
 use super::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A /proc and /sys of known values; removed when dropped.
+/// A /proc and a /sys with known values; removed when dropped.
 struct Fake(PathBuf);
 
 impl Fake {
@@ -47,7 +47,7 @@ impl Fake {
 
     fn nofile(&self, limit: u64) {
         let line = |name: &str, value: &str| {
-            // The kernel gives these two no unit.
+            // The kernel prints no unit for these two.
             let unit = if name.contains("priority") { "" } else { "units" };
             format!("{name:<26}{value:<21}{value:<21}{unit}\n")
         };
@@ -140,7 +140,7 @@ fn a_million_fits_stage_4_under_a_limit_of_twenty_thousand() {
 }
 
 #[test]
-fn tracked_connections_meet_the_table_of_the_tracker() {
+fn tracked_connections_are_limited_by_the_conntrack_table() {
     let fake = Fake::new("conntrack");
     fake.put("proc/sys/net/netfilter/nf_conntrack_max", "65536\n");
     fake.put("proc/sys/net/netfilter/nf_conntrack_count", "0\n");
@@ -155,7 +155,7 @@ fn tracked_connections_meet_the_table_of_the_tracker() {
 }
 
 #[test]
-fn a_small_table_that_cannot_be_split_is_the_limit() {
+fn a_small_table_is_the_limit_if_it_cannot_be_split() {
     let fake = Fake::new("table");
     fake.nofile(1_024);
     let mut machine = fake.machine();
@@ -178,7 +178,7 @@ fn control_groups_of_both_versions_count() {
     fake.put("sys/fs/cgroup/outer/inner/memory.stat", "inactive_file 500000000\nactive_file 100000000\n");
     let examination = examine(&fake.machine(), 5_000, None);
     assert_eq!(holds(&examination, 1), (980, "pids.max of the control group"));
-    // A kernel's socket at either end, and no page of a file that was read.
+    // Kernel sockets at both ends count; the page cache does not.
     assert_eq!(holds(&examination, 4), (102_358, "memory of the control group"));
     fake.put("proc/self/cgroup", "8:pids:/group\n4:memory:/not/there\n0::/\n");
     fake.put("sys/fs/cgroup/pids/group/pids.max", "700\n");
@@ -189,7 +189,7 @@ fn control_groups_of_both_versions_count() {
 }
 
 #[test]
-fn nothing_readable_is_no_reason_to_refuse() {
+fn unreadable_limits_are_no_limits() {
     let nowhere = Path::new("/nonexistent");
     let examination =
         examine(&Machine::read(&Roots { proc: nowhere.into(), sys: nowhere.into() }), 1_000, None);

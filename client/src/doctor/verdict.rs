@@ -1,4 +1,4 @@
-//! From the limits to verdicts: on each limit, and on each stage.
+//! Verdicts on each limit and on each stage.
 
 use super::costs::{Cost, STAGES, TCP_PAGES_BUSY};
 use super::limits::{self, Limit};
@@ -7,60 +7,60 @@ use crate::report::format::{bytes, count, limit_bytes};
 use common::limits::{shards_needed, table_capacity};
 use serde::Serialize;
 
-/// What became of a limit.
+/// The verdict on a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It is enough.
+    /// High enough.
     Ok,
-    /// It stops the connections.
+    /// Too low: it stops the connections.
     Short,
-    /// It stops nothing, and is worth knowing.
+    /// Does not stop the connections, but slows them down or matters elsewhere.
     Note,
 }
 
-/// One limit and what is to be said of it.
+/// One limit with its verdict.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// The kernel's name for it.
+    /// The kernel's name of the limit.
     pub name: String,
-    /// What it is.
+    /// Current value, for display.
     pub current: String,
-    /// What the connections need.
+    /// Value that the connections need, for display.
     pub needed: String,
-    /// Whether that is enough.
+    /// Whether the current value suffices.
     pub verdict: Verdict,
-    /// The command that mends it, or what is worth knowing.
+    /// What to do, or what to know.
     pub advice: Option<String>,
 }
 
-/// Whether a stage holds the connections.
+/// Whether a stage can hold the connections.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageVerdict {
-    /// Its package.
+    /// Its Cargo package.
     pub stage: &'static str,
-    /// Whether it holds them all.
+    /// Whether it can hold all of them.
     pub fits: bool,
-    /// How many it holds.
+    /// How many it can hold.
     pub holds: u64,
-    /// What stops it first.
+    /// The limit it reaches first.
     pub stopped_by: &'static str,
 }
 
 /// All verdicts. The layout of `client doctor --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examination {
-    /// How many connections were asked about.
+    /// Connections to hold.
     pub connections: u64,
-    /// Whether the stage that was asked about holds them, or any if none was.
+    /// Whether the chosen stage can hold them; without one, whether any stage can.
     pub fits: bool,
-    /// The limits.
+    /// All limits, by topic.
     pub checks: Vec<Check>,
-    /// The stages.
+    /// The examined stages.
     pub stages: Vec<StageVerdict>,
 }
 
-/// Examines a machine for so many connections, to all stages or to the one of this number.
+/// Examines a machine for N connections to all stages, or to stage `stage` (1 to 4) only.
 pub fn examine(machine: &Machine, connections: u64, stage: Option<u8>) -> Examination {
     let limits = limits::all(machine);
     let costs: Vec<&Cost> =
@@ -92,7 +92,7 @@ fn stage_verdict(limits: &[Limit], cost: &Cost, connections: u64) -> StageVerdic
     StageVerdict { stage: cost.package, fits: connections <= holds, holds, stopped_by }
 }
 
-/// A limit as it stands for the highest stage that meets it: the one that this many connections are meant for.
+/// A limit for the highest stage that it applies to: the one most likely to hold this many connections.
 fn check(limit: &Limit, costs: &[&Cost], connections: u64) -> Option<Check> {
     let concerned: Vec<&&Cost> = costs.iter().filter(|cost| limit.concerns(cost)).collect();
     let cost = concerned.last()?;
@@ -103,7 +103,7 @@ fn check(limit: &Limit, costs: &[&Cost], connections: u64) -> Option<Check> {
     };
     let text = |value: u64| if limit.in_bytes { bytes(value as f64) } else { count(value as f64) };
     let verdict = if needed <= limit.limit { Verdict::Ok } else { Verdict::Short };
-    // Where only some stages meet a limit, or need more of it than this one, the row says whose figure it is.
+    // The row names the stage if the need differs between stages.
     let all_alike = concerned.iter().all(|other| limit.needed(other, connections) == needed)
         && concerned.len() == costs.len();
     let of_stage =
@@ -113,12 +113,12 @@ fn check(limit: &Limit, costs: &[&Cost], connections: u64) -> Option<Check> {
         current,
         needed: text(needed),
         verdict,
-        advice: (verdict == Verdict::Short).then(|| limit.mend(needed)),
+        advice: (verdict == Verdict::Short).then(|| limit.fix(needed)),
     })
 }
 
-/// The limits on descriptors. Each shard of either end has a table of its own, so they decide how many shards there
-/// are, and stop nothing.
+/// The limits on descriptors. Each shard, at both ends, has its own table: the limits determine the number of shards,
+/// and stop no connection.
 fn tables(machine: &Machine, connections: u64) -> Vec<Check> {
     let (soft, hard) = machine.nofile;
     let capacity = table_capacity(usize::try_from(hard).unwrap_or(usize::MAX));
@@ -126,7 +126,7 @@ fn tables(machine: &Machine, connections: u64) -> Vec<Check> {
     let kept = hard - (capacity as u64).min(hard);
     let needed = count((connections as f64 / shards as f64).ceil() + kept as f64);
     let many = format!(
-        "{} shards, each with a table of its own; a higher limit (ulimit -Hn) makes them fewer",
+        "{} shards, each with its own descriptor table; a higher limit (ulimit -Hn) needs fewer",
         count(shards as f64)
     );
     let row = |name: &str, current: u64, advice: Option<String>| Check {
@@ -136,22 +136,22 @@ fn tables(machine: &Machine, connections: u64) -> Vec<Check> {
         verdict: Verdict::Ok,
         advice,
     };
-    let raised = (soft < hard).then(|| "server and client raise it to the hard limit by themselves".into());
+    let raised = (soft < hard).then(|| "server and client raise it to the hard limit themselves".into());
     let mut rows = vec![row("nofile, soft limit", soft, raised)];
     rows.push(row("nofile, hard limit", hard, (machine.own_tables && shards > 1).then_some(many)));
-    rows.extend(machine.nr_open.map(|most| row("fs.nr_open, to which nofile can be raised", most, None)));
+    rows.extend(machine.nr_open.map(|most| row("fs.nr_open, the maximum of nofile", most, None)));
     rows
 }
 
 fn own_tables(machine: &Machine) -> Check {
     let works = machine.own_tables;
     Check {
-        name: "descriptor tables of their own".into(),
+        name: "descriptor tables per thread".into(),
         current: if works { "yes" } else { "no" }.into(),
         needed: "yes".into(),
         verdict: if works { Verdict::Ok } else { Verdict::Note },
         advice: (!works).then(|| {
-            "needs close_range(2) with CLOSE_RANGE_UNSHARE (Linux 5.9), or unshare(2) allowed".into()
+            "needs close_range(2) with CLOSE_RANGE_UNSHARE (Linux 5.9), or permission for unshare(2)".into()
         }),
     }
 }
@@ -171,11 +171,11 @@ fn conntrack_off(machine: &Machine) -> Option<Check> {
     })
 }
 
-/// Ports do not run out on loopback, where connections come from many addresses of 127.0.0.0/8.
+/// Loopback connections do not run out of ports: the client uses many source addresses of 127.0.0.0/8.
 fn ports(machine: &Machine, connections: u64) -> Option<Check> {
     let ports = machine.ports()?;
     let few = connections > ports;
-    let advice = "no limit on loopback; from one address to a real server it is one: more --source-ip, or \
+    let advice = "does not limit loopback; limits one source address to a remote server: more --source-ip, or \
                   sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"";
     Some(Check {
         name: "net.ipv4.ip_local_port_range".into(),
@@ -186,14 +186,14 @@ fn ports(machine: &Machine, connections: u64) -> Option<Check> {
     })
 }
 
-/// An idle connection has no page; a burst in which every one sends at once takes [`TCP_PAGES_BUSY`] for each.
+/// An idle connection takes no pages; one with a message in flight takes [`TCP_PAGES_BUSY`].
 fn tcp_pages(machine: &Machine, connections: u64) -> Option<Check> {
     let share = machine.tcp_pages?;
     let burst = share.in_use + (connections as f64 * TCP_PAGES_BUSY) as u64;
     let short = burst > share.limit;
     let advice = || {
         format!(
-            "idle connections take none of it; if all send at once, sysctl -w net.ipv4.tcp_mem=\"{} {} {burst}\"",
+            "idle connections take no pages; if all send at once, sysctl -w net.ipv4.tcp_mem=\"{} {} {burst}\"",
             burst / 2,
             burst / 4 * 3
         )
@@ -207,7 +207,7 @@ fn tcp_pages(machine: &Machine, connections: u64) -> Option<Check> {
     })
 }
 
-/// Connections that come faster than they are taken wait here; where it is full, they try again a second later.
+/// A queue of connections not yet accepted. While it is full, SYNs are dropped and retransmitted after a second.
 fn queue(name: &str, length: Option<u64>) -> Option<Check> {
     const ENOUGH: u64 = 1_024;
     let length = length?;
@@ -217,7 +217,7 @@ fn queue(name: &str, length: Option<u64>) -> Option<Check> {
         current: count(length as f64),
         needed: count(ENOUGH as f64),
         verdict: if short { Verdict::Note } else { Verdict::Ok },
-        advice: short.then(|| format!("a storm of connections is slowed down by it: sysctl -w {name}=4096")),
+        advice: short.then(|| format!("slows down connection storms: sysctl -w {name}=4096")),
     })
 }
 

@@ -1,7 +1,7 @@
-//! The clock that all of a fleet reads.
+//! The clock of a fleet.
 
-/// The monotonic clock, in nanoseconds. (`std::time::Instant` reads the same, but takes twice as long to subtract one
-/// reading from another, which here is done for every echo.)
+/// The monotonic clock in nanoseconds. `std::time::Instant` reads the same clock, but its subtraction, needed for every
+/// echo, takes twice as long.
 #[inline]
 pub(super) fn now_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,11 +1,11 @@
-//! Holding connections, replacing them, and closing them.
+//! Holds, replaces and closes connections.
 
 use super::pace::Pace;
 use super::phase::Phase;
 use super::shard::Shard;
 use super::slots::State;
 
-/// How many slots to look at for a connection that can be closed.
+/// Slots to search for a connection that can be closed.
 const LOOK: u32 = 64;
 
 impl Shard {
@@ -18,8 +18,7 @@ impl Shard {
         end_ns
     }
 
-    /// Closes connections at a pace, and opens another in place of each that is gone: a server that is full has room
-    /// for no more.
+    /// Closes connections at a pace, and opens another only after each is closed: the server may be full.
     pub(super) fn step_churn(&mut self, now_ns: u64, pace: Option<Pace>, window: u32, end_ns: u64) -> u64 {
         let under_way = self.connecting() + self.pending() + self.closing;
         let hopeless = self.hopeless(now_ns);
@@ -36,7 +35,7 @@ impl Shard {
                 wake_ns = due_ns.min(end_ns);
                 break;
             }
-            // Where all are busy, an echo will wake this shard.
+            // If all await an echo, its arrival wakes this shard.
             let Some(index) = self.next_idle() else { break };
             self.next += 1;
             self.replaceable += 1;
@@ -56,14 +55,14 @@ impl Shard {
         if over { u64::MAX } else { wake_ns }
     }
 
-    /// Goes on at another pace.
+    /// Changes the pace of churn.
     pub(super) fn set_pace(&mut self, new: Option<Pace>) {
         if let Phase::Churn { pace, .. } = &mut self.phase {
             (*pace, self.next) = (new, 0);
         }
     }
 
-    /// The next connection in turn that waits for no echo, if there is one close by.
+    /// The next connection without an outstanding echo, round-robin, among the next [`LOOK`] slots.
     fn next_idle(&mut self) -> Option<u32> {
         let count = self.slots.len() as u32;
         for _ in 0..count.min(LOOK) {
@@ -77,7 +76,7 @@ impl Shard {
         None
     }
 
-    /// Begins the closing handshake of one connection after the other.
+    /// Starts the closing handshakes, at most `window` in progress.
     pub(super) fn step_close(&mut self, now_ns: u64, window: u32) -> u64 {
         let count = self.slots.len() as u64;
         while self.next < count && self.closing < window.into() {

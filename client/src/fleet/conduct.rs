@@ -1,4 +1,4 @@
-//! One phase on all shards: starting it, telling how it goes, and adding up what comes of it.
+//! Runs one phase on all shards: starts it, reports its progress, and adds up the outcomes.
 
 use super::phase::{Command, Outcome, Phase};
 use super::results::{Progress, histogram_ns};
@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-/// How often the caller is told of the progress, and the stop flag looked at.
+/// Interval of progress reports and of checks of the stop flag.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Fleet {
-    /// Has each shard do its part, and adds up what they report.
+    /// Runs each shard's part, and adds up their outcomes.
     pub(super) fn run_phase(
         &mut self,
         phases: Vec<Phase>,
@@ -23,7 +23,7 @@ impl Fleet {
         self.run_adapting(phases, on_tick, &mut |_| {})
     }
 
-    /// The same, where the parts may have to `adapt` meanwhile.
+    /// The same, with a callback to `adapt` the parts at every tick.
     pub(super) fn run_adapting(
         &mut self,
         phases: Vec<Phase>,
@@ -37,7 +37,7 @@ impl Fleet {
         for (shard, &phase) in self.shards.iter().zip(&phases) {
             shard.tell(Command::Start(phase));
         }
-        // Counts without any of the phase. To show them may take its time, so the shards need not wait for it.
+        // The counts before the phase. Displaying them may be slow, so the shards have already started.
         on_tick(&before);
         let (mut waiting, mut stopped, mut next_tick) = (phases.len(), false, began + TICK);
         while waiting > 0 {

@@ -1,4 +1,4 @@
-//! Connecting: attempts, handshakes, their deadlines, and when to give up.
+//! Connection attempts, handshakes, deadlines, and when to stop trying.
 
 use super::failures::{Class, NO_CLOSE};
 use super::pace::Pace;
@@ -13,9 +13,9 @@ use rustix::net::{SendFlags, send, sockopt};
 use std::io;
 use std::time::Duration;
 
-/// So many failures in a row, and not one success, show that there is no use in going on …
+/// This many consecutive failures end the attempts …
 const STREAK: u64 = 128;
-/// … where they answer at once and will do so again, or where this much time has gone by with nothing else.
+/// … if they are immediate and permanent, or if nothing else happened for this long.
 const STREAK_NS: u64 = 1_000_000_000;
 
 impl Shard {
@@ -31,7 +31,7 @@ impl Shard {
             self.finish();
             return 0;
         }
-        // A round is bounded, for an attempt that fails at once leaves the window open.
+        // Bounded, because an attempt that fails at once does not fill the window.
         for _ in 0..window {
             if self.next == attempts || self.connecting() >= window.into() {
                 break;
@@ -50,7 +50,7 @@ impl Shard {
         if blocked { u64::MAX } else { now_ns }
     }
 
-    /// Whether every attempt fails, and goes on failing.
+    /// Whether all attempts fail, and will go on failing.
     pub(super) fn hopeless(&self, now_ns: u64) -> bool {
         let failures = &self.outcome.failures;
         let lasting = failures.refused + failures.ports_exhausted + failures.descriptors;
@@ -58,19 +58,19 @@ impl Shard {
             && (lasting >= STREAK || now_ns.saturating_sub(self.outcome.last_ns) >= STREAK_NS)
     }
 
-    /// Begins a connection. Over loopback it stands when connect(2) returns, so the request is sent without waiting
-    /// for the socket to become writable; elsewhere that is one call in vain.
+    /// Starts a connection. Over loopback it is established when connect(2) returns, so the request is sent without
+    /// waiting for writability; elsewhere that is one wasted call.
     ///
     /// # Errors
-    /// Which call failed, and how.
+    /// The call that failed, and its error.
     pub(super) fn begin(&mut self) -> Result<u32, (&'static str, Errno)> {
         let began_ns = self.now_ns();
         let n = self.attempts;
         self.attempts += 1;
         let socket = self.setup.sources.connect(self.setup.server, n)?;
         if self.reconnect.is_some() {
-            let patience = Duration::from_nanos(self.setup.message_timeout_ns);
-            notice_silence(&socket, patience).map_err(|error| ("setsockopt", error))?;
+            let timeout = Duration::from_nanos(self.setup.message_timeout_ns);
+            notice_silence(&socket, timeout).map_err(|error| ("setsockopt", error))?;
         }
         let sent = match send(&socket, &self.setup.handshake.request, SendFlags::NOSIGNAL) {
             Ok(sent) if sent == self.setup.handshake.request.len() => true,
@@ -93,7 +93,7 @@ impl Shard {
         Ok(index)
     }
 
-    /// Makes an attempt that the phase asks for.
+    /// Makes an attempt on behalf of the phase.
     pub(super) fn attempt(&mut self) {
         if let Err((call, error)) = self.begin() {
             self.attempt_failed(call, error);
@@ -106,7 +106,7 @@ impl Shard {
         self.failed(class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
     }
 
-    /// The connection stands, or will not.
+    /// connect(2) has completed or failed.
     pub(super) fn connect_done(&mut self, index: u32) {
         let slot = &mut self.slots[index];
         let result = match sockopt::socket_error(slot.socket()) {
@@ -116,13 +116,13 @@ impl Shard {
         match result {
             Ok(sent) if sent == self.setup.handshake.request.len() => slot.state = State::Upgrading,
             Err(Errno::AGAIN) => {}
-            // The buffer of a fresh socket is larger than any request.
+            // The send buffer of a new socket holds any request.
             Ok(_) => self.lost_in(index, "send", Errno::NOBUFS),
             Err(error) => self.lost_in(index, "connect", error),
         }
     }
 
-    /// The server has accepted the upgrade. False: the connection was lost right away.
+    /// The server has accepted the upgrade. False: the connection was lost at once.
     pub(super) fn opened(&mut self, index: u32, now_ns: u64) -> bool {
         self.slots[index].state = State::Open;
         self.totals.connecting -= 1;
@@ -134,7 +134,7 @@ impl Shard {
             return self.resume(index, now_ns);
         }
         if self.phase == Phase::Rest {
-            // It comes too late for the phase it belongs to, which was stopped.
+            // The phase of this attempt was stopped.
             return true;
         }
         self.outcome.opened += 1;
@@ -146,14 +146,14 @@ impl Shard {
         }
     }
 
-    /// Gives up what has waited too long: handshakes, and closing handshakes.
+    /// Times out handshakes and closing handshakes.
     pub(super) fn expire(&mut self, now_ns: u64) {
         while let Some(&(began_ns, index)) = self.connect_deadlines.front() {
             if self.is_waiting(index, began_ns, &[State::Connecting, State::Upgrading]) {
                 if now_ns.saturating_sub(began_ns) < self.setup.connect_timeout_ns {
                     break;
                 }
-                self.lost(index, Class::Timeout, || "no answer to the handshake in time".to_owned());
+                self.lost(index, Class::Timeout, || "no response to the handshake in time".to_owned());
             }
             self.connect_deadlines.pop_front();
         }
@@ -168,14 +168,14 @@ impl Shard {
         }
     }
 
-    /// Whether the connection that began to wait at `since_ns` still does: the slot may be another's by now.
+    /// Whether the connection with this start is still in one of `states`: another may have the slot by now.
     fn is_waiting(&self, index: u32, since_ns: u64, states: &[State]) -> bool {
         (index as usize) < self.slots.len()
             && self.slots[index].since_ns == since_ns
             && states.contains(&self.slots[index].state)
     }
 
-    /// A server that has not closed its end in time is cut off; it failed only if it has not answered either.
+    /// Resets a connection that the server has not closed in time. It is a failure only without a Close frame.
     fn close_expired(&mut self, index: u32) {
         let slot = &self.slots[index];
         if !slot.has(UNASKED) {

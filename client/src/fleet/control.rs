@@ -1,4 +1,4 @@
-//! The phases, as the controlling thread sees them: it splits the work among the shards, waits, and adds up.
+//! The phases in the controlling thread: it splits the work among the shards, waits, and adds up the results.
 
 use super::counters::Watch;
 use super::pace::paces;
@@ -12,35 +12,34 @@ use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
-/// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
-/// listeners, one per core, has room for more than this, and more would not make it any faster.
+/// Handshakes in progress, over all shards. A listener's queue is limited by its backlog, and by `somaxconn` to as few
+/// as 128; beyond that the kernel drops SYNs, which the client retransmits after a second. A server with one listener
+/// per core can queue more than this, but is not faster with more.
 pub(super) const CONNECT_WINDOW: u32 = 256;
-/// Messages under way over all shards where each connection sends one.
+/// Messages in flight over all shards when each connection sends one.
 const ECHO_WINDOW: u32 = 1024;
-/// Closing handshakes under way over all shards.
+/// Closing handshakes in progress, over all shards.
 const CLOSE_WINDOW: u32 = 1024;
 
 impl Fleet {
-    /// Where the fleet stands; cheap, at any time.
+    /// The current counts. Cheap, and callable at any time.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         self.shards.iter().for_each(|shard| shard.counters.add_to(&mut progress));
         progress
     }
 
-    /// What other threads may look at.
+    /// A view of the counts for other threads.
     pub fn watch(&self) -> Watch {
         Watch(self.shards.iter().map(|shard| shard.counters.clone()).collect())
     }
 
-    /// Grows the fleet until it has `total` connections, or would have had all attempts succeeded; at most
-    /// `rate_per_s` a second.
+    /// Makes the attempts that bring the fleet to `total` connections if all succeed, at most `rate_per_s` per second.
     ///
-    /// Attempts are pipelined, a bounded number at a time. A failed attempt is counted, and not repeated.
+    /// A bounded number of attempts is in progress at a time. A failed attempt is counted and not repeated.
     ///
     /// # Errors
-    /// If `total` is more than the fleet was made for, or a shard has died.
+    /// If `total` exceeds [`super::FleetConfig::connections`], or a shard has died.
     pub fn connect_to(
         &mut self,
         total: u64,
@@ -67,7 +66,7 @@ impl Fleet {
         let ended_early = outcome.stuck.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
             format!(
-                "gave up at {} of {total} connections, for every further attempt failed: {first}",
+                "stopped at {} of {total} connections because every further attempt failed: {first}",
                 outcome.live
             )
         });
@@ -83,7 +82,7 @@ impl Fleet {
         })
     }
 
-    /// Has every connection send one message and get its echo, a bounded number of them at a time.
+    /// One echo on every connection, with a bounded number in flight.
     ///
     /// # Errors
     /// If a shard has died.
@@ -92,7 +91,7 @@ impl Fleet {
         self.each_once(window, on_tick)
     }
 
-    /// Has every connection send one message at once, and waits for the echoes.
+    /// One echo on every connection, all sent at once.
     ///
     /// # Errors
     /// If a shard has died.
@@ -106,13 +105,13 @@ impl Fleet {
         let (outcome, times) = self.run_phase(phases, on_tick)?;
         let silent = outcome.stuck && outcome.live > 0;
         let phase = self.echo_phase(live.iter().sum(), outcome, times);
-        let no_echo = || format!("no echo came for {:?}", self.config.message_timeout);
+        let no_echo = || format!("no echo received for {:?}", self.config.message_timeout);
         Ok(EchoPhase { ended_early: silent.then(no_echo).or(phase.ended_early.clone()), ..phase })
     }
 
-    /// Closed loop: each of `active` connections (fewer, where fewer are open) sends a round, which is
-    /// [`super::FleetConfig::in_flight`] messages in one call, and the next when all of it is echoed; for `warmup`, which is not
-    /// recorded, and then `duration`. Latency counts from when a message's round was sent.
+    /// Closed loop: each of `active` connections (or of all, if fewer are open) sends a round, which is
+    /// [`super::FleetConfig::in_flight`] messages in one call, and the next one when all of them are echoed. Runs for
+    /// `warmup`, which is not recorded, and then for `duration`. Latency counts from the sending of the round.
     ///
     /// # Errors
     /// If a shard has died.
@@ -130,8 +129,8 @@ impl Fleet {
         Ok(self.echo_phase(active.iter().sum(), outcome, times))
     }
 
-    /// Open loop: message *k* is due at *k* / `rate_per_s`, whatever has become of those before, and goes to
-    /// connection *k* mod `active`. Latency counts from the time it was due.
+    /// Open loop: message *k* is due at *k* / `rate_per_s`, whether or not earlier ones have been echoed, on connection
+    /// *k* mod `active`. Latency counts from the due time.
     ///
     /// # Errors
     /// If the rate is not above zero, or a shard has died.
@@ -145,7 +144,7 @@ impl Fleet {
     ) -> Result<EchoPhase> {
         ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
         let active = drain_from(&self.live(), active);
-        // Late enough that every shard has heard of it when the first message is due.
+        // Every shard has received the command by the time the first message is due.
         let start_ns = self.now_ns() + 10_000_000;
         let span = self.span(start_ns, warmup, duration);
         let phases = active.iter().zip(paces(start_ns, rate_per_s, &active)).map(|(&active, pace)| {
@@ -158,7 +157,7 @@ impl Fleet {
         Ok(EchoPhase { sent, ..self.echo_phase(active.iter().sum(), outcome, times) })
     }
 
-    /// Keeps the connections for `duration`, answers pings, and counts the connections that are lost.
+    /// Holds the connections idle for `duration`, answers pings, and counts lost connections.
     ///
     /// # Errors
     /// If a shard has died.
@@ -178,7 +177,7 @@ impl Fleet {
         })
     }
 
-    /// For `duration`, `rate_per_s` times per second, closes a connection and opens a new one, which sends a message.
+    /// For `duration`, `rate_per_s` times per second, closes a connection and opens another, which echoes one message.
     ///
     /// # Errors
     /// If the rate is not above zero, or a shard has died.
@@ -190,7 +189,7 @@ impl Fleet {
         let phases = paces(start_ns, rate_per_s, &live).into_iter();
         let phases = phases.map(|pace| Phase::Churn { pace, window, end_ns }).collect();
         let base_ns = self.base_ns;
-        // A shard that has nobody left leaves its part of the rate to the others.
+        // The others take over the rate of a shard that has lost all its connections.
         let mut share_anew = |shards: &[Handle]| {
             let is_lost = |(shard, live): (&Handle, &u64)| *live > 0 && shard.counters.is_idle();
             if !shards.iter().zip(&live).any(is_lost) {
@@ -205,7 +204,7 @@ impl Fleet {
         let ended_early = outcome.stuck.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
             format!(
-                "gave up after {} new connections, for every further attempt failed: {first}",
+                "stopped after {} new connections because every further attempt failed: {first}",
                 outcome.opened
             )
         });
@@ -221,7 +220,7 @@ impl Fleet {
         })
     }
 
-    /// Closes all connections with the closing handshake (code 1000), and cuts off those that do not answer.
+    /// Closes all connections with the closing handshake (code 1000), and resets those that do not answer in time.
     ///
     /// # Errors
     /// If a shard has died.
@@ -236,12 +235,12 @@ impl Fleet {
         })
     }
 
-    /// What was lost and replaced by the end of the last phase; nothing, where lost connections are failures.
+    /// Lost and replaced connections up to the end of the last phase; `None` unless the fleet reconnects.
     pub fn reconnects(&self) -> Option<&Reconnects> {
         self.config.reconnect.then_some(&self.reconnects)
     }
 
-    /// Whether the fleet was told to stop.
+    /// Whether [`super::FleetConfig::stop`] is set.
     pub fn is_stopped(&self) -> bool {
         self.config.stop.load(Relaxed)
     }
@@ -273,7 +272,7 @@ impl Fleet {
         clock::now_ns() - self.base_ns
     }
 
-    /// The open connections of each shard, and those that are to come back.
+    /// Connections per shard: open ones and those being reconnected.
     fn live(&self) -> Vec<u64> {
         self.shards.iter().map(|shard| shard.counters.expected()).collect()
     }

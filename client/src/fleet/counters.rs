@@ -1,4 +1,4 @@
-//! What a shard lets other threads see while it works.
+//! A shard's counts, readable by other threads.
 
 use super::failures::{Class, Failures};
 use super::results::Progress;
@@ -6,8 +6,8 @@ use super::times::LiveTimes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// A shard's counts. Only the shard writes them, most of them once a round of its loop; each pair of cache lines has one
-/// writer.
+/// A shard's counts. Only the shard writes them, most of them once per iteration of its loop. Aligned so that no two
+/// shards write to the same pair of cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Counters {
@@ -17,19 +17,19 @@ pub(super) struct Counters {
     sent: AtomicU64,
     echoes: AtomicU64,
     failures: [AtomicU64; Class::ALL.len()],
-    /// When the last event that counts happened.
+    /// Time of the last counted event.
     pub(super) last_ns: AtomicU64,
-    /// Since when the shard has had nothing more to wait for in this phase; 0 where it has.
+    /// Since when the shard has been idle in this phase; 0 if it is not.
     pub(super) idle_ns: AtomicU64,
-    /// From connect(2) to the verified answer, of each connection opened.
+    /// Time from connect(2) to the verified response, per connection opened.
     pub(super) handshakes: LiveTimes,
-    /// Of each echo that the results count: not of warm-ups, nor of churn.
+    /// Latency per recorded echo: without warm-ups and churn.
     pub(super) latencies: LiveTimes,
-    /// The shard's thread, for what /proc knows by thread.
+    /// The shard's thread id, for /proc/PID/task.
     pub(super) thread_id: AtomicU32,
 }
 
-/// The same counts, as the shard itself holds them.
+/// The shard's own copy of the counts.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub live: u64,
@@ -38,12 +38,12 @@ pub(super) struct Totals {
     pub sent: u64,
     pub echoes: u64,
     pub failures: [u64; Class::ALL.len()],
-    /// Of `failures`, those that [`Counters`] does not show yet.
+    /// Whether `failures` has counts that [`Counters`] does not.
     pub unpublished_failures: bool,
 }
 
 impl Counters {
-    /// Shows `totals` to other threads.
+    /// Publishes `totals` to other threads.
     pub(super) fn publish(&self, totals: &mut Totals) {
         self.live.store(totals.live, Relaxed);
         self.connecting.store(totals.connecting, Relaxed);
@@ -58,17 +58,17 @@ impl Counters {
         }
     }
 
-    /// Connections that are open, or to come back.
+    /// Connections open or being reconnected.
     pub(super) fn expected(&self) -> u64 {
         self.live() + self.pending.load(Relaxed)
     }
 
-    /// Whether the shard has nothing more to wait for in this phase.
+    /// Whether the shard is idle in this phase.
     pub(super) fn is_idle(&self) -> bool {
         self.idle_ns.load(Relaxed) > 0
     }
 
-    /// Connections that are open.
+    /// Open connections.
     pub(super) fn live(&self) -> u64 {
         self.live.load(Relaxed)
     }
@@ -90,19 +90,19 @@ impl Counters {
     }
 }
 
-/// What a fleet shows to other threads, at any time, for as long as they like.
+/// A fleet's counts for other threads. It may outlive the fleet.
 #[derive(Clone)]
 pub struct Watch(pub(super) Vec<Arc<Counters>>);
 
 impl Watch {
-    /// Where the fleet stands.
+    /// The current counts.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         self.0.iter().for_each(|counters| counters.add_to(&mut progress));
         progress
     }
 
-    /// The shards' threads, each of which has a descriptor table of its own.
+    /// The thread ids of the shards. Each thread has its own descriptor table.
     pub fn threads(&self) -> impl Iterator<Item = u32> {
         self.0.iter().map(|counters| counters.thread_id.load(Relaxed))
     }

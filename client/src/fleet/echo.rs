@@ -6,14 +6,14 @@ use super::phase::{Phase, Span};
 use super::shard::Shard;
 use super::slots::State;
 
-/// Messages begun in one round, so that echoes are read in between.
+/// Most messages sent per step, so that echoes are read in between.
 const ROUND: u32 = 256;
 
 /// A message sent later than this after it was due counts as late.
 const LATE_NS: u64 = 1_000_000;
 
 impl Shard {
-    /// One message on each connection, at most `window` at a time.
+    /// One message on each connection, at most `window` in flight.
     pub(super) fn step_once(&mut self, now_ns: u64, active: u32, window: u32) -> u64 {
         for _ in 0..ROUND {
             if self.next >= active.into() || self.outstanding >= window.into() {
@@ -24,19 +24,19 @@ impl Shard {
         if self.next < active.into() && self.outstanding < window.into() {
             return now_ns;
         }
-        // Patience begins anew with each echo, of any shard: a slow server is not a silent one.
-        let mut give_up_ns = self.outcome.last_ns.saturating_add(self.setup.message_timeout_ns);
-        if now_ns >= give_up_ns {
-            give_up_ns = self.last_of_all_ns().saturating_add(self.setup.message_timeout_ns);
+        // Each echo, in any shard, restarts the timeout: a slow server is not a stalled one.
+        let mut deadline_ns = self.outcome.last_ns.saturating_add(self.setup.message_timeout_ns);
+        if now_ns >= deadline_ns {
+            deadline_ns = self.last_of_all_ns().saturating_add(self.setup.message_timeout_ns);
         }
-        self.await_echoes(now_ns, give_up_ns, self.next >= active.into())
+        self.await_echoes(now_ns, deadline_ns, self.next >= active.into())
     }
 
-    /// Begins the loop on each connection in turn; then the echoes drive it.
+    /// Sends the first round on each connection; after that, echoes drive the loop.
     pub(super) fn step_closed(&mut self, now_ns: u64, active: u32, span: Span) -> u64 {
         if now_ns >= span.end_ns {
-            let give_up_ns = span.end_ns.saturating_add(self.setup.message_timeout_ns);
-            return self.await_echoes(now_ns, give_up_ns, true);
+            let deadline_ns = span.end_ns.saturating_add(self.setup.message_timeout_ns);
+            return self.await_echoes(now_ns, deadline_ns, true);
         }
         if self.is_idle() {
             return self.end_if_all_idle(now_ns, span);
@@ -60,8 +60,8 @@ impl Shard {
         self.send_round(index, count, since_ns);
     }
 
-    /// Sends the next `count` messages of a connection at once, counted unless they belong to a warm-up. False: the
-    /// connection is lost.
+    /// Sends the next `count` messages of a connection in one call, and counts them unless this is the warm-up. False:
+    /// the connection is lost.
     #[inline]
     pub(super) fn send_round(&mut self, index: u32, count: u32, since_ns: u64) -> bool {
         match self.phase {
@@ -71,7 +71,7 @@ impl Shard {
         self.send_messages(index, count, since_ns)
     }
 
-    /// Ends a phase in which no connection of any shard takes part any more; until then, or the end, a shard waits.
+    /// Ends the phase if all shards are idle; otherwise waits for that, or for the end of the span.
     #[cold]
     fn end_if_all_idle(&mut self, now_ns: u64, span: Span) -> u64 {
         if self.since_all_idle(now_ns).is_none() {
@@ -87,7 +87,7 @@ impl Shard {
         if now_ns < span.end_ns && self.is_idle() {
             return self.end_if_all_idle(now_ns, span);
         }
-        let give_up_ns = span.end_ns.saturating_add(self.setup.message_timeout_ns);
+        let deadline_ns = span.end_ns.saturating_add(self.setup.message_timeout_ns);
         let mut now_ns = now_ns;
         for _ in 0..ROUND {
             let due_ns = pace.due_ns(self.next);
@@ -95,11 +95,11 @@ impl Shard {
                 if now_ns < span.end_ns {
                     return span.end_ns;
                 }
-                return self.await_echoes(now_ns, give_up_ns, true);
+                return self.await_echoes(now_ns, deadline_ns, true);
             }
-            if now_ns >= give_up_ns {
-                // More was due than could be sent at all: the rest is missing, but not sent for ever.
-                return self.await_echoes(now_ns, give_up_ns, true);
+            if now_ns >= deadline_ns {
+                // More was due than could be sent: the rest counts as missing.
+                return self.await_echoes(now_ns, deadline_ns, true);
             }
             if due_ns > now_ns {
                 now_ns = self.now_ns();
@@ -127,10 +127,10 @@ impl Shard {
         self.send_message(index, now_ns)
     }
 
-    /// Ends the phase when every echo has come, or no more are to be expected. `sent`: nothing more will be sent.
-    pub(super) fn await_echoes(&mut self, now_ns: u64, give_up_ns: u64, sent: bool) -> u64 {
-        if self.outstanding > 0 && now_ns < give_up_ns {
-            return give_up_ns;
+    /// Ends the phase once all echoes have arrived, or at the deadline. `sent`: everything has been sent.
+    pub(super) fn await_echoes(&mut self, now_ns: u64, deadline_ns: u64, sent: bool) -> u64 {
+        if self.outstanding > 0 && now_ns < deadline_ns {
+            return deadline_ns;
         }
         if self.outstanding > 0 {
             self.outcome.stuck |= !sent;
@@ -145,7 +145,7 @@ impl Shard {
         0
     }
 
-    /// So many echoes have come, and are right. False: the connection was lost in sending the next message.
+    /// Counts `count` verified echoes. False: the connection was lost while sending the next message.
     #[inline]
     pub(super) fn echoed(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
         let slot = &mut self.slots[index];
@@ -178,7 +178,7 @@ impl Shard {
         true
     }
 
-    /// Messages that were due by `now_ns`, count, and may still be answered.
+    /// Recorded messages due by `now_ns` that may still be echoed.
     pub(super) fn under_way(&self, now_ns: u64) -> u64 {
         let open = (0..self.slots.len() as u32).filter(|&index| self.slots.is_open(index));
         match self.phase {

@@ -1,4 +1,4 @@
-//! Failures by class: what went wrong, and what to do about it.
+//! Failures by class, with advice.
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Class {
-    /// No local port is left for this address (`EADDRNOTAVAIL`).
+    /// No local port left for this source address (`EADDRNOTAVAIL`).
     PortsExhausted,
-    /// No descriptor is left (`EMFILE`, `ENFILE`), in the process or in the system.
+    /// No descriptor left, in the process (`EMFILE`) or in the system (`ENFILE`).
     Descriptors,
-    /// Nobody listens there (`ECONNREFUSED`).
+    /// No listener on the address (`ECONNREFUSED`).
     Refused,
-    /// The peer cut the connection off (`ECONNRESET`, `EPIPE`), or ended it without a Close frame.
+    /// The server reset the connection (`ECONNRESET`, `EPIPE`), or closed it without a Close frame.
     Reset,
     /// No answer in time.
     Timeout,
     /// HTTP status 503: the server is full.
     Rejected503,
-    /// Another HTTP status, or an answer that is no valid upgrade (RFC 6455, section 4.1).
+    /// Another HTTP status, or a response that is not a valid upgrade (RFC 6455, section 4.1).
     BadHandshake,
-    /// An echo, or a frame, that is not what was due.
+    /// A wrong echo, or an invalid frame.
     WrongEcho,
-    /// The server sent a Close frame unasked.
+    /// The server sent an unsolicited Close frame.
     Closed,
     /// Anything else.
     Other,
 }
 
 impl Class {
-    /// Every class, in the order of [`Failures`]'s fields.
+    /// All classes in the order of the fields of [`Failures`].
     pub const ALL: [Class; 10] = [
         Class::PortsExhausted,
         Class::Descriptors,
@@ -44,7 +44,7 @@ impl Class {
         Class::Other,
     ];
 
-    /// The class that an error of the kernel belongs to.
+    /// The class of a system call's error.
     pub fn of(error: Errno) -> Class {
         match error {
             Errno::ADDRNOTAVAIL => Class::PortsExhausted,
@@ -56,7 +56,7 @@ impl Class {
         }
     }
 
-    /// The name of the class, as the field of [`Failures`] is called.
+    /// The name of its field in [`Failures`].
     pub fn name(self) -> &'static str {
         match self {
             Class::PortsExhausted => "ports_exhausted",
@@ -72,7 +72,7 @@ impl Class {
         }
     }
 
-    /// What to do about it, in a few words: see [`Failures::advice`].
+    /// What to do about it: see [`Failures::advice`].
     fn advice(self) -> &'static str {
         match self {
             Class::PortsExhausted => "widen net.ipv4.ip_local_port_range or give more --source-ip",
@@ -83,8 +83,8 @@ impl Class {
                 "the server is overloaded: try a lower --connect-rate or --rate, or fewer connections"
             }
             Class::Rejected503 => "the server is full: raise its --max-connections or ask for fewer",
-            Class::BadHandshake => "is this a WebSocket server, and the path right?",
-            Class::WrongEcho => "the server does not echo what it gets: is it an echo endpoint?",
+            Class::BadHandshake => "is this a WebSocket server, and is the path right?",
+            Class::WrongEcho => "the server does not echo its input: is this an echo endpoint?",
             Class::Closed => {
                 "the server closed connections: is it shutting down, or its --idle-timeout short?"
             }
@@ -93,31 +93,27 @@ impl Class {
     }
 }
 
-/// How a server that does not close is described.
+/// The failure of a server that does not answer a Close frame.
 pub(super) const NO_CLOSE: &str = "no answer to the Close frame in time";
 
-/// What the words of a failure tell of what to do, where that is more than its class does.
+/// Advice for failures whose text says more than their class: class, part of the text, advice.
 const ADVICE: [(Class, &str, &str); 9] = [
-    (
-        Class::Timeout,
-        NO_CLOSE,
-        "the server leaves Close frames unanswered (RFC 6455, 5.5.1), or is overloaded",
-    ),
-    (Class::BadHandshake, "answered 3", "what is asked for is elsewhere: give that address as --url"),
-    (Class::BadHandshake, "answered 401", "the server asks for credentials, and this client sends none"),
-    (Class::BadHandshake, "answered 403", "the server does not let this client in: see whom it allows"),
+    (Class::Timeout, NO_CLOSE, "the server does not answer Close frames (RFC 6455, 5.5.1), or is overloaded"),
+    (Class::BadHandshake, "answered 3", "the endpoint has moved: give the new address as --url"),
+    (Class::BadHandshake, "answered 401", "the server requires credentials; this client sends none"),
+    (Class::BadHandshake, "answered 403", "the server does not allow this client: check its access rules"),
     (Class::BadHandshake, "answered 404", "is the path right?"),
-    (Class::BadHandshake, "answered 407", "a proxy asks for credentials, and this client sends none"),
-    (Class::BadHandshake, "answered 429", "too many attempts for the server: lower --connect-rate"),
-    (Class::BadHandshake, "answered 5", "the server, or one before it, has failed: see its log"),
+    (Class::BadHandshake, "answered 407", "a proxy requires credentials; this client sends none"),
+    (Class::BadHandshake, "answered 429", "the server limits the rate of attempts: lower --connect-rate"),
+    (Class::BadHandshake, "answered 5", "the server or a proxy in front of it failed: see its log"),
     (
         Class::Reset,
         "during the handshake",
-        "is this a WebSocket server, and has it room for more? see its log",
+        "is this a WebSocket server, and does it accept more connections? see its log",
     ),
 ];
 
-/// How many failures there were of each class.
+/// Number of failures per class.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// [`Class::PortsExhausted`]
@@ -140,12 +136,12 @@ pub struct Failures {
     pub closed: u64,
     /// [`Class::Other`]
     pub other: u64,
-    /// The first failure in words, such as "connect: Connection refused".
+    /// The first failure as text, such as "connect: Connection refused".
     pub first: Option<String>,
 }
 
 impl Failures {
-    /// How many there were of `class`.
+    /// The number of failures of `class`.
     pub fn of(&self, class: Class) -> u64 {
         match class {
             Class::PortsExhausted => self.ports_exhausted,
@@ -161,7 +157,7 @@ impl Failures {
         }
     }
 
-    /// Counts `n` more of `class`.
+    /// Adds `n` failures of `class`.
     pub fn add(&mut self, class: Class, n: u64) {
         *match class {
             Class::PortsExhausted => &mut self.ports_exhausted,
@@ -177,7 +173,7 @@ impl Failures {
         } += n;
     }
 
-    /// Counts those of `more` too, and keeps the first of both.
+    /// Adds the failures of `more`; keeps its own `first` if it has one.
     pub fn merge(&mut self, more: &Failures) {
         for class in Class::ALL {
             self.add(class, more.of(class));
@@ -187,19 +183,19 @@ impl Failures {
         }
     }
 
-    /// How many there were of all classes.
+    /// The number of failures of all classes.
     pub fn total(&self) -> u64 {
         Class::ALL.iter().map(|&class| self.of(class)).sum()
     }
 
-    /// What to do about failures of a class, in a few words. Of the first failure more is known.
+    /// What to do about failures of a class. The first failure's text can make the advice more specific.
     pub fn advice(&self, class: Class) -> &'static str {
         let first = self.first.as_deref().unwrap_or_default();
         let known = ADVICE.iter().find(|(of, words, _)| *of == class && first.contains(words));
         known.map_or(class.advice(), |(_, _, advice)| advice)
     }
 
-    /// The classes that occurred, with how often.
+    /// The classes that occurred, with their counts.
     pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> {
         Class::ALL.iter().map(|&class| (class, self.of(class))).filter(|&(_, count)| count > 0)
     }

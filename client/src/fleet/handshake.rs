@@ -6,36 +6,36 @@ use crate::words::{escaped, quoted};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The longest answer that is read.
+/// The longest response head that is read.
 pub(super) const MAX_HEAD_LEN: usize = 8192;
 
-/// More of a status's reason phrase is not worth a line.
+/// A reason phrase is cut after this many characters.
 const MAX_REASON_LEN: usize = 60;
 
-/// The handshake of a shard. All its connections offer the same key, so what they must be answered is computed once.
+/// The handshake of a shard. All its connections send the same key, so the expected response is computed once.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    /// What is sent.
+    /// The request.
     pub request: Vec<u8>,
-    /// The `Sec-WebSocket-Accept` that is due.
+    /// The expected `Sec-WebSocket-Accept`.
     accept: String,
-    /// The last answer that was found right. Most servers give everyone the same, so most need but be compared.
+    /// The last valid response. Most servers send the same one each time, so a comparison suffices.
     verified: Vec<u8>,
 }
 
-/// What an answer so far amounts to.
+/// The verdict on a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Its head is not all there yet.
+    /// The head is incomplete.
     Partial,
-    /// The connection is open; the head took so many bytes.
+    /// The connection is open; the head has this many bytes.
     Accepted(usize),
-    /// It is not to be.
+    /// The connection failed.
     Refused(Class, String),
 }
 
 impl Handshake {
-    /// For connections to `url`, with a key made of `random`.
+    /// For connections to `url`, with a key from `random`.
     pub(super) fn new(url: &Url, random: [u8; 16]) -> Handshake {
         let key = STANDARD.encode(random);
         let request = format!(
@@ -47,7 +47,7 @@ impl Handshake {
         Handshake { request: request.into_bytes(), accept, verified: Vec::new() }
     }
 
-    /// Judges what the server has answered so far.
+    /// Checks the response as received so far.
     pub(super) fn judge(&mut self, answer: &[u8]) -> Answer {
         if !self.verified.is_empty() && answer.starts_with(&self.verified) {
             return Answer::Accepted(self.verified.len());
@@ -58,9 +58,9 @@ impl Handshake {
             Ok(httparse::Status::Complete(head_len)) => head_len,
             Ok(httparse::Status::Partial) if answer.len() < MAX_HEAD_LEN => return Answer::Partial,
             Ok(httparse::Status::Partial) => {
-                return bad(format!("the answer's head is longer than {MAX_HEAD_LEN} bytes"));
+                return bad(format!("the response head is longer than {MAX_HEAD_LEN} bytes"));
             }
-            Err(error) => return bad(format!("the answer is not HTTP: {error}")),
+            Err(error) => return bad(format!("the response is not HTTP: {error}")),
         };
         match response.code {
             Some(101) => {}
@@ -77,7 +77,7 @@ impl Handshake {
         }
     }
 
-    /// What is wrong with the headers of a 101 (section 4.1, the client's checks 2 to 6).
+    /// The first error in the headers of a 101 (section 4.1, the client's checks 2 to 6).
     fn fault(&self, headers: &[httparse::Header<'_>]) -> Option<&'static str> {
         let values = |name: &'static str| {
             headers
@@ -88,13 +88,13 @@ impl Handshake {
         if !values("Upgrade").any(|value| value.eq_ignore_ascii_case(b"websocket")) {
             return Some("the 101 has no 'Upgrade: websocket'");
         }
-        let mut tokens = values("Connection").flat_map(|value| value.split(|&octet| octet == b','));
+        let mut tokens = values("Connection").flat_map(|value| value.split(|&byte| byte == b','));
         if !tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade")) {
             return Some("the 101 has no 'Connection: Upgrade'");
         }
         let mut accepts = values("Sec-WebSocket-Accept");
         if accepts.next() != Some(self.accept.as_bytes()) || accepts.next().is_some() {
-            return Some("the 101 has not the Sec-WebSocket-Accept that belongs to the key");
+            return Some("the 101 has a wrong or missing Sec-WebSocket-Accept");
         }
         if values("Sec-WebSocket-Extensions").any(|value| !value.is_empty()) {
             return Some("the 101 names an extension, but none was offered");
@@ -103,7 +103,7 @@ impl Handshake {
     }
 }
 
-/// An answer that is no 101, in words; where it is one of 3xx, with the address that it names.
+/// Describes a response other than 101: its status, and for a 3xx its Location.
 fn answered(response: &httparse::Response<'_, '_>) -> String {
     let code = response.code.unwrap_or_default();
     let reason = escaped(response.reason.unwrap_or_default().trim());
@@ -111,7 +111,7 @@ fn answered(response: &httparse::Response<'_, '_>) -> String {
     let mut said = format!("the server answered {code} {reason}").trim_end().to_owned();
     let location = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("Location"));
     if let Some(location) = location.filter(|_| (300..400).contains(&code)) {
-        said += &format!(", with Location {}", quoted(location.value));
+        said += &format!(", Location {}", quoted(location.value));
     }
     said
 }
@@ -138,7 +138,7 @@ mod tests {
                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     #[test]
-    fn the_answer_of_section_1_3_is_accepted_however_it_is_written_and_cut() {
+    fn the_response_of_section_1_3_is_accepted_in_any_case_and_split() {
         let shouted = GOOD.replace("websocket", "WebSocket").replace("n: U", "N:keep-alive ,  u");
         for good in [GOOD, &shouted] {
             let mut handshake = handshake();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_answers_are_told_apart() {
+    fn bad_responses_are_classified() {
         let refused = |answer: &str| match handshake().judge(answer.as_bytes()) {
             Answer::Refused(class, why) => (class, why),
             other => panic!("{answer}: {other:?}"),

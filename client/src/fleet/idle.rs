@@ -1,39 +1,39 @@
-//! When nothing is to be waited for any more.
+//! Detects that a phase has nothing left to wait for.
 //!
-//! Whether a phase goes on does not depend on how its connections are spread: a shard without any that take part in it
-//! is idle, and the phase ends early only when all shards are.
+//! A shard without connections that take part in the phase is idle. The phase ends early only when all shards are idle,
+//! however the connections are distributed.
 
 use super::shard::Shard;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 impl Shard {
-    /// Counts a connection that is open now.
+    /// Counts a connection that has opened.
     pub(super) fn joins(&mut self, index: u32) {
         self.totals.live += 1;
         self.taking_part += u32::from(index < self.active);
     }
 
-    /// Counts one that is open no more.
+    /// Counts a connection that is no longer open.
     pub(super) fn leaves(&mut self, index: u32) {
         self.totals.live -= 1;
         self.taking_part -= u32::from(index < self.active);
     }
 
-    /// Has the first `active` connections take part in the phase that begins. There may be fewer: some were lost since
-    /// they were counted.
+    /// Sets that the first `active` connections take part in the new phase. There may be fewer: some may have been lost
+    /// since the controlling thread counted them.
     pub(super) fn take_part(&mut self, active: u32) {
         self.active = active;
         self.taking_part = (self.totals.live as u32).min(active);
     }
 
-    /// Whether no connection takes part in the phase, nor will again.
+    /// Whether no connection takes part in the phase, and none will return to it.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.taking_part == 0 && self.pending() == 0
     }
 
-    /// For a shard that is idle, and will be until the phase ends: since when all are, if they are. All get the same
-    /// answer, but may have to ask again.
+    /// For a shard that stays idle until the phase ends: the time since which all shards are idle, or `None` if one is not.
+    /// All shards get the same time.
     #[cold]
     pub(super) fn since_all_idle(&self, now_ns: u64) -> Option<u64> {
         let own = &self.setup.counters.idle_ns;
@@ -45,14 +45,14 @@ impl Shard {
         all.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// When the last event that counts happened in any shard, as far as they have told.
+    /// Time of the last counted event in any shard, as far as published.
     #[cold]
     pub(super) fn last_of_all_ns(&self) -> u64 {
         let others = self.setup.all_counters.iter().map(|shard| shard.last_ns.load(Relaxed));
         others.max().unwrap_or(0).max(self.outcome.last_ns)
     }
 
-    /// Shows the shard's counts to other threads.
+    /// Publishes the shard's counts to other threads.
     pub(super) fn publish(&mut self) {
         self.totals.pending = self.pending();
         self.setup.counters.last_ns.store(self.outcome.last_ns, Relaxed);

@@ -1,12 +1,12 @@
 //! A fleet: many WebSocket connections to one server, over a few threads.
 //!
-//! A *shard* is a thread with an epoll instance, a descriptor table and connections of its own, so that a fleet
-//! holds a million connections where a process may have 20,000 descriptors. The controlling thread, the one that
-//! holds the [`Fleet`], has the shards go through *phases* (connect, send, hold, close), one at a time, and gets a
-//! result of each. Between phases the shards keep the connections alive.
+//! A *shard* is a thread with its own epoll instance, descriptor table and connections: a fleet holds a million
+//! connections under a limit of 20,000 descriptors. The controlling thread, which owns the [`Fleet`], runs *phases*
+//! (connect, send, hold, close) on all shards, one at a time, and gets a result from each. Between phases the shards keep
+//! the connections alive.
 //!
-//! A phase never fails as a whole because connections do: what fails is counted by class in its result, and when
-//! nothing is left to do, or to hope for, the phase ends early and says why. `Err` is for a fleet that cannot go on.
+//! Failed connections do not fail a phase: its result counts them by class. A phase that cannot make progress any more
+//! ends early and gives the reason. `Err` means that the fleet itself is unusable.
 
 mod clock;
 mod close;
@@ -51,37 +51,37 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// What a fleet is to be.
+/// Configuration of a fleet.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
     /// The server.
     pub url: Url,
-    /// The most connections that this fleet will be asked to hold: decides how many shards there must be.
+    /// The most connections this fleet will hold: determines the least number of shards.
     pub connections: u64,
-    /// Threads, instead of one per core, or as many as the limit on descriptors makes necessary if that is more.
+    /// Number of shards. `None`: one per core, or more if the limit on descriptors requires it.
     pub shards: Option<usize>,
-    /// Whether each shard stays on one core. To a server on this machine that does the same, connections then stay on it.
+    /// Whether to pin each shard to a core. With a local server that does the same, a connection stays on one core.
     pub pin: bool,
-    /// Local addresses to connect from, in turn, of the server's family. None: all of 127.0.0.0/8 to a server there, else the kernel's
-    /// choice.
+    /// Source addresses, used round-robin, of the server's address family. Empty: many of 127.0.0.0/8 to a server there,
+    /// otherwise the kernel's choice.
     pub source_ips: Vec<IpAddr>,
-    /// Bytes of payload in each message.
+    /// Payload of each message, in bytes.
     pub payload_len: usize,
     /// Messages that each active connection has in flight in closed loop: see [`Fleet::closed_loop`].
     pub in_flight: u32,
-    /// How long a handshake may take, from connect(2) to the answer.
+    /// Timeout of the handshake, from connect(2) to the response.
     pub connect_timeout: Duration,
-    /// How long to wait for an echo, or for the answer to a Close.
+    /// Timeout of an echo, and of the answer to a Close frame.
     pub message_timeout: Duration,
-    /// Whether a connection that is lost is replaced, again and again until one stands: see [`Fleet::reconnects`].
+    /// Whether to replace lost connections, retrying until one is open: see [`Fleet::reconnects`].
     pub reconnect: bool,
-    /// Where set, by a signal handler say, the phase under way ends with what it has so far, and so does each
-    /// after it at once.
+    /// Once set (by a signal handler, for example), the current phase ends with its results so far, and later ones end
+    /// at once.
     pub stop: &'static AtomicBool,
 }
 
 impl FleetConfig {
-    /// The usual fleet of up to `connections` to `url`, with a payload of 32 bytes and ten seconds' patience.
+    /// A fleet of up to `connections` to `url`, with 32 bytes of payload and timeouts of ten seconds.
     pub fn new(url: Url, connections: u64) -> FleetConfig {
         static NEVER: AtomicBool = AtomicBool::new(false);
         FleetConfig {
@@ -100,15 +100,15 @@ impl FleetConfig {
     }
 }
 
-/// Called about ten times per second while a phase runs: first with what there was before it, and last when it is over.
+/// Called about ten times per second while a phase runs: first with the counts before it, last with those at its end.
 pub type OnTick<'a> = &'a mut dyn FnMut(&Progress);
 
-/// Many connections to one server. Dropping it cuts off those that are still open.
+/// Many connections to one server. Dropping it resets those that are still open.
 pub struct Fleet {
     config: FleetConfig,
     shards: Vec<start::Handle>,
     outcomes: Receiver<phase::Outcome>,
     reconnects: Reconnects,
-    /// The start of the fleet, as the monotonic clock had it.
+    /// The monotonic clock at the start of the fleet.
     base_ns: u64,
 }

@@ -1,27 +1,28 @@
-//! A steady pace that the shards keep together.
+//! One schedule for all shards.
 //!
-//! Event *k* of the whole is due at *k* / rate, and belongs to connection *k* mod *all*: whoever looks at the events alone
-//! cannot tell how many shards made them.
+//! Event *k* is due at *k* / rate, and belongs to connection *k* mod *all*. The schedule does not depend on the number of
+//! shards.
 
-/// A shard's part of a pace. Its own events are numbered from 0, as are its connections, which take turns.
+/// A shard's part of the schedule. Its events and its connections are numbered from 0; events are assigned to
+/// connections round-robin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pace {
     start_ns: u64,
-    /// From one event of the whole to the next.
+    /// Nanoseconds between two events of the whole schedule.
     interval_ns: f64,
-    /// Connections that take turns, in all shards, and in this one.
+    /// Connections in all shards, and in this one.
     whole: u64,
     own: u64,
-    /// In so many rounds, each of `shards` shards has one turn, this one after `rank` others; …
+    /// In the first `rounds` rounds, each of `shards` shards has one event, this one after `rank` others; …
     rounds: u64,
     shards: u64,
     rank: u64,
-    /// … this is the turn, of the whole's, with which those of this one's connections that are left then begin.
+    /// … the events of this shard's remaining connections begin at this place of the cycle.
     rest: u64,
 }
 
-/// The parts of a pace of `rate_per_s` that begins at `start_ns`, for shards with so many connections each. A shard with
-/// none has no part.
+/// The parts of a schedule of `rate_per_s` from `start_ns` on, given the connections of each shard. A shard without
+/// connections has no part.
 pub(super) fn paces(start_ns: u64, rate_per_s: f64, connections: &[u64]) -> Vec<Option<Pace>> {
     let some = || connections.iter().copied().filter(|&own| own > 0);
     let (whole, shards) = (some().sum(), some().count() as u64);
@@ -46,13 +47,13 @@ impl Pace {
         self.turn_ns(n % self.own, n / self.own)
     }
 
-    /// When the turn of this shard's connection `index` is due, after `before` others that it had.
+    /// When event `before` (from 0) of this shard's connection `index` is due.
     #[inline]
     pub(super) fn turn_ns(&self, index: u64, before: u64) -> u64 {
         self.whole_ns(before * self.whole + self.place(index))
     }
 
-    /// The place of a connection among all.
+    /// The place of a connection in the cycle of all.
     #[inline]
     fn place(&self, index: u64) -> u64 {
         match index.checked_sub(self.rounds) {
@@ -61,19 +62,19 @@ impl Pace {
         }
     }
 
-    /// When event `k` of the whole is due. Rounded up, so that an event due at the very end of a time is none within it,
-    /// though an interval may have no exact value.
+    /// When event `k` of the whole schedule is due. Rounded up, so that an event at the exact end of a span is not within
+    /// it, even if the interval is not exact.
     #[inline]
     fn whole_ns(&self, k: u64) -> u64 {
         self.start_ns + (self.interval_ns * k as f64).ceil() as u64
     }
 
-    /// How many turns of connection `index` are due before `end_ns`.
+    /// The number of events of connection `index` due before `end_ns`.
     pub(super) fn turns_before(&self, index: u64, end_ns: u64) -> u64 {
         self.whole_before(end_ns).saturating_sub(self.place(index)).div_ceil(self.whole)
     }
 
-    /// How many events of this shard are due before `end_ns`.
+    /// The number of events of this shard due before `end_ns`.
     pub(super) fn before(&self, end_ns: u64) -> u64 {
         let (cycles, places) =
             (self.whole_before(end_ns) / self.whole, self.whole_before(end_ns) % self.whole);
@@ -82,10 +83,10 @@ impl Pace {
         cycles * self.own + in_rounds + further
     }
 
-    /// How many events of the whole are due before `end_ns`.
+    /// The number of events of the whole schedule due before `end_ns`.
     fn whole_before(&self, end_ns: u64) -> u64 {
         let mut k = (end_ns.saturating_sub(self.start_ns) as f64 / self.interval_ns) as u64;
-        // The division is rounded, the schedule is not.
+        // Correct the rounding of the division.
         while k > 0 && self.whole_ns(k - 1) >= end_ns {
             k -= 1;
         }
@@ -102,8 +103,7 @@ mod tests {
 
     const START_NS: u64 = 1_000_000;
 
-    /// However connections are spread over shards, the events of all shards together are those of one, and each
-    /// connection has its turn.
+    /// For any distribution of connections, the events of all shards are those of a single one.
     #[test]
     fn shards_make_the_schedule_of_one() {
         let spreads: [&[u64]; 9] = [
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_of_events_is_due_in_a_time() {
+    fn the_number_of_events_in_a_span_is_exact() {
         for rate in [0.1, 3.0, 7.0, 333.0, 2_000.0, 48_000.0, 999_999.0] {
             for connections in 1..20 {
                 for spread in [vec![connections], vec![connections, 1], vec![connections; 3]] {

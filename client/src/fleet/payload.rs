@@ -1,12 +1,11 @@
-//! The payload of each message, which is computed and never stored: byte *i* of message *n* on connection *c*
-//! follows from *i*, *n* and *c*, so that every echo can be compared with what was sent.
+//! Message payloads, computed instead of stored: byte *i* of message *n* on connection *c* is a function of *i*, *n* and
+//! *c*, so every echo can be compared with its message.
 
 /// Two odd constants with well-mixed bits: the golden ratio, and one of SplitMix64's.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const MIX: u64 = 0xbf58_476d_1ce4_e5b9;
 
-/// What the payload of one message follows from. Messages of one connection, and messages of one number on
-/// different connections, have different seeds.
+/// The seed of a message's payload. It differs between messages of a connection, and between connections.
 #[inline]
 pub(super) fn seed(shard: u32, index: u32, phase: u32, sequence: u32) -> u64 {
     let connection = u64::from(shard) << 32 | u64::from(index);
@@ -14,8 +13,8 @@ pub(super) fn seed(shard: u32, index: u32, phase: u32, sequence: u32) -> u64 {
     (connection.wrapping_mul(GOLDEN) ^ message).wrapping_mul(MIX)
 }
 
-/// Bytes `8 * n` to `8 * n + 7`: an addition each, for a client on the server's machine is to cost little. Different seeds
-/// make different words everywhere.
+/// Bytes `8 * n` to `8 * n + 7`: one addition, because the client shares the server's cores. Payloads of different seeds
+/// differ in every word.
 #[inline]
 fn word(seed: u64, n: usize) -> u64 {
     seed.wrapping_add((n as u64).wrapping_mul(GOLDEN))
@@ -37,7 +36,7 @@ pub(super) fn fill(payload: &mut [u8], seed: u64, key: [u8; 4]) {
     }
 }
 
-/// Whether `piece` is what the payload of `seed` holds, unmasked, from byte `position` on.
+/// Whether `piece` equals the unmasked payload of `seed` from byte `position` on.
 #[inline]
 pub(super) fn matches(piece: &[u8], seed: u64, position: usize) -> bool {
     let (into_word, mut due) = (position % 8, word(seed, position / 8));
@@ -65,7 +64,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn matches_what_was_filled_in_any_pieces_and_nothing_else() {
+    fn matches_any_piece_of_its_payload_and_nothing_else() {
         let seed = seed(3, 141, 59, 26);
         for len in 0..40 {
             let mut payload = vec![0; len];
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn masking_in_the_same_pass_is_masking() {
+    fn masking_in_the_same_pass_equals_masking_after() {
         let key = [0x37, 0xfa, 0x21, 0x3d];
         for len in 0..40 {
             let (mut masked, mut plain) = (vec![0; len], vec![0; len]);
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_messages_are_alike() {
+    fn no_two_messages_are_equal() {
         let mut seen = HashSet::new();
         for shard in 0..4 {
             for index in 0..16 {

@@ -1,4 +1,4 @@
-//! What the controlling thread and the shards say to each other.
+//! Messages between the controlling thread and the shards.
 
 use super::failures::Failures;
 use super::pace::Pace;
@@ -8,51 +8,51 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// To a shard. Times are in nanoseconds since the fleet was started.
+/// A command to a shard. Times are in nanoseconds since the start of the fleet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    /// Start a phase; the shard answers with one [`Outcome`] when it is over.
+    /// Start a phase; the shard sends one [`Outcome`] when it ends.
     Start(Phase),
-    /// Go on churning at this pace.
+    /// Change the pace of churn.
     Pace(Option<Pace>),
-    /// End the phase at once with what there is so far.
+    /// End the phase at once, with its results so far.
     Stop,
-    /// Cut off what is still open and end the thread.
+    /// Reset all open connections and end the thread.
     Quit,
 }
 
-/// What a shard is to do.
+/// A shard's part of a phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
-    /// Nothing: the time between phases, in which pings are answered all the same.
+    /// Between phases. Pings are still answered.
     Rest,
-    /// Make `attempts`, as fast as the window allows or at the pace given.
+    /// Make `attempts`, as fast as the window allows or at a pace.
     Connect { attempts: u64, pace: Option<Pace>, window: u32 },
-    /// The first `active` connections send one message each, at most `window` of them waiting at a time.
+    /// The first `active` connections send one message each, at most `window` in flight.
     Once { active: u32, window: u32 },
-    /// The first `active` connections send a round of messages whenever all of the one before are echoed.
+    /// The first `active` connections send a round of messages whenever the previous one is echoed.
     Closed { active: u32, span: Span },
-    /// Messages are due at a pace, and go to the first `active` connections in turn.
+    /// Messages are due at a pace, round-robin over the first `active` connections.
     Open { active: u32, pace: Pace, span: Span },
-    /// Nothing until `end_ns`, with losses counted.
+    /// Hold the connections idle until `end_ns`.
     Hold { end_ns: u64 },
-    /// At a pace, one connection is closed and another opened, at most `window` handshakes at a time. No pace: where there
-    /// is nobody to replace.
+    /// Close a connection and open another, at a pace, with at most `window` handshakes in progress. No pace: this shard
+    /// has no connections to replace.
     Churn { pace: Option<Pace>, window: u32, end_ns: u64 },
-    /// All connections are closed, at most `window` of them waiting for the server at a time.
+    /// Close all connections, with at most `window` closing handshakes in progress.
     Close { window: u32 },
 }
 
-/// The times of a phase that measures for a while.
+/// The times of a timed phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Span {
-    /// The end of the warm-up: what belongs to a time before is verified but not recorded.
+    /// End of the warm-up: earlier messages are verified but not recorded.
     pub record_ns: u64,
-    /// From here on nothing is sent, and the echoes still under way are awaited.
+    /// End of sending; then the echoes in flight are awaited.
     pub end_ns: u64,
 }
 
-/// What a shard has to report of a phase. Fields that a kind of phase has no use for stay zero.
+/// A shard's results of a phase. Fields that do not apply to it are zero.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub live: u64,
@@ -60,29 +60,29 @@ pub(super) struct Outcome {
     pub closed: u64,
     pub forced: u64,
     pub sent: u64,
-    /// Messages that were due in open loop, sent or not (a connection may have been lost).
+    /// Messages due in open loop, including those unsent because their connection was lost.
     pub due: u64,
-    /// Messages that were due and could still have been answered when the fleet was told to stop.
+    /// Messages due and still awaiting their echo when the fleet was stopped.
     pub under_way: u64,
     pub echoes: u64,
-    /// Echoes that came before the end of the span.
+    /// Echoes received before the end of the span.
     pub in_span: u64,
     pub late: u64,
     pub pings: u64,
     pub failures: Failures,
     pub start_ns: u64,
-    /// When the last event that counts happened.
+    /// Time of the last counted event.
     pub last_ns: u64,
     /// Connections that were replaced since the last phase ended.
     pub reconnects: Option<Reconnects>,
-    /// Of handshakes in a phase that connects, else of echoes: times in nanoseconds.
+    /// Nanoseconds per handshake in a phase that connects, otherwise per echo.
     pub times: Option<Histogram<u32>>,
-    /// The phase was given up, for nothing moved any more, in this shard or in any other.
+    /// The phase ended early because no shard could make progress.
     pub stuck: bool,
 }
 
 impl Outcome {
-    /// Nothing yet, at `now_ns`.
+    /// An empty outcome of a phase that starts at `now_ns`.
     pub(super) fn new(now_ns: u64) -> Outcome {
         Outcome {
             live: 0,
@@ -105,7 +105,7 @@ impl Outcome {
         }
     }
 
-    /// Adds what another shard reports of the same phase, but for its times and what was replaced.
+    /// Adds another shard's results of the same phase, except `times` and `reconnects`.
     pub(super) fn merge(&mut self, other: &Outcome) {
         self.live += other.live;
         self.opened += other.opened;
@@ -124,26 +124,26 @@ impl Outcome {
         self.stuck |= other.stuck;
     }
 
-    /// Begins anew, but keeps the failures, which else nobody would hear of.
+    /// Resets the outcome for a new phase, but keeps failures since the last one, to report them with it.
     pub(super) fn restart(&mut self, now_ns: u64) {
         (self.opened, self.closed, self.forced) = (0, 0, 0);
         (self.start_ns, self.last_ns) = (now_ns, now_ns);
     }
 
-    /// Why none of `all` connections that took part is left. The server is said to be gone only where it has cut some off and nobody
-    /// listens there any more: they may as well have been dropped at this end, for what came on them.
+    /// Why none of the `all` participating connections is left. The server counts as down only if it reset connections and
+    /// does not listen any more; otherwise this end may have dropped them.
     pub(super) fn all_lost(&self, all: u64, server: SocketAddr) -> String {
         let first = self.failures.first.as_deref().unwrap_or("they were closed");
         let listens = || match TcpStream::connect_timeout(&server, Duration::from_secs(1)) {
             Err(error) => error.kind() != ErrorKind::ConnectionRefused,
             Ok(_) => true,
         };
-        let gone = if self.failures.reset > 0 && !listens() { "the server is gone: " } else { "" };
+        let down = if self.failures.reset > 0 && !listens() { "the server is down: " } else { "" };
         let active = if self.live > 0 { "active " } else { "" };
-        format!("{gone}all of {all} {active}connections were lost ({first})")
+        format!("{down}all of {all} {active}connections were lost ({first})")
     }
 
-    /// From the start to the last event that counts.
+    /// From the start to the last counted event.
     pub(super) fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.last_ns.saturating_sub(self.start_ns))
     }

@@ -1,4 +1,4 @@
-//! What a shard receives: the answer to the upgrade, echoes, control frames.
+//! Receives responses to the upgrade, echoes and control frames.
 
 use super::failures::Class;
 use super::handshake::Answer;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 impl Shard {
-    /// Reads what there is. `hangup`: the peer has ended its side, so a short read does not mean that that was all.
+    /// Reads until the socket is exhausted. `hangup`: the peer has half-closed, so a short read does not mean that.
     #[inline]
     pub(super) fn readable(&mut self, index: u32, hangup: bool, buffer: &mut [u8]) {
         loop {
@@ -27,7 +27,7 @@ impl Shard {
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                // The server has answered our Close and cut the connection off: closed is closed.
+                // The server has answered our Close and reset the connection: count it as closed.
                 Err(Errno::CONNRESET) if slot.has(CLOSE_SEEN) => return self.ended(index),
                 Err(error) => return self.lost_in(index, "recv", error),
             }
@@ -44,17 +44,21 @@ impl Shard {
                     self.outcome.closed += 1;
                     self.outcome.last_ns = self.now_ns();
                 }
-                // An ordinary close: the peer closed first, so nothing stays in TIME_WAIT here.
+                // The peer closed first, so this end has no TIME_WAIT.
                 self.remove(index);
             }
             State::Connecting | State::Upgrading => {
-                self.lost(index, Class::Reset, || "the server hung up during the handshake".to_owned());
+                self.lost(index, Class::Reset, || {
+                    "the server closed the connection during the handshake".to_owned()
+                });
             }
-            _ => self.lost(index, Class::Reset, || "the server hung up without a Close frame".to_owned()),
+            _ => self.lost(index, Class::Reset, || {
+                "the server closed the connection without a Close frame".to_owned()
+            }),
         }
     }
 
-    /// Takes what has arrived, however it was cut.
+    /// Handles received bytes, which may begin and end anywhere in a frame.
     #[inline]
     pub(super) fn received(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let slot = &mut self.slots[index];
@@ -67,7 +71,7 @@ impl Shard {
         self.read(index, &begun, now_ns);
     }
 
-    /// Reads on from where the bytes before these ended, or from the beginning of a head.
+    /// Continues where the previous bytes ended, or at the beginning of a head.
     #[inline]
     fn read(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let mut rest = bytes;
@@ -95,15 +99,15 @@ impl Shard {
         }
     }
 
-    /// Keeps the beginning of a head, or of a control frame: at most 8 KiB of an HTTP response, else at most 131 bytes.
+    /// Keeps a partial head or control frame: at most 8 KiB of an HTTP response, otherwise at most 131 bytes.
     #[cold]
     fn keep_for_later(&mut self, index: u32, begun: &[u8]) {
         self.slots[index].flags |= INBOX;
         self.inboxes.insert(index, begun.to_vec());
     }
 
-    /// Reads a frame, or the beginning of one, or whole replies; returns the bytes it took. `None`: that was all there
-    /// is, or all that is wanted.
+    /// Reads a frame, the beginning of one, or a run of whole replies; returns the bytes it consumed. `None`: nothing is
+    /// left to read, or the connection is closing or lost.
     #[inline]
     fn read_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
         match self.whole_replies(index, bytes) {
@@ -115,7 +119,7 @@ impl Shard {
         }
     }
 
-    /// How many replies these bytes begin with that are right and in one frame each, as most are: their head is known.
+    /// The number of leading replies that match and are a single frame each. That is the common case: the head is known.
     #[inline]
     fn whole_replies(&self, index: u32, bytes: &[u8]) -> u32 {
         let slot = &self.slots[index];
@@ -129,7 +133,7 @@ impl Shard {
         {
             let (head, payload) = reply.split_at(head_len);
             let seed = payload::seed(self.setup.number, index, self.phase_number, sequence);
-            // Byte by byte: a call would cost more than these few.
+            // Byte by byte: a memcmp call costs more than two to ten comparisons.
             if !head.iter().eq(&self.echo_head) || !payload::matches(payload, seed, 0) {
                 break;
             }
@@ -138,7 +142,7 @@ impl Shard {
         sequence - slot.echoed
     }
 
-    /// The same of a frame that is no whole reply, or whose head is not all there.
+    /// The same for any other frame, or a partial head.
     fn read_other_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
         let (header, head_len) = match Header::parse(bytes) {
             Ok(Some(parsed)) => parsed,
@@ -147,7 +151,7 @@ impl Shard {
                 return None;
             }
             Err(violation) => {
-                self.wrong(index, || format!("the server broke the protocol: {violation}"));
+                self.wrong(index, || format!("the server violated the protocol: {violation}"));
                 return None;
             }
         };
@@ -168,8 +172,8 @@ impl Shard {
         self.read_payload(index, &bytes[head_len..], due, now_ns).map(|len| head_len + len)
     }
 
-    /// Compares what has come of a frame's payload with what is due, where so many bytes of the message were `verified`
-    /// before and the frame has so many `owed`. Returns the bytes it took if that was the last of the frame.
+    /// Compares payload bytes with the expected ones. `verified` bytes of the message came before; `owed` bytes of the
+    /// frame are left. Returns the bytes consumed if the frame is complete.
     #[inline]
     fn read_payload(
         &mut self,
@@ -182,7 +186,7 @@ impl Shard {
         let slot = &mut self.slots[index];
         let seed = payload::seed(self.setup.number, index, self.phase_number, slot.echoed);
         if !payload::matches(piece, seed, verified as usize) {
-            self.wrong(index, || "an echo is not what was sent".to_owned());
+            self.wrong(index, || "an echo differs from its message".to_owned());
             return None;
         }
         slot.owed = owed - piece.len() as u32;
@@ -194,7 +198,7 @@ impl Shard {
         self.echoed(index, 1, now_ns).then_some(piece.len())
     }
 
-    /// Answers a control frame, and returns the bytes it took.
+    /// Answers a control frame, and returns its length.
     #[cold]
     fn read_control(
         &mut self,
@@ -226,7 +230,7 @@ impl Shard {
         }
     }
 
-    /// The server's Close frame: the answer to ours, or unasked, which is a failure.
+    /// The server's Close frame: the answer to ours, or an unsolicited one, which is a failure.
     fn close_received(&mut self, index: u32, body: &[u8], now_ns: u64) {
         let slot = &mut self.slots[index];
         slot.flags |= CLOSE_SEEN;
@@ -235,15 +239,15 @@ impl Shard {
         }
         let code = body.first_chunk().map(|&code| u16::from_be_bytes(code));
         let reason = body.get(2..).filter(|reason| !reason.is_empty());
-        let said = || reason.map_or(String::new(), |reason| format!(", saying {}", quoted(reason)));
+        let said = || reason.map_or(String::new(), |reason| format!(", reason {}", quoted(reason)));
         let why = || match code {
-            Some(code) => format!("the server closed a connection, code {code}{}", said()),
-            None => "the server closed a connection, without a code".to_owned(),
+            Some(code) => format!("the server closed a connection with code {code}{}", said()),
+            None => "the server closed a connection without a code".to_owned(),
         };
         if !self.returns(index, Class::Closed, &why) {
             self.failed(Class::Closed, why);
         }
-        // Its echo will not come any more.
+        // No echo will follow.
         let slot = &mut self.slots[index];
         slot.flags = slot.flags & !FRAGMENTED | UNASKED;
         slot.verified = 0;
@@ -255,7 +259,7 @@ impl Shard {
         }
     }
 
-    /// A connection that has said something wrong is not to be trusted with the rest.
+    /// Drops a connection whose server sent wrong data: what follows cannot be trusted either.
     #[cold]
     fn wrong(&mut self, index: u32, why: impl Fn() -> String) {
         self.lost(index, Class::WrongEcho, why);
@@ -264,18 +268,18 @@ impl Shard {
 
 const MASKED: &str = "a frame from the server is masked";
 
-/// What is wrong with a frame of a reply, as far as its header shows: a reply is one binary message of the length that was
-/// sent, in any number of frames (RFC 6455, section 5.4).
+/// Checks the header of a reply's frame. A reply is one binary message of the sent length, in any number of frames
+/// (RFC 6455, section 5.4).
 fn fault(slot: &Slot, header: &Header, payload_len: usize) -> Option<&'static str> {
     let due = payload_len as u64 - u64::from(slot.verified);
     match (slot.has(FRAGMENTED), header.opcode) {
         _ if header.mask.is_some() => Some(MASKED),
-        _ if slot.sent == slot.echoed => Some("a message came that answers none"),
-        (true, Opcode::Binary | Opcode::Text) => Some("a message came in the middle of another"),
-        (false, Opcode::Continuation) => Some("a fragment came that continues no message"),
-        (false, Opcode::Text) => Some("an echo came as text, and not as binary"),
-        _ if header.len > due => Some("an echo is longer than what was sent"),
-        _ if header.fin && header.len < due => Some("an echo is shorter than what was sent"),
+        _ if slot.sent == slot.echoed => Some("a message arrived that is no echo"),
+        (true, Opcode::Binary | Opcode::Text) => Some("a message began before the last fragment of another"),
+        (false, Opcode::Continuation) => Some("a continuation frame arrived without a message to continue"),
+        (false, Opcode::Text) => Some("an echo is a text message instead of a binary one"),
+        _ if header.len > due => Some("an echo is longer than its message"),
+        _ if header.fin && header.len < due => Some("an echo is shorter than its message"),
         _ => None,
     }
 }

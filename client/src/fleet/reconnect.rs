@@ -1,7 +1,7 @@
-//! Connections that were lost are opened anew, where that is asked for.
+//! Replaces lost connections (`--reconnect`), with exponential backoff and jitter.
 //!
-//! A thousand clients that lose their server at the same moment must not come back at the same moment, nor hammer a
-//! server that is not there: each waits for a random time, out of a range that doubles with every attempt that fails.
+//! Clients that lose their server at the same moment must not all return at the same moment, nor flood a server that is
+//! down: each delay is random, within a range that doubles with every failed attempt.
 
 use super::failures::{Class, Failures};
 use super::phase::Phase;
@@ -16,29 +16,29 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
-/// The shortest wait before an attempt.
+/// The shortest delay before an attempt.
 const SHORTEST_NS: u64 = 100_000_000;
-/// The longest.
+/// The longest delay.
 const LONGEST_NS: u64 = 5_000_000_000;
 
-/// A connection to be opened in place of one that was lost. The earliest is the first in order.
+/// A lost connection to replace. Ordered by due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Retry {
     due_ns: u64,
     lost_ns: u64,
-    /// Attempts that have failed.
+    /// Failed attempts so far.
     failed: u32,
 }
 
-/// What a shard has to bring back.
+/// The lost connections of a shard, and its counts.
 #[derive(Debug)]
 pub(super) struct Reconnect {
     waiting: BinaryHeap<Reverse<Retry>>,
-    /// Whose attempt is under way, by slot.
+    /// Those with an attempt in progress, by slot.
     trying: HashMap<u32, Retry>,
-    /// Attempts under way at a time, at most.
+    /// The most attempts in progress.
     window: usize,
-    /// Where the waits come from (xorshift64).
+    /// State of the random delays (xorshift64).
     random: u64,
     lost: u64,
     reconnected: u64,
@@ -48,7 +48,7 @@ pub(super) struct Reconnect {
 }
 
 impl Reconnect {
-    /// Nothing lost yet; at most `window` attempts at a time.
+    /// With at most `window` attempts in progress.
     pub(super) fn new(window: u32) -> Reconnect {
         Reconnect {
             waiting: BinaryHeap::new(),
@@ -63,17 +63,17 @@ impl Reconnect {
         }
     }
 
-    /// Connections that are to come back.
+    /// Lost connections not yet replaced.
     pub(super) fn pending(&self) -> u64 {
         (self.waiting.len() + self.trying.len()) as u64
     }
 
-    /// Attempts under way.
+    /// Attempts in progress.
     pub(super) fn trying(&self) -> u64 {
         self.trying.len() as u64
     }
 
-    /// What there is to report since the last time.
+    /// Returns the counts since the last call, and resets them.
     pub(super) fn take(&mut self) -> Reconnects {
         let mut away = super::results::histogram_ns();
         for bin in std::mem::replace(&mut self.away, shard_times_ns()).iter_recorded() {
@@ -88,18 +88,18 @@ impl Reconnect {
         }
     }
 
-    /// No more attempts: all are to be closed.
+    /// Drops all lost connections: a phase that closes does not replace them.
     pub(super) fn give_up(&mut self) {
         self.waiting.clear();
         self.trying.clear();
     }
 
-    /// An attempt was cut off, by no fault of its own: the next is due at once.
+    /// An attempt was cancelled rather than failed: the next one is due at once.
     pub(super) fn requeue(&mut self, index: u32) {
         self.waiting.extend(self.trying.remove(&index).map(Reverse));
     }
 
-    /// Has the attempt of a connection wait for its turn.
+    /// Schedules the next attempt.
     fn wait(&mut self, now_ns: u64, lost_ns: u64, failed: u32) {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -113,7 +113,7 @@ impl Reconnect {
         self.wait(now_ns, retry.lost_ns, retry.failed.saturating_add(1));
     }
 
-    /// One whose time has come, if there is room for another attempt.
+    /// Takes a connection whose attempt is due, if the window has room.
     fn next(&mut self, now_ns: u64) -> Option<Retry> {
         if self.trying.len() >= self.window || self.waiting.peek()?.0.due_ns > now_ns {
             return None;
@@ -121,7 +121,7 @@ impl Reconnect {
         self.waiting.pop().map(|Reverse(retry)| retry)
     }
 
-    /// When the next attempt is due; where there is no room for it, the end of another will be an event.
+    /// When the next attempt is due. Never while the window is full: the end of an attempt is an event then.
     fn due_ns(&self) -> u64 {
         match self.waiting.peek() {
             Some(Reverse(retry)) if self.trying.len() < self.window => retry.due_ns,
@@ -130,35 +130,34 @@ impl Reconnect {
     }
 }
 
-/// How long to wait after so many attempts that failed: at random, from the shortest wait up to twice that, doubled
-/// with each failure.
+/// The delay after `failed` attempts: random, between the shortest delay and twice that, doubled with each failure.
 fn wait_ns(failed: u32, random: u64) -> u64 {
     let most_ns = (SHORTEST_NS << failed.saturating_add(1).min(16)).min(LONGEST_NS);
     SHORTEST_NS + random % (most_ns - SHORTEST_NS + 1)
 }
 
-/// Has the kernel give up a peer that is gone without a word: one that does not acknowledge for `patience`, or does
-/// not answer when it has been silent for half of that (tcp(7), `TCP_USER_TIMEOUT`, `TCP_KEEPIDLE`).
-pub(super) fn notice_silence(socket: impl AsFd, patience: Duration) -> Result<(), Errno> {
+/// Makes the kernel time out a peer that vanished without FIN or RST: one that does not acknowledge data for `timeout`,
+/// or keepalive probes, which start after half of that (tcp(7), `TCP_USER_TIMEOUT`, `TCP_KEEPIDLE`).
+pub(super) fn notice_silence(socket: impl AsFd, timeout: Duration) -> Result<(), Errno> {
     let second = Duration::from_secs(1);
     sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, (patience / 2).max(second))?;
-    sockopt::set_tcp_keepintvl(&socket, (patience / 8).max(second))?;
-    sockopt::set_tcp_user_timeout(&socket, patience.as_millis().try_into().unwrap_or(u32::MAX))
+    sockopt::set_tcp_keepidle(&socket, (timeout / 2).max(second))?;
+    sockopt::set_tcp_keepintvl(&socket, (timeout / 8).max(second))?;
+    sockopt::set_tcp_user_timeout(&socket, timeout.as_millis().try_into().unwrap_or(u32::MAX))
 }
 
 impl Shard {
-    /// Connections that are to come back.
+    /// Lost connections not yet replaced.
     pub(super) fn pending(&self) -> u64 {
         self.reconnect.as_ref().map_or(0, Reconnect::pending)
     }
 
-    /// Handshakes under way that the phase has asked for.
+    /// Handshakes in progress on behalf of the phase.
     pub(super) fn connecting(&self) -> u64 {
         self.totals.connecting - self.reconnect.as_ref().map_or(0, Reconnect::trying)
     }
 
-    /// Begins the attempts that are due, and says when the next one is.
+    /// Starts the attempts that are due; returns when the next one is.
     pub(super) fn restore(&mut self, now_ns: u64) -> u64 {
         while let Some(retry) = self.reconnect.as_mut().and_then(|reconnect| reconnect.next(now_ns)) {
             let begun = self.begin();
@@ -171,8 +170,8 @@ impl Shard {
         self.reconnect.as_ref().map_or(u64::MAX, Reconnect::due_ns)
     }
 
-    /// Whether a connection, or the attempt at one, is lost only for a while; then another will take its place. Not
-    /// if it is being closed, or the server cannot be trusted with another.
+    /// Schedules the replacement of a lost connection or failed attempt. False: it is not replaced, because the phase
+    /// closes connections or the server sent wrong data.
     #[cold]
     pub(super) fn returns(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) -> bool {
         let now_ns = self.now_ns();
@@ -180,7 +179,7 @@ impl Shard {
         let Some(reconnect) = &mut self.reconnect else { return false };
         let slot = &self.slots[index];
         if slot.has(UNASKED) {
-            // It is counted already.
+            // Already counted.
             return true;
         }
         if let Some(retry) = reconnect.trying.remove(&index) {
@@ -197,7 +196,7 @@ impl Shard {
         true
     }
 
-    /// Whether the connection that was opened takes the place of one that was lost.
+    /// Whether a connection that was opened replaces a lost one; counts it if so.
     pub(super) fn has_returned(&mut self, index: u32, now_ns: u64) -> bool {
         let Some(reconnect) = &mut self.reconnect else { return false };
         let Some(retry) = reconnect.trying.remove(&index) else { return false };
@@ -206,8 +205,8 @@ impl Shard {
         true
     }
 
-    /// Has a connection that is back do what the lost one did. It has the number of one that was lost: free slots are
-    /// taken first. False: it was lost right away.
+    /// Resumes the load of the lost connection on its replacement, which has its slot: free slots are reused first.
+    /// False: the connection was lost at once.
     pub(super) fn resume(&mut self, index: u32, now_ns: u64) -> bool {
         match self.phase {
             Phase::Closed { active, span }
@@ -216,7 +215,7 @@ impl Shard {
                 self.send_round(index, self.setup.in_flight, now_ns)
             }
             Phase::Open { active, .. } if index < active => {
-                // What was due in the meantime was not sent, and is not made up for.
+                // Messages due in the meantime are skipped, and counted as missing.
                 let passed = self.next.saturating_sub(index.into()).div_ceil(active.into()) as u32;
                 let slot = &mut self.slots[index];
                 (slot.sent, slot.echoed) = (passed, passed);
@@ -232,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_spread_and_grow_to_a_bound() {
+    fn delays_are_random_and_grow_to_a_bound() {
         let waits =
             |failed| (0..10_000u64).map(move |n| wait_ns(failed, n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         for (failed, most_ns) in [(0, 200_000_000), (1, 400_000_000), (4, 3_200_000_000), (5, LONGEST_NS)] {
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_come_in_turn_and_no_more_than_the_window_at_a_time() {
+    fn attempts_are_ordered_and_limited_by_the_window() {
         let mut reconnect = Reconnect::new(2);
         (0..5).for_each(|lost_ns| reconnect.wait(0, lost_ns, 0));
         assert_eq!(reconnect.next(SHORTEST_NS - 1), None);
@@ -264,7 +263,7 @@ mod tests {
         }
         assert_eq!((reconnect.next(now_ns), reconnect.due_ns()), (None, u64::MAX));
         reconnect.requeue(0);
-        assert!(reconnect.next(now_ns).is_some(), "there is room again");
+        assert!(reconnect.next(now_ns).is_some(), "the window has room again");
         assert_eq!(reconnect.pending(), 4);
     }
 }

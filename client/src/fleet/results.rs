@@ -1,4 +1,4 @@
-//! What a fleet reports: its counts at any time, and one result for each phase.
+//! A fleet's reports: live counts, and one result per phase.
 
 use super::failures::Failures;
 use super::times::Times;
@@ -6,54 +6,54 @@ use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest time a histogram tells apart, in nanoseconds: ten minutes; anything longer counts as this.
+/// The longest time of a histogram: ten minutes. Longer times are recorded as this.
 const HIGHEST_NS: u64 = 600_000_000_000;
 
-/// A histogram of times in nanoseconds with three significant digits, in 250 KB.
+/// A histogram of nanoseconds with three significant digits; takes 250 KB.
 pub fn histogram_ns() -> Histogram<u64> {
     Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("these bounds are valid")
 }
 
-/// The same for one shard, in 98 KB: in steps of 64 ns below 64 µs.
+/// A shard's histogram, with a resolution of 64 ns below 64 µs; takes 98 KB.
 pub(super) fn shard_times_ns() -> Histogram<u32> {
     Histogram::new_with_bounds(64, HIGHEST_NS, 3).expect("these bounds are valid")
 }
 
-/// Where a fleet stands, over all shards; cheap, and up to some milliseconds old.
+/// The counts of a fleet, over all shards; cheap to read, and up to some milliseconds old.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// Connections that are open now.
+    /// Open connections.
     pub connected: u64,
-    /// Connections that were lost, and are to come back.
+    /// Lost connections not yet replaced.
     pub reconnecting: u64,
-    /// Connections whose handshake is under way.
+    /// Handshakes in progress.
     pub connecting: u64,
     /// Messages sent since the start of the fleet.
     pub sent: u64,
-    /// Echoes received and found right since the start of the fleet, warm-ups included.
+    /// Verified echoes since the start of the fleet, including warm-ups.
     pub echoes: u64,
     /// Failures since the start of the fleet.
     pub failures: Failures,
-    /// From connect(2) to the verified answer, of each connection opened since the start of the fleet.
+    /// Time from connect(2) to the verified response, per connection opened since the start of the fleet.
     pub handshakes: Times,
-    /// Of each echo that the results count: not of warm-ups, nor of churn.
+    /// Latency per recorded echo: without warm-ups and churn.
     pub latencies: Times,
-    /// Time since the phase began.
+    /// Time since the start of the phase.
     pub phase_elapsed: Duration,
 }
 
-/// Connections that were lost without having been asked for, and replaced.
+/// Connections lost and replaced.
 #[derive(Clone)]
 pub struct Reconnects {
     /// Connections lost.
     pub lost: u64,
-    /// Of these, those in whose place another was opened.
+    /// Those replaced.
     pub reconnected: u64,
-    /// Attempts that failed on the way.
+    /// Failed attempts to replace them.
     pub failed_attempts: u64,
-    /// How they were lost.
+    /// How they were lost, by class.
     pub causes: Failures,
-    /// From the loss until the next connection stood, in ns.
+    /// Nanoseconds from the loss until the replacement was open.
     pub away: Histogram<u64>,
 }
 
@@ -65,7 +65,7 @@ impl Default for Reconnects {
 }
 
 impl Reconnects {
-    /// Counts those of `more` too.
+    /// Adds the counts of `more`.
     pub fn merge(&mut self, more: &Reconnects) {
         self.lost += more.lost;
         self.reconnected += more.reconnected;
@@ -78,21 +78,21 @@ impl Reconnects {
 /// The result of growing the fleet.
 #[derive(Clone)]
 pub struct ConnectPhase {
-    /// Connections asked for in total.
+    /// Connections requested in total.
     pub requested: u64,
-    /// Connections open at the end, those from before included.
+    /// Connections open at the end, including earlier ones.
     pub connected: u64,
     /// Connections opened in this phase.
     pub opened: u64,
     /// From the first attempt to the last connection.
     pub elapsed: Duration,
-    /// `opened` over `elapsed`.
+    /// `opened` divided by `elapsed`.
     pub connects_per_s: f64,
-    /// From the call of connect(2) until the answer to the upgrade was verified, in ns.
+    /// Nanoseconds from connect(2) to the verified response to the upgrade.
     pub handshake: Histogram<u64>,
-    /// What failed; a failed attempt is not repeated.
+    /// Failures; a failed attempt is not repeated.
     pub failures: Failures,
-    /// Why the phase ended before every attempt was made, in one line.
+    /// Why the phase ended before all attempts were made.
     pub ended_early: Option<String>,
 }
 
@@ -101,81 +101,81 @@ pub struct ConnectPhase {
 pub struct EchoPhase {
     /// Connections that took part.
     pub active: u64,
-    /// Messages sent, without those of the warm-up.
+    /// Messages sent, without the warm-up.
     pub sent: u64,
-    /// Their echoes, each equal to what was sent.
+    /// Their verified echoes.
     pub echoes: u64,
-    /// Bytes of payload in these echoes.
+    /// Payload bytes of these echoes.
     pub bytes: u64,
-    /// The time measured: without warm-up, and without the wait for the last echoes of a timed phase.
+    /// The measured time: without the warm-up, and without the wait for the last echoes of a timed phase.
     pub elapsed: Duration,
-    /// Echoes received within `elapsed`, over `elapsed`.
+    /// Echoes received within `elapsed`, divided by it.
     pub echoes_per_s: f64,
-    /// Of each echo, in ns: in open loop from the time its message was *due*, else from the time it was sent.
+    /// Nanoseconds per echo: in open loop from the time its message was *due*, otherwise from its sending.
     pub latency: Histogram<u64>,
     /// Messages sent more than 1 ms after they were due (open loop only).
     pub late: u64,
-    /// Messages that were due (in open loop sent or not, else sent) and not echoed, whatever the cause; not those that
-    /// could still have been when the fleet was stopped.
+    /// Messages due (in open loop even if unsent) and not echoed, for any reason, without those in flight when the fleet
+    /// was stopped.
     pub missing: u64,
-    /// What failed.
+    /// Failures by class.
     pub failures: Failures,
-    /// Why the phase ended before its time, in one line.
+    /// Why the phase ended early.
     pub ended_early: Option<String>,
 }
 
 /// The result of holding the connections idle.
 #[derive(Clone, Debug)]
 pub struct HoldPhase {
-    /// How long they were held.
+    /// Duration of the phase.
     pub elapsed: Duration,
     /// Connections open at the end.
     pub held: u64,
-    /// Connections lost meanwhile.
+    /// Connections lost during the phase.
     pub lost: u64,
-    /// Pings of the server that were answered.
+    /// Answered pings from the server.
     pub pings: u64,
-    /// How they were lost.
+    /// How they were lost, by class.
     pub failures: Failures,
-    /// Why the phase ended before its time, in one line.
+    /// Why the phase ended early.
     pub ended_early: Option<String>,
 }
 
 /// The result of closing and opening connections at a rate.
 #[derive(Clone)]
 pub struct ChurnPhase {
-    /// Connections closed, and their closing handshake done.
+    /// Connections closed with a complete closing handshake.
     pub closed: u64,
     /// Connections opened in their place.
     pub opened: u64,
-    /// Echoes received on the new connections: each sends one message as soon as it is open.
+    /// Echoes on the new connections: each sends one message once open.
     pub echoes: u64,
-    /// How long it took.
+    /// Duration of the phase.
     pub elapsed: Duration,
     /// Connections open at the end.
     pub connected: u64,
-    /// Of the new connections, in ns.
+    /// Nanoseconds per handshake of the new connections.
     pub handshake: Histogram<u64>,
-    /// What failed.
+    /// Failures by class.
     pub failures: Failures,
-    /// Why the phase ended before its time, in one line.
+    /// Why the phase ended early.
     pub ended_early: Option<String>,
 }
 
 /// The result of closing all connections.
 #[derive(Clone, Debug)]
 pub struct ClosePhase {
-    /// Connections that went by the closing handshake, the server closing first (RFC 6455, section 7.1.1).
+    /// Connections closed with the closing handshake, by the server first (RFC 6455, section 7.1.1).
     pub closed: u64,
-    /// Connections cut off with a reset, for the server did not answer in time or the fleet was stopped.
+    /// Connections reset because the server did not answer in time or the fleet was stopped.
     pub forced: u64,
-    /// How long it took.
+    /// Duration of the phase.
     pub elapsed: Duration,
-    /// What failed.
+    /// Failures by class.
     pub failures: Failures,
 }
 
-/// Shows a phase without the thousands of counters of its histogram, and of that the maximum.
+/// Implements `Debug` with only the maximum of the histogram, not its thousands of counters.
 macro_rules! debug_without_histogram {
     ($phase:ty, $histogram:ident, $($field:ident),+) => {
         impl fmt::Debug for $phase {

@@ -1,4 +1,4 @@
-//! What a shard sends: messages, control frames, and the rest of what did not fit into the socket.
+//! Sends messages and control frames, and output that the socket could not take at once.
 
 use super::payload;
 use super::phase::Phase;
@@ -10,16 +10,16 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-/// Bytes of control frames that may wait behind a message: a server that sends pings but reads no pongs is given
-/// up rather than remembered.
+/// Most bytes of control frames queued behind a message: a server that sends pings without reading the pongs is
+/// disconnected.
 const MAX_WAITING: usize = 64 * 1024;
 
-/// What a socket has not taken yet.
+/// Output that a socket has not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     written: usize,
-    /// Messages of the open loop that have come due since.
+    /// Open-loop messages that have become due since.
     owed: u32,
 }
 
@@ -43,7 +43,7 @@ impl Shard {
             let frame = &mut self.round[len..len + self.frame_len];
             len += self.frame_len;
             let key = masking_key(&mut keys);
-            // What comes before the key is the same in every message, and written already.
+            // The bytes before the key are the same in every message, and already there.
             let (head, body) = frame.split_at_mut(self.frame_head_len);
             *head.last_chunk_mut().expect("a head ends with the key") = key;
             payload::fill(body, payload::seed(self.setup.number, index, self.phase_number, sequence), key);
@@ -71,7 +71,7 @@ impl Shard {
         self.transmit(index, &frame[..end])
     }
 
-    /// Begins the closing handshake of an open connection.
+    /// Starts the closing handshake of an open connection.
     pub(super) fn close(&mut self, index: u32, now_ns: u64) {
         if !self.send_control(index, Opcode::Close, &(CloseCode::Normal as u16).to_be_bytes()) {
             return;
@@ -79,7 +79,7 @@ impl Shard {
         self.now_closing(index, now_ns);
     }
 
-    /// Counts an open connection among those that are closing, and waits for the server to close it.
+    /// Marks an open connection as closing; the server has until the message timeout to close it.
     pub(super) fn now_closing(&mut self, index: u32, now_ns: u64) {
         self.leaves(index);
         let slot = &mut self.slots[index];
@@ -88,7 +88,7 @@ impl Shard {
         self.close_deadlines.push_back((now_ns, index));
     }
 
-    /// Sends a frame, or keeps what the socket does not take. False: the connection is lost.
+    /// Sends a frame, and queues what the socket does not take. False: the connection is lost.
     fn transmit(&mut self, index: u32, frame: &[u8]) -> bool {
         match self.send_now(index, frame) {
             Ok(sent) if sent == frame.len() => true,
@@ -96,7 +96,7 @@ impl Shard {
         }
     }
 
-    /// Sends what the socket takes, which is nothing where something waits already; returns how much that was.
+    /// Sends what the socket takes, and returns its length: 0 if output is queued already.
     #[inline]
     fn send_now(&self, index: u32, bytes: &[u8]) -> Result<usize, Errno> {
         let slot = &self.slots[index];
@@ -112,12 +112,12 @@ impl Shard {
         }
     }
 
-    /// Keeps what was not sent of these bytes. False: the connection is lost.
+    /// Queues the unsent part of `bytes`. False: the connection is lost.
     #[cold]
     fn keep_rest(&mut self, index: u32, bytes: &[u8], sent: Result<usize, Errno>) -> bool {
         match sent {
             Ok(sent) => self.keep(index, &bytes[sent..]),
-            // A peer that has answered our Close and is gone need not be told anything more.
+            // The peer has answered our Close and disconnected: nothing more to send.
             Err(_) if self.slots[index].has(CLOSE_SEEN) => true,
             Err(error) => {
                 self.lost_in(index, "send", error);
@@ -126,7 +126,7 @@ impl Shard {
         }
     }
 
-    /// Keeps the end of a frame until the socket takes it.
+    /// Queues the end of a frame until the socket takes it. False: the connection is lost.
     fn keep(&mut self, index: u32, end: &[u8]) -> bool {
         let slot = &mut self.slots[index];
         let watched = slot.has(OUTBOX);
@@ -140,14 +140,14 @@ impl Shard {
         }
         if !watched {
             let socket = self.slots[index].socket();
-            // Edge-triggered, but this call looks at the socket anew, so no edge is missed.
+            // Edge-triggered, but EPOLL_CTL_MOD reports current readiness, so no edge is missed.
             epoll::modify(&self.epoll, socket, EventData::new_u64(index.into()), READABLE | EventFlags::OUT)
                 .expect("the socket is registered");
         }
         true
     }
 
-    /// Notes that one more message is due on a connection whose socket is full. False: it is not full.
+    /// Counts a due message on a connection whose socket is full. False: the socket is not full.
     #[inline]
     pub(super) fn owe(&mut self, index: u32) -> bool {
         let full = self.slots[index].has(OUTBOX);
@@ -157,7 +157,7 @@ impl Shard {
         full
     }
 
-    /// The socket may have room again. False: the connection is lost.
+    /// Sends queued output, and then the messages due since. False: the connection is lost.
     pub(super) fn flush(&mut self, index: u32) -> bool {
         let Some(outbox) = self.outboxes.get_mut(&index) else { return true };
         while outbox.written < outbox.bytes.len() {
@@ -179,8 +179,8 @@ impl Shard {
     }
 }
 
-/// The next masking key (xorshift64). Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); here
-/// they only have to differ from message to message, so that the server has to unmask.
+/// The next masking key (xorshift64). Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); for a
+/// load client, keys that differ between messages suffice.
 #[inline]
 fn masking_key(state: &mut u64) -> [u8; 4] {
     *state ^= *state << 13;

@@ -1,8 +1,8 @@
-//! A shard: one thread, one epoll instance, one descriptor table, and the loop that moves its connections on.
+//! A shard: one thread, one epoll instance, one descriptor table, and the event loop for its connections.
 //!
-//! Sockets are registered once, edge-triggered: an event then costs no second look by the kernel at a socket that
-//! has been drained, and a receive that fills less than the buffer has drained it (epoll(7)), unless the peer has
-//! shut its side down. What is read and written passes through one buffer each; a connection owns none.
+//! Sockets are registered once, edge-triggered, so epoll_wait(2) does not check exhausted sockets again. A receive that
+//! fills less than the buffer has exhausted the socket (epoll(7)), unless the peer has half-closed. All input passes
+//! through one buffer and all output through another; a connection owns none.
 
 use super::counters::{Counters, Totals};
 use super::failures::Class;
@@ -29,38 +29,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
-/// The event of the eventfd, whose number is above that of any slot.
+/// Event data of the eventfd: above every slot index.
 const WAKE: u64 = u64::MAX;
-/// The event of the timer.
+/// Event data of the timer.
 const TIMER: u64 = u64::MAX - 1;
-/// Events taken at a time.
+/// Most events per epoll_wait(2).
 const EVENTS: usize = 256;
-/// Bytes read at a time, at least and at most: a few messages, or a piece of one.
+/// Least and greatest length of the read buffer: a few messages, or a part of one.
 const READ_LEN: (usize, usize) = (16 * 1024, 64 * 1024);
-/// The longest sleep in a phase, so that what depends on time is seen to.
+/// The longest epoll_wait(2) in a phase: the resolution of timeouts.
 const NAP_NS: u64 = 100_000_000;
 
-/// What a shard is given.
+/// A shard's configuration and channels.
 pub(super) struct Setup {
     pub number: u32,
     pub server: SocketAddr,
     pub sources: Sources,
     pub handshake: Handshake,
     pub payload_len: usize,
-    /// Messages of a round in closed loop.
+    /// Messages per round in closed loop.
     pub in_flight: u32,
     pub connect_timeout_ns: u64,
     pub message_timeout_ns: u64,
     pub reconnect: Option<Reconnect>,
-    /// The start of the fleet, as the monotonic clock had it: times are nanoseconds since.
+    /// The monotonic clock at the start of the fleet; times are nanoseconds since.
     pub base_ns: u64,
-    /// Opened before this thread's descriptor table was split from the one of the thread that writes to it, and
-    /// so known to both by the same number.
+    /// Opened before this thread unshared its descriptor table, so it has the same number in both tables.
     pub wake: Arc<OwnedFd>,
     pub commands: Receiver<Command>,
     pub outcomes: Sender<Outcome>,
     pub counters: Arc<Counters>,
-    /// Those of every shard of the fleet, this one included.
+    /// The counters of all shards, including this one.
     pub all_counters: Arc<[Arc<Counters>]>,
 }
 
@@ -68,65 +67,65 @@ pub(super) struct Setup {
 pub(super) struct Shard {
     pub(super) setup: Setup,
     pub(super) epoll: OwnedFd,
-    /// Wakes the shard to the microsecond, which the timeout of epoll_wait(2) cannot say.
+    /// Wakes the shard with microsecond precision; epoll_wait(2) has milliseconds.
     timer: OwnedFd,
-    /// When the timer was last set to.
+    /// Expiry of the timer as last set.
     timer_ns: u64,
     pub(super) slots: Slots,
-    /// The beginnings of what has not arrived whole; few connections have one at a time.
+    /// Partial heads and control frames; few connections have one at a time.
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
-    /// The ends of what could not be sent at once; likewise.
+    /// Unsent output; few connections have any at a time.
     pub(super) outboxes: HashMap<u32, Outbox>,
-    /// The one write buffer: the frames of a round, of which only the keys and the payloads change.
+    /// The write buffer: the frames of a round. Only keys and payloads change.
     pub(super) round: Vec<u8>,
-    /// Bytes of one of these frames, and of its header, the key's included.
+    /// Length of one of these frames, and of its header including the key.
     pub(super) frame_len: usize,
     pub(super) frame_head_len: usize,
-    /// How every echo begins.
+    /// The frame header of every unfragmented echo.
     pub(super) echo_head: Vec<u8>,
-    /// The generator of masking keys (xorshift64).
+    /// State of the masking keys (xorshift64).
     pub(super) mask_state: u64,
     pub(super) totals: Totals,
     pub(super) outcome: Outcome,
-    /// Of the phase: see [`Outcome::times`].
+    /// Times of the phase: see [`Outcome::times`].
     pub(super) times: Histogram<u32>,
     pub(super) phase: Phase,
-    /// Connections below this number take part in the phase, and so many of them are open.
+    /// Slots below `active` take part in the phase; `taking_part` of them are open.
     pub(super) active: u32,
     pub(super) taking_part: u32,
-    /// Counts the phases that send messages, whose payloads differ.
+    /// Number of the phase, for those that send messages: part of the payload's seed.
     pub(super) phase_number: u32,
-    /// The next attempt, message or slot that the phase comes to.
+    /// The next attempt, message or slot of the phase.
     pub(super) next: u64,
-    /// Connections that churn has closed, and the attempts that it has made in their place.
+    /// Connections that churn has closed, and the attempts to replace them.
     pub(super) replaceable: u64,
     pub(super) replaced: u64,
     /// The slot after the one that churn closed last.
     pub(super) turn: u32,
-    /// Connection attempts made since the fleet was started.
+    /// Connection attempts since the start of the fleet.
     pub(super) attempts: u64,
-    /// Failed attempts since the last that succeeded.
+    /// Failed attempts since the last success.
     pub(super) streak: u64,
-    /// The connections that are to come back, where lost ones are replaced.
+    /// The lost connections to replace, if the fleet reconnects.
     pub(super) reconnect: Option<Reconnect>,
-    /// Messages sent whose echo has not come.
+    /// Messages sent and not yet echoed.
     pub(super) outstanding: u64,
-    /// Connections whose closing handshake is under way.
+    /// Closing handshakes in progress.
     pub(super) closing: u64,
-    /// Connection attempts under way, the earliest first: when each began, and its slot.
+    /// Connection attempts in progress, the earliest first: start and slot.
     pub(super) connect_deadlines: VecDeque<(u64, u32)>,
-    /// The same of closing handshakes.
+    /// Closing handshakes in progress, likewise.
     pub(super) close_deadlines: VecDeque<(u64, u32)>,
 }
 
 impl Shard {
-    /// A shard with its own epoll instance, to be made in the thread that will run it.
+    /// Creates a shard with its epoll instance. Call it in the thread that will run it.
     pub(super) fn new(mut setup: Setup) -> io::Result<Shard> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &*setup.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        // Edge-triggered, it need not be read: setting it anew makes the next edge.
+        // Edge-triggered, so it is never read: setting it again arms the next edge.
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)?;
         let due = Header::server(Opcode::Binary, setup.payload_len);
         let masked = Header { mask: Some([0; 4]), ..due };
@@ -173,7 +172,7 @@ impl Shard {
         super::clock::now_ns() - self.setup.base_ns
     }
 
-    /// Runs until it is told to quit, or the fleet is gone.
+    /// Runs until [`Command::Quit`], or until the fleet is dropped.
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
         let mut buffer = vec![0; (4 * self.round.len()).clamp(READ_LEN.0, READ_LEN.1)];
@@ -193,7 +192,7 @@ impl Shard {
                     index => self.ready(index as u32, flags, &mut buffer),
                 }
             }
-            // After the others: a new phase may give connections other numbers than these events have.
+            // After the other events: a new phase may move connections to other slots.
             if woken && self.commanded().is_none() {
                 return self.cut_all_off();
             }
@@ -201,10 +200,10 @@ impl Shard {
         }
     }
 
-    /// Obeys the commands that have come. `None`: to quit.
+    /// Executes the received commands. `None`: quit.
     fn commanded(&mut self) -> Option<()> {
         let mut count = [0; 8];
-        // Only resets the eventfd; the commands themselves say how many there are.
+        // Only resets the eventfd; the number of commands is up to the channel.
         let _ = rustix::io::read(&*self.setup.wake, &mut count);
         loop {
             match self.setup.commands.try_recv() {
@@ -217,8 +216,7 @@ impl Shard {
         }
     }
 
-    /// The timeout for a sleep that ends at `next_ns` at the latest: none where that is over, else a nap, which the
-    /// timer cuts short.
+    /// The timeout for a sleep until `next_ns`: zero if that has passed, otherwise [`NAP_NS`], which the timer cuts short.
     fn sleep_until(&mut self, next_ns: u64) -> Timespec {
         let sleep_ns = next_ns.saturating_sub(self.now_ns());
         if sleep_ns == 0 {
@@ -233,7 +231,7 @@ impl Shard {
         Timespec { tv_sec: 0, tv_nsec: NAP_NS as i64 }
     }
 
-    /// Does what is due now, and says when there is something to do again. `None`: when something happens.
+    /// Does what is due now, and returns when something will be due next. `None`: only after an event.
     fn step(&mut self) -> Option<u64> {
         let now_ns = self.now_ns();
         self.expire(now_ns);
@@ -252,11 +250,11 @@ impl Shard {
         Some(next_ns.min(restore_ns))
     }
 
-    /// One connection has something to read, can be written to again, or has ended.
+    /// Handles the events of one connection.
     #[inline]
     fn ready(&mut self, index: u32, flags: EventFlags, buffer: &mut [u8]) {
         match self.slots[index].state {
-            // Its event was in the same batch as the one that ended it.
+            // Removed by an earlier event of the same batch.
             State::Free => {}
             State::Connecting => self.connect_done(index),
             _ => {
@@ -270,14 +268,14 @@ impl Shard {
         }
     }
 
-    /// Ends a connection with a reset.
+    /// Resets and removes a connection.
     pub(super) fn cut(&mut self, index: u32) {
         if let Some(socket) = self.remove(index) {
             cut_off(socket);
         }
     }
 
-    /// Takes a connection out of the table, and off every count of what is under way.
+    /// Removes a connection from the table and from all counts; returns its socket.
     pub(super) fn remove(&mut self, index: u32) -> Option<OwnedFd> {
         let slot = &self.slots[index];
         match slot.state {
@@ -309,7 +307,7 @@ impl Shard {
         self.outcome.failures.first.get_or_insert_with(why);
     }
 
-    /// Gives a connection, or the attempt at one, up: as failed, unless another is to take its place.
+    /// Removes a lost connection or failed attempt: counts a failure, unless it will be replaced.
     #[cold]
     pub(super) fn lost(&mut self, index: u32, class: Class, why: impl Fn() -> String) {
         if !self.returns(index, class, &why) {
@@ -321,22 +319,22 @@ impl Shard {
         self.cut(index);
     }
 
-    /// The same for a call that failed.
+    /// The same after a failed system call.
     #[cold]
     pub(super) fn lost_in(&mut self, index: u32, call: &'static str, error: Errno) {
         self.lost(index, class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
     }
 }
 
-/// What a connection is watched for; [`EventFlags::OUT`] too, once something could not be sent at once.
+/// The registered events; [`EventFlags::OUT`] is added once output is queued.
 pub(super) const READABLE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 
-/// The peer has ended its side, or the connection has failed: read on until the kernel says which.
+/// The peer has half-closed, or the connection has failed: recv(2) tells which.
 const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 
 /// The bytes of a frame header.
 fn head(header: Header) -> Vec<u8> {
-    let mut octets = [0; MAX_HEADER_LEN];
-    let len = header.write(&mut octets);
-    octets[..len].to_vec()
+    let mut bytes = [0; MAX_HEADER_LEN];
+    let len = header.write(&mut bytes);
+    bytes[..len].to_vec()
 }

@@ -1,8 +1,8 @@
-//! What a shard keeps of each connection: 32 bytes in a dense table.
+//! A shard's state per connection: 32 bytes in a dense table.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How far a connection has come.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
@@ -18,15 +18,15 @@ pub(super) enum State {
     Closing,
 }
 
-/// Set in [`Slot::flags`] where the shard keeps the beginning of a head or of a control frame.
+/// Flag in [`Slot::flags`]: the shard keeps a partial head or control frame.
 pub(super) const INBOX: u8 = 1;
-/// Where it keeps the end of something that could not be sent yet.
+/// Flag: output is queued.
 pub(super) const OUTBOX: u8 = 2;
-/// Where the peer's Close frame has come.
+/// Flag: the server's Close frame has arrived.
 pub(super) const CLOSE_SEEN: u8 = 4;
-/// Where the peer sent it unasked, and the connection is counted as a failure already.
+/// Flag: it was unsolicited, and the connection is already counted as a failure.
 pub(super) const UNASKED: u8 = 8;
-/// Where the reply under way has further frames to come (RFC 6455, section 5.4).
+/// Flag: the current reply has more fragments to come (RFC 6455, section 5.4).
 pub(super) const FRAGMENTED: u8 = 16;
 
 /// One connection.
@@ -37,14 +37,14 @@ pub(super) struct Slot {
     pub flags: u8,
     /// Messages sent in this phase.
     pub sent: u32,
-    /// Echoes received of them. They come in order, so this is also the number of the next one to come.
+    /// Echoes received. They arrive in order, so this is also the sequence number of the next one.
     pub echoed: u32,
-    /// Bytes of the next echo's payload that have come, and were right.
+    /// Payload bytes of the next echo that have arrived and match.
     pub verified: u32,
-    /// Bytes of payload that the frame under way still owes.
+    /// Payload bytes left in the current frame.
     pub owed: u32,
-    /// When the connection attempt began, or the last message or the Close frame was sent. In a free slot: the number
-    /// of the next free one.
+    /// When the attempt began, or when the last message or the Close frame was sent. In a free slot: the index of the
+    /// next free one.
     pub since_ns: u64,
 }
 
@@ -67,15 +67,15 @@ impl Slot {
     }
 }
 
-/// The connections of a shard, numbered from 0.
+/// The connections of a shard by index, from 0.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    /// The first free slot; each knows the next, so that a million that are closed need no list of a million.
+    /// The first free slot. Free slots form a linked list, so the free list takes no memory of its own.
     free: u32,
 }
 
-/// The number of no slot.
+/// The end of the free list.
 const NONE: u32 = u32::MAX;
 
 impl Slots {
@@ -83,25 +83,24 @@ impl Slots {
         Slots { slots: Vec::new(), free: NONE }
     }
 
-    /// Makes room for `count` in one piece: a table that grows by doubling would for a while take three times its
-    /// size.
+    /// Allocates `count` slots at once: a table that grows by doubling temporarily takes three times its size.
     pub(super) fn reserve(&mut self, count: usize) {
         self.slots.reserve_exact(count.saturating_sub(self.slots.len()));
     }
 
-    /// The number of slots, free ones included.
+    /// The number of slots, including free ones.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there is an open connection. There may be fewer slots than whoever asks has counted connections: some
-    /// were lost between the count and the phase that it is for.
+    /// Whether the slot has an open connection. `index` may exceed the table: connections may have been lost since the
+    /// phase counted them.
     #[inline]
     pub(super) fn is_open(&self, index: u32) -> bool {
         (index as usize) < self.len() && self[index].state == State::Open
     }
 
-    /// Takes a slot for a connection attempt that began at `since_ns`.
+    /// Inserts a connection attempt that began at `since_ns`, and returns its index.
     pub(super) fn insert(&mut self, fd: OwnedFd, since_ns: u64) -> u32 {
         let slot = Slot {
             fd: Some(fd),
@@ -123,7 +122,7 @@ impl Slots {
         index
     }
 
-    /// Frees a slot, and returns its socket.
+    /// Frees a slot and returns its socket.
     pub(super) fn remove(&mut self, index: u32) -> Option<OwnedFd> {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Free;
@@ -133,8 +132,8 @@ impl Slots {
         slot.fd.take()
     }
 
-    /// Moves slots from the end into those that are free, so that those in use come first; tells `moved` of each
-    /// with its old and new number, and its socket.
+    /// Moves slots from the end into free ones, so that those in use come first. Calls `moved` for each with its old and
+    /// new index.
     pub(super) fn compact(&mut self, mut moved: impl FnMut(u32, u32, &Slot)) {
         if self.free == NONE {
             return;
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compacting_keeps_each_connection_and_says_where_it_went() {
+    fn compacting_keeps_connections_and_reports_their_moves() {
         let mut slots = Slots::new();
         let open =
             |slots: &mut Slots, since| slots.insert(std::fs::File::open("/dev/null").unwrap().into(), since);

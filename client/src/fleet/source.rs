@@ -1,9 +1,8 @@
-//! Where connections come from.
+//! Source addresses and ports of connections.
 //!
-//! A connection is told apart by its two addresses and two ports, so one local address can make no more connections
-//! to one server than `net.ipv4.ip_local_port_range` has ports: 28,232 as Linux comes. All of 127.0.0.0/8 is local
-//! to every machine, which makes 16 million source addresses for tests over loopback; on real interfaces an address
-//! must be given for each range of ports.
+//! Two addresses and two ports identify a connection, so one source address can open no more connections to a server
+//! than `net.ipv4.ip_local_port_range` has ports: 28,232 by default. All of 127.0.0.0/8 is local, which makes 16 million
+//! source addresses over loopback. On other interfaces, each further range of ports takes another `--source-ip`.
 
 use super::failures::Class;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,10 +13,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Ports in the range that Linux comes with, where the real one cannot be read.
+/// Ports in Linux's default range, if the current one cannot be read.
 const USUAL_PORTS: u64 = 60_999 - 32_768 + 1;
 
-/// How many ports the kernel chooses from for a connection (`net.ipv4.ip_local_port_range`).
+/// The number of ephemeral ports (`net.ipv4.ip_local_port_range`).
 pub fn local_ports() -> u64 {
     port_range().map_or(USUAL_PORTS, |(low, high)| u64::from(high - low) + 1)
 }
@@ -31,20 +30,20 @@ fn port_range() -> Option<(u16, u16)> {
 /// The source addresses of one shard.
 #[derive(Clone, Debug)]
 pub(super) enum Sources {
-    /// The kernel chooses, address and port.
+    /// The kernel chooses the address.
     Kernel,
-    /// These, in turn.
+    /// These, round-robin.
     Given(Vec<IpAddr>),
-    /// `count` addresses of 127.0.0.0/8 from `first` on, in turn.
+    /// `count` addresses of 127.0.0.0/8 from `first` on, round-robin.
     Loopback { first: u32, count: u32 },
 }
 
 impl Sources {
-    /// For each of `shards`, enough for `connections` in all to `server`.
+    /// The sources of each of `shards`, enough for `connections` in total to `server`.
     ///
-    /// Over loopback an eighth of the port range is used per address: the kernel finds a free port at the first
-    /// try or the second, where it would search long in a range that is nearly full. The addresses begin at a random
-    /// one, so that what an earlier run left in TIME_WAIT is not in the way.
+    /// Over loopback, each address uses an eighth of the port range: the kernel then finds a free port at the first or
+    /// second try, while its search in a nearly full range is long. The first address is random, to avoid sockets that
+    /// an earlier run left in TIME_WAIT.
     pub(super) fn for_shards(
         server: IpAddr,
         given: &[IpAddr],
@@ -75,16 +74,16 @@ impl Sources {
         }
     }
 
-    /// A socket whose connection to `server` is under way: attempt `n` of the shard.
+    /// Opens a socket and starts attempt `n` of the shard to connect to `server`.
     ///
     /// # Errors
-    /// Which call failed, and how.
+    /// The call that failed, and its error.
     pub(super) fn connect(&self, server: SocketAddr, n: u64) -> Result<OwnedFd, (&'static str, Errno)> {
         let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
             socket_with(family, SocketType::STREAM, flags, None).map_err(|error| ("socket", error))?;
-        // Messages in open loop follow each other unanswered: Nagle's algorithm would hold them back.
+        // Open-loop messages follow unacknowledged ones: Nagle's algorithm would delay them.
         sockopt::set_tcp_nodelay(&socket, true).map_err(|error| ("setsockopt", error))?;
         if let Some(source) = self.pick(n) {
             bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;
@@ -100,17 +99,17 @@ impl Sources {
     }
 }
 
-/// Puts off the choice of a port from bind(2) to connect(2), when the other end is known, so that a port can serve
-/// again for another server address (ip(7), `IP_BIND_ADDRESS_NO_PORT`, Linux 4.2).
+/// Defers the choice of a port from bind(2) to connect(2), when the remote address is known: a port can then be reused
+/// for another server address (ip(7), `IP_BIND_ADDRESS_NO_PORT`, Linux 4.2).
 fn bind_address_no_port(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     set_ip_option(socket, libc::IP_BIND_ADDRESS_NO_PORT, 1)
 }
 
-/// Lets connect(2) take the ports of the whole range one after the other.
+/// Makes connect(2) use even and odd ports alike.
 ///
-/// Otherwise it takes those of one parity first, and once they are used up tries them all again for every further
-/// connection (`__inet_hash_connect` in Linux's net/ipv4/inet_hashtables.c). A range of the socket's own has no such
-/// order, though it is the same (ip(7), `IP_LOCAL_PORT_RANGE`; Linux 6.8). On an older kernel the second half is slow.
+/// By default it uses those of one parity first; once they are taken, it tries them all again for every further connection
+/// (`__inet_hash_connect` in Linux's net/ipv4/inet_hashtables.c). A per-socket range, though the same, has no such order
+/// (ip(7), `IP_LOCAL_PORT_RANGE`, Linux 6.8). On older kernels the second half of the ports is slow.
 fn use_ports_of_both_parities(socket: BorrowedFd<'_>) {
     /// From linux/in.h.
     const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
@@ -138,18 +137,18 @@ fn set_ip_option(socket: BorrowedFd<'_>, option: libc::c_int, value: u32) -> Res
     }
 }
 
-/// Closes a connection with a reset, so that neither end is left in TIME_WAIT.
+/// Resets a connection, so that neither end stays in TIME_WAIT.
 pub(super) fn cut_off(socket: OwnedFd) {
-    // Where this fails the close is an ordinary one, which is only slower to be forgotten.
+    // If this fails, the close is an ordinary one, which leaves a socket in TIME_WAIT.
     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
 }
 
-/// A random number from the standard library's own source, which is as good as a hash table needs.
+/// A random number from the standard library's hash seeds. Not for cryptography.
 pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// The class of a failed call. Binding fails with `EADDRNOTAVAIL` too, where the address is not one of ours.
+/// The class of a failed call. bind(2) fails with `EADDRNOTAVAIL` for an address that is not local, not for want of ports.
 pub(super) fn class_of(call: &str, error: Errno) -> Class {
     if call == "bind" { Class::Other } else { Class::of(error) }
 }
@@ -160,7 +159,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn a_million_connections_over_loopback_have_room_for_their_ports() {
+    fn a_million_loopback_connections_have_enough_ports() {
         let server = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut of_address = std::collections::HashMap::new();
         for sources in Sources::for_shards(server, &[], 1_000_000, 53) {
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn given_addresses_take_turns_and_others_are_left_to_the_kernel() {
+    fn given_addresses_are_used_round_robin_and_others_are_the_kernels() {
         let given = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().expect("an address"));
         let far = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 0));
         let sources = &Sources::for_shards(far, &given, 10, 2)[1];
@@ -185,7 +184,7 @@ mod tests {
         assert_eq!(Sources::for_shards(far, &[], 10, 2)[0].pick(0), None);
     }
 
-    /// On Linux 6.8 and later. Without a range of their own, sockets get ports of one parity until it is used up.
+    /// Needs Linux 6.8. Without a per-socket range, the first ports are all of one parity.
     #[test]
     fn ports_of_both_parities_are_used_from_the_start() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_begin_at_different_addresses() {
+    fn runs_start_at_different_addresses() {
         let server = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let firsts: HashSet<_> = (0..20).map(|_| Sources::for_shards(server, &[], 1, 1)[0].pick(0)).collect();
         assert!(firsts.len() > 15, "{firsts:?}");

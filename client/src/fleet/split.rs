@@ -1,9 +1,9 @@
-//! How work is split among the shards.
+//! Splits work among the shards.
 
-/// How `more` are to be added so that the shards end up as full as one another.
+/// Splits `more` so that the shards end up with equal numbers.
 pub(super) fn fill_up(live: &[u64], more: u64) -> Vec<u64> {
     let mut order: Vec<usize> = (0..live.len()).collect();
-    // The fullest first: what a shard has above its part of the whole, the others need not take.
+    // The fullest first: what it has above its share reduces the share of the others.
     order.sort_by_key(|&shard| std::cmp::Reverse(live[shard]));
     let (mut total, mut left) = (live.iter().sum::<u64>() + more, live.len() as u64);
     let mut added = vec![0; live.len()];
@@ -15,7 +15,7 @@ pub(super) fn fill_up(live: &[u64], more: u64) -> Vec<u64> {
     added
 }
 
-/// How `wanted` are to be taken from the shards, as evenly as they have them.
+/// Takes `wanted` from the shards, as evenly as their numbers allow.
 pub(super) fn drain_from(live: &[u64], wanted: u64) -> Vec<u64> {
     let mut order: Vec<usize> = (0..live.len()).collect();
     order.sort_by_key(|&shard| live[shard]);
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn active_connections_are_taken_evenly_and_no_more_than_there_are() {
+    fn active_connections_are_taken_evenly_and_within_what_shards_have() {
         assert_eq!(drain_from(&[10, 10], 7), [4, 3]);
         assert_eq!(drain_from(&[10, 1, 10], 12), [6, 1, 5]);
         assert_eq!(drain_from(&[3, 0], 100), [3, 0]);

@@ -1,4 +1,4 @@
-//! Starting shards, telling them what to do, and ending them.
+//! Starts shards, sends them commands, and ends them.
 
 use super::counters::Counters;
 use super::handshake::Handshake;
@@ -23,11 +23,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
-/// instance, timer, and room for as many handshakes as are ever under way. Of a small table, a quarter.
+/// Descriptors of a shard's table that are reserved: standard streams, eventfd, epoll instance, timer, and the most
+/// handshakes in progress. At most a quarter of a small table.
 const RESERVED: u64 = 2 * super::control::CONNECT_WINDOW as u64 + 64;
 
-/// A shard calls nothing deep.
+/// Shards have no deep calls.
 const STACK_LEN: usize = 256 * 1024;
 
 /// The controlling thread's end of a shard.
@@ -39,25 +39,25 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Has the shard obey `command`, wherever it is.
+    /// Sends the shard a command and wakes it.
     pub(super) fn tell(&self, command: Command) {
-        // A shard that is gone is found out by whoever waits for its answer.
+        // `run_adapting` finds out if the shard has died.
         let _ = self.commands.send(command);
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 }
 
-/// How many connections one shard can hold: the limit on descriptors, which this raises as far as it may, less a few.
+/// The most connections per shard: the limit on descriptors, raised to its hard limit, minus a reserve.
 ///
 /// # Errors
-/// The kernel's, as from setrlimit(2).
+/// If the limit cannot be read (getrlimit(2)).
 pub fn connections_per_shard() -> io::Result<u64> {
-    // Slots are numbered with 32 bits.
+    // Slot indices have 32 bits.
     let limit = raise_nofile()?;
     Ok((limit - RESERVED.min(limit / 4)).clamp(1, u64::from(u32::MAX) / 2))
 }
 
-/// How many shards it takes: one per core, or more where descriptors demand it, but none without a connection.
+/// Number of shards: one per core, or more if descriptors require it, but none without a connection.
 fn count_shards(config: &FleetConfig) -> Result<usize> {
     let most = connections_per_shard().context("cannot read or raise the limit on open files")?;
     let needed = config.connections.div_ceil(most).max(1) as usize;
@@ -65,7 +65,7 @@ fn count_shards(config: &FleetConfig) -> Result<usize> {
         Some(0) => bail!("there must be at least one shard"),
         Some(shards) if shards < needed => bail!(
             "{} connections need at least {needed} shards, as each can have {most} under the limit on open files: \
-             leave --shards away, or raise `ulimit -Hn`",
+             omit --shards, or raise `ulimit -Hn`",
             config.connections
         ),
         Some(shards) => Ok(shards),
@@ -79,14 +79,14 @@ fn count_shards(config: &FleetConfig) -> Result<usize> {
 }
 
 impl Fleet {
-    /// Starts the shards, with no connection yet.
+    /// Starts the shards, without connections.
     ///
-    /// To be called from a thread that shares the process's first descriptor table, as every thread does that was
-    /// not spawned by a shard; and so are all methods that wait for a phase.
+    /// Call this and all methods that run a phase from a thread with the process's original descriptor table, which is
+    /// every thread that no shard spawned.
     ///
     /// # Errors
-    /// Where the shards asked for cannot hold the connections, or the kernel gives no thread, eventfd, epoll or
-    /// descriptor table.
+    /// If the shards cannot hold the connections, or the kernel refuses a thread, eventfd, epoll instance or descriptor
+    /// table.
     pub fn start(config: FleetConfig) -> Result<Fleet> {
         ensure!(
             config.source_ips.iter().all(|source| source.is_ipv4() == config.url.addr.is_ipv4()),
@@ -141,12 +141,12 @@ impl Fleet {
         }
         for ready in started {
             let result = ready.recv().context("a shard died as it started")?;
-            result.context("a shard got no descriptor table or epoll instance of its own")?;
+            result.context("cannot create a shard's descriptor table or epoll instance")?;
         }
         Ok(fleet)
     }
 
-    /// How many shards there are.
+    /// The number of shards.
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
@@ -155,14 +155,14 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.shards.iter().for_each(|shard| shard.tell(Command::Quit));
-        // All at once have been told; the eventfds must stay open until the last has read its own.
+        // All shards quit concurrently. The eventfds must stay open until the last one has read its own.
         for thread in self.shards.iter_mut().filter_map(|shard| shard.thread.take()) {
             let _ = thread.join();
         }
     }
 }
 
-/// Starts a shard's thread, on this core if it is to stay on one; what comes from the receiver says whether it got what it needs.
+/// Starts a shard's thread, pinned to `core` if given. The receiver yields whether its setup succeeded.
 fn spawn(setup: Setup, core: Option<usize>) -> io::Result<(JoinHandle<()>, Receiver<io::Result<()>>)> {
     let (ready, started) = mpsc::channel();
     let builder = thread::Builder::new().name(format!("shard-{}", setup.number)).stack_size(STACK_LEN);
@@ -184,20 +184,20 @@ fn spawn(setup: Setup, core: Option<usize>) -> io::Result<(JoinHandle<()>, Recei
     Ok((thread, started))
 }
 
-/// Gives this thread a descriptor table with nothing in it but the standard streams and `wake`.
+/// Unshares this thread's descriptor table, and closes everything in it but the standard streams and `wake`.
 fn own_table(wake: BorrowedFd<'_>) -> io::Result<()> {
     unshare_table(wake)?;
     let wake = wake.as_raw_fd() as libc::c_uint;
     if wake > 3 {
-        // Sockets of other threads would stay open as long as this table holds a copy. An older kernel has no such
-        // call, and keeps them.
+        // Sockets of other threads would stay open as long as this table holds a copy. Kernels before 5.9 do not have
+        // the call: there they do.
         // SAFETY: closes descriptors in a table that this thread alone owns, of which it uses only `wake`.
         unsafe { libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, wake - 1, 0) };
     }
     Ok(())
 }
 
-/// The sixteen bytes that the key of a handshake stands for (RFC 6455, section 4.1).
+/// The 16-byte nonce of the handshake's key (RFC 6455, section 4.1).
 fn nonce() -> [u8; 16] {
     ((u128::from(random()) << 64) | u128::from(random())).to_ne_bytes()
 }

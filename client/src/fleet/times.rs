@@ -1,19 +1,19 @@
-//! Times as others may look at them while they are taken: coarse, and one more costs a shard a single store.
+//! Live histograms that other threads can read: coarse, and cheap to record into.
 //!
-//! What is reported comes from the histograms of [`super::phase::Outcome`], which are finer, and seen only at the end.
+//! Reports use the finer histograms of [`super::phase::Outcome`], which are available only at the end of a phase.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Each doubling is told apart in eight steps: a time is shown up to 6% too long or too short.
+/// Eight buckets per power of two: a time is shown up to 6% too long or too short.
 const STEP_BITS: u32 = 3;
-/// Times below 2^10 ns count as that, …
+/// Shorter times count as 2^10 ns …
 const LOWEST_BIT: u32 = 10;
-/// … and times above 2^35 ns, half a minute, as that.
+/// … and longer ones as 2^35 ns, half a minute.
 const HIGHEST_BIT: u32 = 35;
 const STEPS: usize = ((HIGHEST_BIT - LOWEST_BIT) << STEP_BITS) as usize;
 
-/// A shard's counts, which it alone writes.
+/// A shard's histogram. Only the shard writes it.
 #[derive(Debug)]
 pub(super) struct LiveTimes {
     counts: [AtomicU64; STEPS],
@@ -27,13 +27,13 @@ impl Default for LiveTimes {
 }
 
 impl LiveTimes {
-    /// Counts a time.
+    /// Records a time.
     #[inline]
     pub(super) fn record(&self, time_ns: u64) {
         self.record_n(time_ns, 1);
     }
 
-    /// Counts the same time so often.
+    /// Records the same time `count` times.
     #[inline]
     pub(super) fn record_n(&self, time_ns: u64, count: u64) {
         bump(&self.counts[step(time_ns)], count);
@@ -49,7 +49,7 @@ impl LiveTimes {
     }
 }
 
-/// Adds to what no other thread writes: no locked instruction is needed.
+/// Adds to a counter with a single writer: no locked instruction is needed.
 #[inline]
 fn bump(count: &AtomicU64, n: u64) {
     count.store(count.load(Relaxed).wrapping_add(n), Relaxed);
@@ -69,7 +69,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// These.
+    /// A histogram of the given times.
     #[cfg(test)]
     pub(crate) fn of(all: impl IntoIterator<Item = Duration>) -> Times {
         let (live, mut times) = (LiveTimes::default(), Times::default());
@@ -78,7 +78,7 @@ impl Times {
         times
     }
 
-    /// Those that have come since `earlier`.
+    /// The times recorded since `earlier`.
     pub fn since(&self, earlier: &Times) -> Times {
         let mut times = self.clone();
         times
@@ -90,7 +90,7 @@ impl Times {
         times
     }
 
-    /// The time in microseconds that this part of them, from 0 to 1, does not exceed; `None` where there is none.
+    /// The quantile `part` (0 to 1) in microseconds; `None` if the histogram is empty.
     pub fn quantile_us(&self, part: f64) -> Option<f64> {
         let all: u64 = self.counts.iter().sum();
         let wanted = ((all as f64 * part).ceil() as u64).max(1);
@@ -102,7 +102,7 @@ impl Times {
         Some(middle_ns(step) / 1e3)
     }
 
-    /// By doublings: how many were shorter than so long, and at least half as long. Those of the last may be longer.
+    /// Counts per power of two: upper bound (exclusive) and count. Those of the last may be longer.
     pub fn doublings(&self) -> impl Iterator<Item = (Duration, u64)> {
         self.counts
             .chunks_exact(1 << STEP_BITS)
@@ -110,7 +110,7 @@ impl Times {
             .map(|(counts, bit)| (Duration::from_nanos(1 << bit), counts.iter().sum()))
     }
 
-    /// All of them added up.
+    /// The sum of all times.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
@@ -124,7 +124,7 @@ fn step(time_ns: u64) -> usize {
     (u64::from((bit - LOWEST_BIT) << STEP_BITS) + within) as usize
 }
 
-/// The middle of a step.
+/// The middle of a bucket, in nanoseconds.
 fn middle_ns(step: usize) -> f64 {
     let (doubling, within) = (step >> STEP_BITS, step & ((1 << STEP_BITS) - 1));
     let eighth = f64::powi(2.0, doubling as i32 + (LOWEST_BIT - STEP_BITS) as i32);
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_near_each_of_its_times() {
+    fn a_bucket_is_near_each_of_its_times() {
         for time_ns in [1_024, 1_100, 1_151, 1_152, 84_000, 1_239_000, 999_999_999, (1 << HIGHEST_BIT) - 1] {
             let shown = middle_ns(step(time_ns));
             assert!((shown / time_ns as f64 - 1.0).abs() < 0.07, "{time_ns} is shown as {shown}");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_of_what_has_come_since() {
+    fn quantiles_since_an_earlier_reading() {
         let (live, mut before, mut now) = (LiveTimes::default(), Times::default(), Times::default());
         (0..1_000).for_each(|_| live.record(5_000_000));
         live.add_to(&mut before);

@@ -1,4 +1,4 @@
-//! From one phase to the next.
+//! Starts and ends phases.
 
 use super::phase::{Outcome, Phase};
 use super::reconnect::Reconnect;
@@ -8,14 +8,14 @@ use super::slots::{OUTBOX, State};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 impl Shard {
-    /// Begins a phase.
+    /// Starts a phase.
     pub(super) fn start(&mut self, phase: Phase) {
         if let (Phase::Close { .. }, Some(reconnect)) = (phase, &mut self.reconnect) {
             reconnect.give_up();
         }
         let cut = self.settle();
         let now_ns = self.now_ns();
-        // What was counted since the last phase ended are connections lost: they are reported with this one.
+        // Connections lost since the last phase are reported with this one.
         self.outcome.restart(now_ns);
         (self.phase, self.next, self.streak) = (phase, 0, 0);
         (self.replaceable, self.replaced) = (0, 0);
@@ -37,8 +37,8 @@ impl Shard {
         }
     }
 
-    /// Cuts off what a stopped phase has left half done, and closes the gaps in the table of connections, so that
-    /// the slots from 0 on are the open connections. Returns how many were cut off.
+    /// Resets connections that a stopped phase left in an intermediate state, and compacts the table so that the open
+    /// connections have the slots from 0 on. Returns how many were reset.
     fn settle(&mut self) -> u64 {
         let mut cut = 0;
         for index in 0..self.slots.len() as u32 {
@@ -67,7 +67,7 @@ impl Shard {
         cut
     }
 
-    /// Ends the phase, and reports it.
+    /// Ends the phase and sends its outcome.
     pub(super) fn finish(&mut self) {
         let now_ns = self.now_ns();
         let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
@@ -80,22 +80,22 @@ impl Shard {
                 outcome.last_ns = ended_ns.unwrap_or(now_ns).min(span.end_ns);
                 outcome.start_ns = span.record_ns;
             }
-            // The wait for those that do not answer is part of it.
+            // Includes the wait for connections that time out.
             Phase::Close { .. } => outcome.last_ns = now_ns,
             Phase::Hold { end_ns } | Phase::Churn { end_ns, .. } => outcome.last_ns = now_ns.min(end_ns),
             _ => {}
         }
         if let Phase::Open { pace, span, .. } = self.phase {
-            // What was due on a connection that is gone was not sent, but not answered either.
+            // Includes messages due on lost connections: unsent, and therefore missing.
             outcome.due = pace.before(outcome.last_ns).saturating_sub(pace.before(span.record_ns));
         }
         self.phase = Phase::Rest;
         self.publish();
-        // The fleet may be gone already; then the next command to be read is to quit.
+        // Fails if the fleet has been dropped; the next command is then to quit.
         let _ = self.setup.outcomes.send(outcome);
     }
 
-    /// Ends the phase because the fleet is to stop: what is under way is neither done nor failed.
+    /// Ends the phase because the fleet stops: messages in flight count neither as echoed nor as missing.
     pub(super) fn stop(&mut self) {
         match self.phase {
             Phase::Rest => return,

@@ -5,19 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Where a fleet connects to (RFC 6455, section 3), without a name to look up: a name that stands for several
-/// machines would make one measurement out of many.
+/// A server's URL (RFC 6455, section 3). Host names are not resolved: one with several addresses would mix several
+/// servers into one measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     /// The server's address.
     pub addr: SocketAddr,
-    /// The host and port as they were given, for the `Host` header.
+    /// Host and port as given, for the `Host` header.
     pub authority: String,
-    /// The path, and the query if there is one.
+    /// Path and query.
     pub path: String,
 }
 
-/// Why a text is no address of a server, in one line.
+/// Why a text is not a server's URL.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UrlError {
     /// `wss://`.
@@ -29,10 +29,10 @@ pub enum UrlError {
     /// A host name, or no valid port.
     #[error("'{0}' is not IP:PORT or localhost:PORT (names are not looked up; the port is 1 to 65535)")]
     Authority(String),
-    /// An IPv6 address that stands bare: its last group may be a port, or not.
-    #[error("'{0}' is an IPv6 address, which stands in brackets before a port: [::1]:8000")]
+    /// An IPv6 address without brackets: its last group could be a port.
+    #[error("'{0}' is an IPv6 address without brackets: write [::1]:8000")]
     Brackets(String),
-    /// Something a request line cannot carry (RFC 9112, section 3.2), or a fragment, which the RFC forbids.
+    /// Characters that a request line cannot have (RFC 9112, section 3.2), or a fragment, which RFC 6455 forbids.
     #[error("the path '{0}' must be printable ASCII without spaces and without '#'")]
     Path(String),
 }
@@ -55,7 +55,7 @@ impl FromStr for Url {
             2.. if !authority.contains('[') => UrlError::Brackets(authority.to_owned()),
             _ => UrlError::Authority(authority.to_owned()),
         })?;
-        if !path.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'#') {
+        if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(UrlError::Path(path.to_owned()));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -63,7 +63,7 @@ impl FromStr for Url {
     }
 }
 
-/// The address that `IP:PORT`, `[IPv6]:PORT` or `localhost:PORT` stands for; port 80 where none is given.
+/// Parses `IP:PORT`, `[IPv6]:PORT` or `localhost:PORT`. The default port is 80.
 fn parse_authority(authority: &str) -> Option<SocketAddr> {
     let addr = match authority.split_once(':') {
         Some((name, port)) if name.eq_ignore_ascii_case("localhost") => {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_are_taken() {
+    fn valid_urls_are_parsed() {
         for (text, addr, path) in [
             ("ws://127.0.0.1:8000/echo", "127.0.0.1:8000", "/echo"),
             ("ws://localhost:8000", "127.0.0.1:8000", "/"),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_refused() {
+    fn invalid_urls_are_rejected() {
         for (text, error) in [
             ("wss://127.0.0.1:8000/", UrlError::Tls),
             ("http://127.0.0.1:8000/", UrlError::Scheme),

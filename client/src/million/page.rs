@@ -1,44 +1,40 @@
-//! `index.html`: the headline, the picture, all figures, and how they were measured.
+//! `index.html`: headline, plot, all figures, and how they were measured.
 
 use super::record::{Echoes, Record, Run};
 use super::summary::time;
 use super::verdict::whole;
 use crate::report::STAGES;
 use crate::report::format::{bytes, count, micros, number};
-use crate::report::page::{document, method};
-use crate::report::plot::{Plot, escape};
-use std::fmt::Write;
+use crate::report::page::{self, document, figure, method};
+use crate::report::plot::Plot;
+use maud::{Markup, html};
 
-/// The whole page; there is no plot where nothing was held.
+/// The whole page, without a plot if no connection was held.
 pub fn render(record: &Record, plot: Option<&Plot>) -> String {
     let title = match best(record) {
         Some(run) => format!("{} WebSockets in one process", whole(run.held)),
         None => "WebSockets in one process".into(),
     };
-    let figure = plot.map_or(String::new(), |plot| {
-        format!(
-            "<figure id=\"{}\">\n<h2>{}</h2>\n{}</figure>\n",
-            plot.name,
-            plot.title,
-            plot.svg.inline(plot.name, plot.title, &plot.description)
-        )
-    });
+    let complaints: Vec<String> = record.runs.iter().filter_map(Run::complaint).collect();
     let more = [
         ("Date", record.date.clone()),
         ("Commit", record.commit.clone().unwrap_or_else(|| "not in a repository".into())),
     ];
-    let body = [
-        format!("<header>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", lead(record)),
-        complaints(record),
-        figure,
-        format!("<section>\n<h2>All figures</h2>\n{}</section>\n", table(record)),
-        method::section(&record.command, &record.machine, &more, &counted(record)),
-    ]
-    .concat();
-    document(&title, &body)
+    let body = html! {
+        @if !complaints.is_empty() {
+            section.failures role="note" {
+                h2 { "Problems" }
+                ul { @for line in &complaints { li { (line) } } }
+            }
+        }
+        @if let Some(plot) = plot { (figure(plot)) }
+        (table(record))
+        (method::section(&record.command, &record.machine, &more, &counted(record)))
+    };
+    document(&title, &lead(record), &body)
 }
 
-/// The run that held the most, and of those the one that took the least memory for it.
+/// The run that held the most connections; among equals, the one with the least memory.
 fn best(record: &Record) -> Option<&Run> {
     let held = record.runs.iter().filter(|run| run.held > 0);
     held.max_by_key(|run| {
@@ -46,49 +42,26 @@ fn best(record: &Record) -> Option<&Run> {
     })
 }
 
-/// One sentence of what was found, and where.
-fn lead(record: &Record) -> String {
+/// The best run in one sentence, and the machine.
+fn lead(record: &Record) -> Markup {
     let machine = &record.machine;
-    let place = format!(
-        "Client and server shared the {} cores of {}.",
-        machine.cores,
-        escape(&format!("{}, {}", machine.cpu, machine.kernel))
-    );
-    let Some(run) = best(record) else { return format!("No connection was held. {place}") };
-    let memory = run.memory.server_connected_bytes.unwrap_or_default() as f64;
-    let each = run.memory.server_bytes_per_connection.unwrap_or_default();
-    format!(
-        "Stage {} held <b>{}</b> WebSocket connections in one process, in <b>{}</b> of resident memory: {} for each \
-         connection{}. {place}",
-        run.stage,
-        whole(run.held),
-        bytes(memory),
-        bytes(each),
-        run.memory
-            .kernel_bytes
-            .map_or(String::new(), |kernel| { format!(", beside {} in the kernel", bytes(kernel as f64)) })
-    )
-}
-
-fn complaints(record: &Record) -> String {
-    let items: String = record
-        .runs
-        .iter()
-        .filter_map(Run::complaint)
-        .map(|line| format!("<li>{}</li>\n", escape(&line)))
-        .collect();
-    match items.as_str() {
-        "" => String::new(),
-        items => format!(
-            "<section class=\"failures\" role=\"note\">\n<h2>Not all was held</h2>\n<ul>\n{items}</ul>\n</section>\n"
-        ),
+    let size = |run: &Run| bytes(run.memory.server_connected_bytes.unwrap_or_default() as f64);
+    html! {
+        @if let Some(run) = best(record) {
+            "Stage " (run.stage) " held " b { (whole(run.held)) } " WebSocket connections in one process, in "
+            b { (size(run)) } " of resident memory: "
+            (bytes(run.memory.server_bytes_per_connection.unwrap_or_default())) " per connection"
+            @if let Some(kernel) = run.memory.kernel_bytes { ", plus " (bytes(kernel as f64)) " in the kernel" }
+            ". "
+        } @else { "No connection was held. " }
+        "Client and server shared the " (machine.cores) " cores of " (machine.cpu) ", " (machine.kernel) "."
     }
 }
 
-/// The row whose words are long.
+/// The row with long text, set in small type.
 const STOPPED_BY: &str = "stopped by";
 
-/// A row of the table: its name, and the figure of a run.
+/// A row of the table: its label, and a run's figure.
 type Row = (&'static str, fn(&Run) -> Option<String>);
 
 const ROWS: [Row; 23] = [
@@ -98,17 +71,17 @@ const ROWS: [Row; 23] = [
         Some(size(run.memory.server_start_bytes)).filter(|_| !run.curve.is_empty())
     }),
     ("… with all connected", |run| run.memory.server_connected_bytes.map(size)),
-    ("… for each connection", |run| run.memory.server_bytes_per_connection.map(bytes)),
-    ("… after an echo on each", |run| run.memory.server_echoed_bytes.map(size)),
+    ("… per connection", |run| run.memory.server_bytes_per_connection.map(bytes)),
+    ("… after one echo on each", |run| run.memory.server_echoed_bytes.map(size)),
     ("… after all have closed", |run| run.memory.server_closed_bytes.map(size)),
     ("kernel memory, server’s side", |run| run.memory.kernel_bytes.map(|value| bytes(value as f64))),
-    ("client memory for each connection", |run| run.memory.client_bytes_per_connection.map(bytes)),
+    ("client memory per connection", |run| run.memory.client_bytes_per_connection.map(bytes)),
     ("shards", |run| run.shards.map(whole)),
     ("setup", |run| run.setup.as_ref().map(|setup| time(setup.elapsed_s))),
-    ("… raw TCP alone", |run| run.raw.map(|raw| time(raw.setup_s))),
-    ("connections opened a second", |run| run.setup.as_ref().map(|setup| number(setup.connects_per_s))),
-    ("one echo on each, a second", |run| run.each.as_ref().map(|phase| number(phase.echoes_per_s))),
-    ("… raw TCP alone", |run| {
+    ("… raw TCP only", |run| run.raw.map(|raw| time(raw.setup_s))),
+    ("connections opened per second", |run| run.setup.as_ref().map(|setup| number(setup.connects_per_s))),
+    ("echoes per second, one on each", |run| run.each.as_ref().map(|phase| number(phase.echoes_per_s))),
+    ("… raw TCP only", |run| {
         run.raw.filter(|raw| raw.echoes_s > 0.0).map(|raw| number(raw.pairs as f64 / raw.echoes_s))
     }),
     ("open loop: p50", |run| quantile(run.open_loop.as_ref(), 0.5)),
@@ -116,9 +89,11 @@ const ROWS: [Row; 23] = [
     ("open loop: p99.9", |run| quantile(run.open_loop.as_ref(), 0.999)),
     ("open loop: longest", |run| quantile(run.open_loop.as_ref(), 1.0)),
     ("open loop: messages lost", |run| run.open_loop.as_ref().map(|phase| whole(phase.missing))),
-    ("one echo on each at once, a second", |run| run.burst.as_ref().map(|phase| number(phase.echoes_per_s))),
+    ("echoes per second, one on each at once", |run| {
+        run.burst.as_ref().map(|phase| number(phase.echoes_per_s))
+    }),
     ("closed in", |run| run.close.map(|close| time(close.elapsed_s))),
-    ("both ends count alike", |run| {
+    ("counts agree at both ends", |run| {
         let agree = run.counts.connections?.agree && run.counts.messages?.agree;
         Some(if agree { "yes" } else { "no" }.into())
     }),
@@ -133,100 +108,89 @@ fn quantile(phase: Option<&Echoes>, quantile: f64) -> Option<String> {
     (!times.is_empty()).then(|| micros(times.value_at_quantile(quantile) as f64 / 1e3))
 }
 
-/// A column for each run; a figure that none has is left out.
-fn table(record: &Record) -> String {
-    let head: String = record
-        .runs
-        .iter()
-        .map(|run| {
-            let index = usize::from(run.stage).saturating_sub(1);
-            let title = STAGES.get(index).map_or("", |stage| stage.title);
-            format!(
-                "<th scope=\"col\" class=\"c{index}\">Stage {}<small>{}</small></th>",
-                run.stage,
-                escape(title)
-            )
-        })
-        .collect();
-    let mut rows = String::new();
-    for (name, figure) in ROWS {
-        let figures: Vec<Option<String>> = record.runs.iter().map(figure).collect();
-        if figures.iter().all(Option::is_none) {
-            continue;
-        }
-        let cell = |text: Option<String>| match text {
-            None => "<td>–</td>".into(),
-            Some(text) if name == STOPPED_BY => format!("<td><small>{}</small></td>", escape(&text)),
-            Some(text) => format!("<td>{}</td>", escape(&text)),
+/// One column per run. Figures that no run has are omitted.
+fn table(record: &Record) -> Markup {
+    let head = |run: &Run| {
+        let index = usize::from(run.stage).saturating_sub(1);
+        let title = STAGES.get(index).map_or("", |stage| stage.title);
+        page::head(index, &format!("Stage {}", run.stage), title)
+    };
+    let heads: Vec<Markup> = record.runs.iter().map(head).collect();
+    let cells = |name: &str, figure: fn(&Run) -> Option<String>| {
+        let cell = |text| {
+            if name == STOPPED_BY {
+                html! { small { (text) } }
+            } else {
+                html! { (text) }
+            }
         };
-        let cells: String = figures.into_iter().map(cell).collect();
-        let _ = writeln!(rows, "<tr><th scope=\"row\">{name}</th>{cells}</tr>");
-    }
+        record.runs.iter().map(|run| figure(run).map(cell)).collect::<Vec<_>>()
+    };
+    let rows = html! { @for (name, figure) in ROWS { (page::row(name, &cells(name, figure))) } };
+    page::table("All figures", &caption(record), &heads, rows)
+}
+
+/// The load, the same for every run.
+fn caption(record: &Record) -> String {
     let settings = &record.settings;
     let flags = match settings.server_flags.join(" ") {
         flags if flags.is_empty() => String::new(),
-        flags => format!(", the server with {flags}"),
+        flags => format!("; server flags: {flags}"),
     };
     let idle = match settings.hold_s {
         0.0 => String::new(),
         hold_s => format!(" held idle for {}, then", time(hold_s)),
     };
-    let caption = format!(
-        "{} connections asked for;{idle} an echo on each, then {} messages per second over all of them \
-         for {}, then an echo on each at once{}.",
+    format!(
+        "{} connections requested;{idle} one echo on each, then {} messages per second across all of them for {}, \
+         then one echo on each, all sent at once{flags}.",
         whole(settings.connections),
         count(settings.rate_per_s),
-        time(settings.duration_s),
-        escape(&flags)
-    );
-    format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"All figures\">\n<table class=\"all\">\n\
-         <caption>{caption}</caption>\n<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+        time(settings.duration_s)
     )
 }
 
-/// What each figure counts, and what it does not.
+/// The definitions of the figures: name and text.
 fn counted(record: &Record) -> Vec<(&'static str, String)> {
     let payload = record.settings.payload_bytes;
     vec![
         (
             "Server memory",
-            "All resident memory of the server process (Rss in /proc/PID/smaps_rollup): its code and all it has \
-             allocated. For each connection: what it grew by from the start, over the connections. Not counted: what \
-             the kernel keeps for its sockets, which stands beside it."
+            "Total resident memory of the server process (Rss in /proc/PID/smaps_rollup): code and all allocations. Per \
+             connection: the growth since the start, divided by the connections. The kernel’s memory for the sockets is \
+             not included; it has a row of its own."
                 .into(),
         ),
         (
             "Kernel memory",
-            "The growth of the kernel’s slab caches, kernel stacks and the server’s page tables. Both ends of a \
-             connection are on this machine, so what both have is halved. It includes whatever else the machine did \
-             meanwhile."
+            "Growth of the kernel’s slab caches, kernel stacks and the server’s page tables. Both ends of a connection are \
+             on this machine, so what both need is halved. Includes other activity of the machine."
                 .into(),
         ),
         (
             "Client memory",
-            "The growth of the client’s resident memory from its start to the largest that it was at the end of a \
-             phase, over the connections."
+            "Growth of the client’s resident memory from its start to the largest value at the end of a phase, divided by \
+             the connections."
                 .into(),
         ),
         (
             "Setup",
-            "From the first connect(2) to the last verified answer to a WebSocket upgrade, without the looks at memory \
-             in between. Raw TCP alone is what the kernel takes to connect as many pairs of sockets in one process \
-             that does nothing else, measured right before."
+            "From the first connect(2) to the last verified response to a WebSocket upgrade, without the pauses for memory \
+             measurements. Raw TCP only: the time to connect the same number of socket pairs in one process that does \
+             nothing else, measured just before."
                 .into(),
         ),
         (
             "Echoes",
             format!(
-                "Messages of {payload} B, each echo compared with what was sent. In open loop latency counts from the \
+                "Messages of {payload} B; each echo is compared with its message. In open loop, latency counts from the \
                  time a message was due."
             ),
         ),
         (
-            "Both ends count alike",
-            "Connections, held idle: open at the client, active at the server, accepted less closed. Messages, at the \
-             end: echoes that the client found right, received and sent by the server (/metrics)."
+            "Counts agree at both ends",
+            "Connections, while idle: open at the client; active, and accepted minus closed, at the server. Messages, at \
+             the end: echoes that the client verified; received and sent by the server (/metrics)."
                 .into(),
         ),
         ("Units", "1 KB is 1,000 B. Figures are rounded to three digits; million.json has them unrounded.".into()),
@@ -255,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_nothing_is_a_page_too() {
+    fn an_empty_record_makes_a_page() {
         let mut record = sample::record();
         record.runs = vec![Run { error: Some("it died: signal 9".into()), ..Run::default() }];
         let page = render(&record, None);

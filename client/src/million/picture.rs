@@ -1,4 +1,4 @@
-//! The picture: connections held against memory.
+//! The plot of memory against connections held.
 
 use super::record::{Record, Run};
 use super::verdict::whole;
@@ -8,12 +8,12 @@ use crate::report::plot::Plot;
 use crate::report::plot::lines::{self, Axis, Series};
 use crate::report::plot::scale::{decade_ticks, round_ticks};
 
-/// The number of the colour for what is none of the stages'.
+/// Index of a colour that no stage has.
 const KERNELS_COLOUR: usize = 5;
-/// The lowest tick there may be: a process has more than this.
+/// Lower bound of the lowest tick: every process uses more.
 const LEAST_BYTES: f64 = 100_000.0;
 
-/// A line for each run that held a connection, and one for the kernel; `None` where no run did.
+/// One line per run that held a connection, and one for the kernel; `None` if no run did.
 pub fn plot(record: &Record) -> Option<Plot> {
     let mut series: Vec<Series> = record.runs.iter().filter_map(stage).collect();
     if series.is_empty() {
@@ -36,7 +36,7 @@ pub fn plot(record: &Record) -> Option<Plot> {
     let y = Axis {
         name: "resident memory of the server (log scale)".into(),
         ticks: labelled(decade_ticks(lowest, highest, LEAST_BYTES), bytes),
-        // A label that makes way for lines has its place here.
+        // Space for a label that is moved clear of the lines.
         headroom: if series.iter().any(|one| one.stop.is_some()) { 48.0 } else { 24.0 },
         logarithmic: true,
     };
@@ -51,17 +51,17 @@ pub fn plot(record: &Record) -> Option<Plot> {
         name: "million",
         title: "Connections held against memory",
         description: format!(
-            "Resident memory of the server process against the connections that it holds. {}.",
+            "Resident memory of the server process against the connections it holds. {}.",
             parts.join("; ")
         ),
         svg: lines::draw(&x, &y, &series),
     })
 }
 
-/// Round numbers from 0, and at the end `most` itself: so lines end where the axis does.
+/// Round numbers from 0, then `most` itself: the lines end where the axis ends.
 fn ticks_to(most: f64) -> Vec<f64> {
     let mut ticks = round_ticks(most);
-    // What is nearer to the end than this would have its words run into those of the end.
+    // A tick closer to the end would overlap the last label.
     ticks.retain(|&tick| tick < most * 0.85);
     ticks.push(most);
     ticks
@@ -81,8 +81,8 @@ fn stage(run: &Run) -> Option<Series> {
     })
 }
 
-/// What the kernel takes for the server's sockets. It is the same for all that have no threads: of the run that held
-/// the most, and of those the last.
+/// Kernel memory of the server's sockets. It is the same for all stages without a thread per connection: taken from the
+/// run that held the most, and among equals from the highest stage.
 fn kernel(record: &Record) -> Option<Series> {
     let run = record.runs.iter().max_by_key(|run| (run.held, run.stage))?;
     let of_run = run.memory.kernel_bytes.filter(|&bytes| bytes as f64 > LEAST_BYTES)? as f64;
@@ -90,13 +90,13 @@ fn kernel(record: &Record) -> Option<Series> {
         .curve
         .iter()
         .filter_map(|point| Some((point.connections as f64, point.kernel_bytes? as f64)))
-        // Where it begins is nothing, which has no place on a logarithmic axis.
+        // A logarithmic axis has no zero.
         .filter(|&(connections, bytes)| connections > 0.0 && bytes > LEAST_BYTES)
         .collect::<Vec<_>>();
     (!points.is_empty()).then(|| Series {
         colour: KERNELS_COLOUR,
         name: format!("kernel: {}", bytes(of_run)),
-        note: format!("besides, {} a connection", bytes(of_run / run.held.max(1) as f64)),
+        note: format!("plus {} per connection", bytes(of_run / run.held.max(1) as f64)),
         points,
         stop: None,
         thin: true,
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_what_each_stage_took() {
-        let plot = plot(&sample::record()).expect("a picture");
+    fn labels_the_memory_of_each_stage() {
+        let plot = plot(&sample::record()).expect("a plot");
         let svg = plot.svg.alone(plot.name, plot.title, &plot.description);
         for text in ["stage 4: 12.9 MB", "stopped at 16,246: vm.max_map_count", "kernel: 3.92 GB", "10 GB"] {
             assert!(svg.contains(text), "{text} is missing");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_what_there_is() {
+    fn draws_partial_records() {
         let mut record = sample::record();
         record.runs.truncate(1);
         record.runs[0].curve.truncate(2);

@@ -1,13 +1,13 @@
-//! `results.csv`: one figure in each line, for spreadsheets and plotting programs.
+//! `results.csv`: one figure per line, for spreadsheets and plotting programs.
 
 use super::metrics::METRICS;
 use super::results::{Level, Results, Visit};
 use std::fmt::Write;
 
-/// The first line.
+/// The header line.
 pub const HEADER: &str = "target,round,connections,metric,value";
 
-/// All figures of all rounds. `connections` is empty where a figure belongs to the visit as a whole.
+/// All figures of all rounds. `connections` is empty for figures of a whole visit.
 pub fn render(results: &Results) -> String {
     let mut csv = format!("{HEADER}\n");
     let common = results.common_level();
@@ -49,12 +49,12 @@ fn of_level(level: &Level) -> impl Iterator<Item = (&'static str, f64)> {
 fn push(csv: &mut String, visit: &Visit, connections: Option<u64>, metric: &str, value: f64) {
     let connections = connections.map_or(String::new(), |connections| connections.to_string());
     let target = quoted(&visit.target);
-    // Three decimals are beyond what any of these measurements can tell.
+    // Three decimals exceed the precision of every measurement.
     let value = (value * 1e3).round() / 1e3;
     let _ = writeln!(csv, "{target},{},{connections},{metric},{value}", visit.round);
 }
 
-/// A field as RFC 4180 wants it.
+/// A field quoted as in RFC 4180, section 2.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

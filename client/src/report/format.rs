@@ -1,4 +1,4 @@
-//! Numbers as people read them: three significant digits, thousands separators, a unit.
+//! Numbers for display: three significant digits, thousands separators, a unit.
 
 /// Groups the digits of a whole number in threes: `28,232`.
 pub fn count(value: f64) -> String {
@@ -13,7 +13,7 @@ pub fn count(value: f64) -> String {
     if value < 0.0 && digits != "0" { format!("−{text}") } else { text }
 }
 
-/// Rounds to three significant digits, the most that these measurements carry.
+/// Rounds to three significant digits: the measurements have no more precision.
 pub fn three_digits(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
@@ -51,7 +51,7 @@ pub fn bytes(value: f64) -> String {
     format!("{} {unit}", number(rounded / divisor))
 }
 
-/// A limit in bytes as it was set: `512 MiB`; with a decimal prefix where it is no whole number of mebibytes.
+/// A limit in binary units, `512 MiB`; with a decimal prefix if it is not a whole number of mebibytes.
 pub fn limit_bytes(value: u64) -> String {
     const MIB: u64 = 1 << 20;
     match value {
@@ -62,7 +62,7 @@ pub fn limit_bytes(value: u64) -> String {
     }
 }
 
-/// A time given in microseconds: `84 µs`, `1.24 ms`, `2 s`.
+/// A duration in microseconds: `84 µs`, `1.24 ms`, `2 s`.
 pub fn micros(value: f64) -> String {
     match three_digits(value) {
         us if us.abs() >= 1e6 => format!("{} s", number(us / 1e6)),
@@ -71,7 +71,7 @@ pub fn micros(value: f64) -> String {
     }
 }
 
-/// A length of time given in seconds, in whole minutes and seconds: `3 min 41 s`.
+/// A duration in seconds, from one minute on in whole seconds: `3 min 41 s`.
 pub fn seconds(value: f64) -> String {
     let whole = value.round() as u64;
     match (whole / 60, whole % 60) {
@@ -81,12 +81,12 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
-/// How much less `after` is than `before`, in words: `3.6 times less`, `12% less`, `about the same`.
+/// Compares `after` with `before` in words: `3.6 times less`, `12% less`, `about the same`.
 ///
-/// `noun` takes the words of what grows or shrinks, such as `("less", "more")`.
-pub fn change(before: f64, after: f64, noun: (&str, &str)) -> String {
+/// `words` are those for a decrease and an increase, such as `("less", "more")`.
+pub fn change(before: f64, after: f64, words: (&str, &str)) -> String {
     let (larger, smaller, word) =
-        if after < before { (before, after, noun.0) } else { (after, before, noun.1) };
+        if after < before { (before, after, words.0) } else { (after, before, words.1) };
     match larger / smaller {
         ratio if ratio < 1.03 => "about the same".into(),
         ratio if ratio < 1.5 => format!("{:.0}% {word}", (after / before - 1.0).abs() * 100.0),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn no_false_precision() {
+    fn three_significant_digits() {
         assert_eq!(number(4.6149), "4.61");
         assert_eq!(number(99.96), "100");
         assert_eq!(number(212_345.0), "212,000");

@@ -1,4 +1,4 @@
-//! What each stage is called, and what it claims to remove: the words around the figures.
+//! Each stage's title and claim: the words around the figures.
 
 use super::metrics::metric;
 use super::plot::COLOUR_COUNT;
@@ -7,25 +7,25 @@ use super::{format, stats};
 
 /// A stage of the workspace.
 pub struct Stage {
-    /// Its package.
+    /// Its Cargo package.
     pub package: &'static str,
     /// How it serves a connection.
     pub title: &'static str,
-    /// What it removes, as the beginning of a sentence.
+    /// The bottleneck it removes: the beginning of a sentence.
     pub removes: &'static str,
-    /// The figures that show it: a key of [`super::metrics`], what it is called here, and the words for less and
-    /// more of it.
+    /// The figures that show it: key in [`super::metrics`], name in the sentence, words for a decrease and an
+    /// increase.
     shows: &'static [(&'static str, &'static str, (&'static str, &'static str))],
 }
 
 const LESS: (&str, &str) = ("less", "more");
 
-/// The stages, in their order.
+/// The stages in order.
 pub static STAGES: [Stage; 4] = [
     Stage {
         package: "stage1-thread-per-conn",
         title: "thread per connection",
-        removes: "The limits of the system are out of the way, and a thread serves each connection",
+        removes: "System limits are raised, and each connection has a thread",
         shows: &[
             ("user_bytes_per_connection_idle", "user memory", LESS),
             ("kernel_bytes_per_connection", "kernel memory", LESS),
@@ -34,7 +34,7 @@ pub static STAGES: [Stage; 4] = [
     Stage {
         package: "stage2-task-per-conn",
         title: "task per connection",
-        removes: "No thread for each connection, but a task",
+        removes: "A task per connection instead of a thread",
         shows: &[
             ("user_bytes_per_connection_idle", "user memory", LESS),
             ("kernel_bytes_per_connection", "kernel memory", LESS),
@@ -43,7 +43,7 @@ pub static STAGES: [Stage; 4] = [
     Stage {
         package: "stage3-mio-epoll",
         title: "mio event loop",
-        removes: "No task for each connection: one call finds all that are ready",
+        removes: "No task per connection: one call returns all ready sockets",
         shows: &[
             ("user_bytes_per_connection_idle", "user memory", LESS),
             ("cpu_us_per_echo", "CPU time per echo", LESS),
@@ -60,26 +60,26 @@ pub static STAGES: [Stage; 4] = [
     },
 ];
 
-/// The stage of this package.
+/// The stage with this package name.
 pub fn stage(package: &str) -> Option<&'static Stage> {
     STAGES.iter().find(|stage| stage.package == package)
 }
 
-/// How a server is shown, wherever it is.
+/// How a server is presented in all tables and plots.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// Its name in the results.
+    /// [`Target::name`](super::results::Target::name).
     pub target: String,
-    /// The number of its colour.
+    /// Index of its colour.
     pub colour: usize,
     /// Short: `Stage 2`, or the name given with `--target`.
     pub short: String,
-    /// How it serves a connection; empty for servers that are none of ours.
+    /// How it serves a connection; empty for servers other than the stages.
     pub title: String,
 }
 
 impl Shown {
-    /// Both names: `1 · thread per connection`.
+    /// Number and title, `1 · thread per connection`, or the short name alone.
     pub fn full(&self) -> String {
         match self.title.as_str() {
             "" => self.short.clone(),
@@ -88,7 +88,7 @@ impl Shown {
     }
 }
 
-/// How each server of the results is shown, in their order. A stage has its colour whoever else is there.
+/// The servers in the order of the results. A stage's colour does not depend on which other servers there are.
 pub fn shown(results: &Results) -> Vec<Shown> {
     let mut others = (STAGES.len()..COLOUR_COUNT).cycle();
     let show =
@@ -109,7 +109,8 @@ pub fn shown(results: &Results) -> Vec<Shown> {
     results.targets.iter().map(show).collect()
 }
 
-/// One sentence: what a stage removed, and the figures before and after. `None` for other servers.
+/// One sentence: what a stage removed, and the figures of the previous stage and of this one. `None` for other
+/// servers.
 pub fn verdict(results: &Results, package: &str) -> Option<String> {
     let index = STAGES.iter().position(|stage| stage.package == package)?;
     let before = index.checked_sub(1).map(|index| STAGES[index].package);
@@ -138,7 +139,7 @@ pub fn verdict(results: &Results, package: &str) -> Option<String> {
     })
 }
 
-/// How many connections a server held, and what stopped it.
+/// Median of the connections a server held, and what stopped it. `None` if it was never visited.
 pub fn held(results: &Results, target: &str) -> Option<(f64, Option<String>)> {
     let most = stats::median(&results.visits_to(target).map(|visit| visit.held as f64).collect::<Vec<_>>())?;
     let stopped = results.visits_to(target).find_map(|visit: &Visit| visit.stopped.clone());

@@ -1,41 +1,41 @@
-//! The figures that are compared: one list, from which the tables, the CSV file and the plots all take them.
+//! The figures of a comparison: one list for the tables, the CSV file and the plots.
 
 use super::format;
 use super::results::{Latency, Level, Results, Visit};
 use super::stats::{Better, Figure};
 
-/// One figure: what it is called, and how it is had from a visit.
+/// One figure: its names, and how to compute it from a visit.
 pub struct Metric {
-    /// A name for programs, units last.
+    /// Machine-readable name, unit last.
     pub key: &'static str,
-    /// A name for people.
+    /// Label in tables; `…` continues the label above.
     pub label: &'static str,
-    /// Which end is the better one.
+    /// Whether a low or a high value is better.
     pub better: Better,
-    /// How it is written, with its unit.
+    /// Formats a value with its unit.
     pub format: fn(f64) -> String,
-    /// The figure of one visit, at the number of connections that all servers held.
+    /// Computes the figure of a visit, given [`Results::common_level`].
     value: fn(&Visit, Option<u64>) -> Option<f64>,
 }
 
 impl Metric {
-    /// The figure of one server over all rounds; `None` where it was not measured.
+    /// One server's figure over all rounds; `None` if it was not measured.
     pub fn figure(&self, results: &Results, target: &str) -> Option<Figure> {
         let common = results.common_level();
         let rounds = results.visits_to(target).filter_map(|visit| (self.value)(visit, common));
         Figure::new(rounds.collect(), self.better)
     }
 
-    /// The figure of one visit.
+    /// The figure of one visit; `common` is [`Results::common_level`].
     pub fn of_visit(&self, visit: &Visit, common: Option<u64>) -> Option<f64> {
         (self.value)(visit, common)
     }
 }
 
-/// The metric of this key.
+/// The metric with this key.
 ///
 /// # Panics
-/// If there is none, which a test excludes.
+/// If there is none: keys are literals, and the tests use all of them.
 pub fn metric(key: &str) -> &'static Metric {
     METRICS.iter().find(|metric| metric.key == key).unwrap_or_else(|| panic!("no metric {key}"))
 }
@@ -52,7 +52,7 @@ fn open(visit: &Visit, percentile: f64) -> Option<f64> {
     visit.open_loop.as_ref().and_then(|run| tail(&run.latency, percentile))
 }
 
-/// A percentile, where enough values lie above it to speak of one.
+/// Microseconds at a percentile; `None` if fewer than one sample lies above it.
 fn tail(latency: &Latency, percentile: f64) -> Option<f64> {
     let above = latency.samples as f64 * (1.0 - percentile / 100.0);
     latency.at(percentile).filter(|_| above >= 1.0)
@@ -83,7 +83,7 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "user_bytes_per_connection_echoed",
-        label: "… after every one has echoed",
+        label: "… after one echo on each",
         better: Better::Lower,
         format: format::bytes,
         value: |visit, common| {
@@ -92,7 +92,7 @@ pub static METRICS: [Metric; 19] = [
     },
     Metric {
         key: "user_bytes_left_after_close",
-        label: "… left in all, once all have closed",
+        label: "… left in total after all closed",
         better: Better::Lower,
         format: format::bytes,
         value: |visit, _| Some(visit.after_close?.rss_bytes as f64 - visit.warm.rss_bytes as f64),

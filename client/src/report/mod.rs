@@ -1,4 +1,4 @@
-//! From `results.json` to the page, the plots, the CSV file and the table on the terminal.
+//! From `results.json` to the page, the plots, the CSV file and the terminal table.
 
 pub mod format;
 pub mod results;
@@ -21,16 +21,16 @@ use results::{Results, SCHEMA};
 use std::fs;
 use std::path::Path;
 
-/// The name of the file from which all the others can be made again.
+/// The file from which all others can be regenerated.
 pub const RESULTS_FILE: &str = "results.json";
 
-/// Writes the whole report into a directory, which is made if it is missing.
+/// Writes the whole report into a directory, which is created if missing.
 ///
 /// # Errors
-/// Where the directory or a file cannot be written.
+/// If the directory or a file cannot be written.
 pub fn write(results: &Results, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        .with_context(|| format!("cannot create the directory {}", directory.display()))?;
     let put = |name: &str, text: &str| file::write(&directory.join(name), text);
     put(RESULTS_FILE, &format!("{}\n", serde_json::to_string_pretty(results)?))?;
     put("results.csv", &csv::render(results))?;
@@ -44,11 +44,11 @@ pub fn write(results: &Results, directory: &Path) -> Result<()> {
 /// Reads the results of an earlier comparison.
 ///
 /// # Errors
-/// Where the file cannot be read, or is none of this [`SCHEMA`].
+/// If the file cannot be read, or has another [`SCHEMA`].
 pub fn read(path: &Path) -> Result<Results> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let results: Results = serde_json::from_str(&text)
-        .with_context(|| format!("{} holds no results of `client compare`", path.display()))?;
+        .with_context(|| format!("{} is not a results file of `client compare`", path.display()))?;
     anyhow::ensure!(
         results.schema == SCHEMA,
         "{} has layout {}, and this program reads layout {SCHEMA}",

@@ -1,108 +1,108 @@
-//! `results.json`: what `client compare` measured. All else in the report is computed from it.
+//! `results.json`: what `client compare` measured. The rest of the report is computed from it.
 //!
-//! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
+//! Within one [`SCHEMA`], fields are only added: none is renamed, removed or redefined.
 
 use super::stats::median;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of the layout.
+/// Version of the file's layout.
 pub const SCHEMA: u32 = 1;
 
-/// All of one comparison.
+/// One comparison.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// [`SCHEMA`] when it was written.
+    /// The [`SCHEMA`] of the writer.
     pub schema: u32,
-    /// When it began, RFC 3339 in UTC.
+    /// Start of the comparison, RFC 3339 in UTC.
     pub date: String,
-    /// The commit that was built, with `-dirty` where files had changed; `None` outside a repository.
+    /// The commit that was built, with `-dirty` if the work tree had changes; `None` outside a repository.
     pub commit: Option<String>,
-    /// The command line that repeats it.
+    /// The command line that repeats the comparison.
     pub command: String,
-    /// How long all of it took, without the build.
+    /// Duration without the build.
     pub elapsed_s: f64,
-    /// Where it ran.
+    /// The machine that ran client and servers.
     pub machine: Machine,
-    /// What was asked of every server.
+    /// The load, the same for every server.
     pub settings: Settings,
     /// The servers, in the order in which each round visits them.
     pub targets: Vec<Target>,
-    /// One entry per server and round, in the order of time.
+    /// One entry per server and round, in chronological order.
     pub visits: Vec<Visit>,
-    /// What went wrong, one line each; empty for a complete comparison.
+    /// Errors, one line each; empty for a complete comparison.
     pub failures: Vec<String>,
 }
 
-/// Where the comparison ran.
+/// The machine that ran client and servers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor, as it names itself.
+    /// Processor model from `/proc/cpuinfo`.
     pub cpu: String,
-    /// Cores that the client may run on, which the servers share with it.
+    /// Cores in the client's affinity mask; the servers share them.
     pub cores: usize,
-    /// Memory in all.
+    /// Total memory.
     pub memory_bytes: u64,
-    /// The kernel's name and release.
+    /// Kernel name and release.
     pub kernel: String,
-    /// The limits that connections meet, by name, as `doctor` read them.
+    /// The limits on connections that `client doctor` reads, by name.
     pub limits: BTreeMap<String, String>,
 }
 
-/// What was asked of every server.
+/// The load, the same for every server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {
-    /// Rounds; each visits every server once.
+    /// Number of rounds; each visits every server once.
     pub rounds: u32,
-    /// Whether this was `--quick`.
+    /// Whether `--quick` was given.
     pub quick: bool,
-    /// Numbers of connections to stop and measure at.
+    /// Connection counts to measure at, ascending; empty without the default workload.
     pub levels: Vec<u64>,
-    /// Connections that come, echo and go before anything is measured.
+    /// Connections that are opened, echo once and are closed before the first measurement.
     pub warm_connections: u64,
     /// Connections open while throughput and latency are measured.
     pub load_connections: u64,
-    /// How many of them send.
+    /// How many of these send messages.
     pub active: u64,
-    /// Bytes in a message.
+    /// Payload of each message.
     pub payload_bytes: u64,
-    /// Length of the closed loop.
+    /// Duration of the closed loop.
     pub closed_loop_s: f64,
-    /// Length of the open loop.
+    /// Duration of the open loop.
     pub open_loop_s: f64,
-    /// Messages per second in the open loop, the same for all; `None` before it is known.
+    /// Messages per second in the open loop; `None` if no rate had been determined.
     pub open_rate: Option<f64>,
-    /// Closed loops beside that, of the same length.
+    /// Additional closed loops of the same duration.
     #[serde(default)]
     pub workloads: Vec<Workload>,
 }
 
 impl Settings {
-    /// Whether there was more to measure than [`Settings::workloads`].
+    /// Whether the default workload (many connections, small messages) was measured.
     pub fn has_small(&self) -> bool {
         !self.levels.is_empty()
     }
 }
 
-/// A closed loop over connections that are all active.
+/// A closed loop in which all connections are active.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Workload {
-    /// What it is called.
+    /// Unique; the key in [`Visit::workloads`].
     pub name: String,
-    /// How many there are.
+    /// Number of connections.
     pub connections: u64,
-    /// Messages in flight on each.
+    /// Messages in flight per connection.
     pub in_flight: u64,
-    /// Bytes in a message.
+    /// Payload of each message.
     pub payload_bytes: u64,
 }
 
 /// A server under test.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
-    /// Its package, or the name given with `--target`.
+    /// The stage's package, or the name given with `--target`.
     pub name: String,
-    /// How it is started.
+    /// The command that starts it.
     pub command: String,
 }
 
@@ -111,34 +111,34 @@ pub struct Target {
 pub struct Visit {
     /// [`Target::name`].
     pub target: String,
-    /// From 1.
+    /// Counted from 1.
     pub round: u32,
-    /// The process when warm and empty; memory is counted from here.
+    /// The process once warmed up and without connections: the baseline of its memory figures.
     pub warm: Process,
-    /// The numbers of connections at which it was measured, ascending.
+    /// Measurements by number of connections, ascending.
     pub levels: Vec<Level>,
-    /// The most connections open at once.
+    /// The most connections open at the same time.
     pub held: u64,
-    /// What kept it from the highest level; `None` where it got there.
+    /// The limit that kept the server below the highest level; `None` if it reached it.
     pub stopped: Option<String>,
-    /// Connections that the server refused, by the reason that it counts them under.
+    /// Connections that the server rejected, by the `reason` label of its metrics.
     pub rejected: BTreeMap<String, u64>,
-    /// The process after the last of those connections had gone.
+    /// The process after the last of these connections was closed.
     pub after_close: Option<Process>,
-    /// As fast as it goes: each active connection sends again when its echo has come.
+    /// Each active connection sends its next message when the echo of the last one has arrived.
     pub closed_loop: Option<ClosedLoop>,
-    /// At a fixed rate, whatever the server does.
+    /// Messages at a fixed rate, independent of the server's answers.
     pub open_loop: Option<OpenLoop>,
-    /// By [`Workload::name`], those that went well.
+    /// Completed workloads by [`Workload::name`].
     #[serde(default)]
     pub workloads: BTreeMap<String, ClosedLoop>,
-    /// How much of the processors' time, from 0 to 1, went to neither server nor client during all loops.
+    /// Share of CPU time (0 to 1) that other processes used during the loops.
     pub others_cpu_share: Option<f64>,
-    /// How the process ended on SIGTERM, such as `exit 0`; `None` for servers that are none of ours.
+    /// How the process ended on SIGTERM, such as `exit 0`; `None` for servers other than the stages.
     pub exit: Option<String>,
 }
 
-/// A server process at one moment.
+/// A sample of a server process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Resident memory (`Rss` in smaps_rollup).
@@ -147,22 +147,22 @@ pub struct Process {
     pub threads: u64,
 }
 
-/// A server at one number of connections.
+/// Measurements at one number of connections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Level {
     /// Connections asked for.
     pub asked: u64,
     /// Connections open.
     pub open: u64,
-    /// Connections per second on the way here from the level before; `None` where that took too short to tell.
+    /// Connections opened per second since the previous level; `None` if that took too little time to measure.
     pub connects_per_s: Option<f64>,
-    /// Resident memory above the warm, empty process, before any of the new connections has sent a message.
+    /// Resident memory above [`Visit::warm`], before any of the new connections has sent a message.
     pub idle_bytes: i64,
-    /// The same after every connection has echoed once; `None` where not all did.
+    /// The same after one echo on every connection; `None` if an echo was missing.
     pub echoed_bytes: Option<i64>,
-    /// The kernel's memory for the server's end, above that of the warm, empty process; see `kernel_source`.
+    /// Kernel memory of the server's end above the baseline; see `kernel_source`.
     pub kernel_bytes: Option<i64>,
-    /// Where `kernel_bytes` was read: `slabinfo` or, without the privilege, `meminfo`.
+    /// Source of `kernel_bytes`: `slabinfo` or, without root privileges, `meminfo`.
     pub kernel_source: Option<String>,
     /// OS threads of the server.
     pub threads: u64,
@@ -170,35 +170,35 @@ pub struct Level {
     pub failures: BTreeMap<String, u64>,
 }
 
-/// Throughput, and what it cost.
+/// Throughput and CPU cost.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ClosedLoop {
-    /// Echoes that came back right.
+    /// Echoes that matched their message.
     pub echoes: u64,
-    /// The same a second.
+    /// The same per second.
     pub echoes_per_s: f64,
     /// Round-trip times.
     pub latency: Latency,
-    /// The server's processor time, user space and kernel.
+    /// CPU time of the server process, user space and kernel.
     pub cpu_us_per_echo: Option<f64>,
-    /// What of it was in user space; `None` where the run was too short to tell (the kernel samples the two).
+    /// The part in user space; `None` if the run was too short (the kernel splits the time by sampling).
     pub user_cpu_us_per_echo: Option<f64>,
-    /// The server's instructions in user space.
+    /// Instructions of the server process in user space (`perf stat`).
     pub user_instructions_per_echo: Option<f64>,
-    /// Why there are no instructions, where there are none.
+    /// Why `user_instructions_per_echo` is missing.
     pub instructions_note: Option<String>,
 }
 
-/// Latency under a load that does not wait for the server.
+/// Latency at a fixed message rate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OpenLoop {
-    /// Messages per second that were due.
+    /// Messages due per second.
     pub rate: f64,
-    /// Echoes per second that came.
+    /// Echoes received per second.
     pub echoes_per_s: f64,
-    /// Messages that left later than they were due; their latency counts from when they were.
+    /// Messages sent after they were due; their latency counts from the due time.
     pub late: u64,
-    /// From the time a message was due to its echo.
+    /// Time from the moment a message was due until its echo.
     pub latency: Latency,
     /// Failures by class.
     pub failures: BTreeMap<String, u64>,
@@ -209,40 +209,40 @@ pub struct OpenLoop {
 pub struct Latency {
     /// Values recorded.
     pub samples: u64,
-    /// Percentile in percent and its value in microseconds, ascending; always with those of [`PERCENTILES`].
+    /// Percentile (0 to 100) and its value in microseconds, ascending; includes all of [`PERCENTILES`].
     pub percentiles_us: Vec<(f64, f64)>,
 }
 
-/// The percentiles that are kept.
+/// The percentiles that a [`Latency`] keeps.
 pub const PERCENTILES: [f64; 14] =
     [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.99, 100.0];
 
 impl Latency {
-    /// The value at one of [`PERCENTILES`]; `None` where nothing was recorded.
+    /// Microseconds at one of [`PERCENTILES`]; `None` without samples.
     pub fn at(&self, percentile: f64) -> Option<f64> {
         self.percentiles_us.iter().find(|(at, _)| *at == percentile).map(|&(_, value)| value)
     }
 }
 
 impl Level {
-    /// Whether all connections asked for were open.
+    /// Whether all `asked` connections were open.
     pub fn is_full(&self) -> bool {
         self.open >= self.asked
     }
 
-    /// Bytes for each open connection.
+    /// `bytes` divided by the open connections.
     pub fn per_connection(&self, bytes: i64) -> f64 {
         bytes as f64 / self.open.max(1) as f64
     }
 }
 
 impl Results {
-    /// The visits to a server, in the order of their rounds.
+    /// The visits to a server, in the order of the rounds.
     pub fn visits_to<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a Visit> {
         self.visits.iter().filter(move |visit| visit.target == target)
     }
 
-    /// The same results as if this workload were the closed loop: what the report says of that it can say of each workload.
+    /// A copy with this workload in place of the closed loop, so that every metric of the one applies to the other.
     pub fn in_workload(&self, name: &str) -> Results {
         let mut results = self.clone();
         for visit in &mut results.visits {
@@ -251,7 +251,7 @@ impl Results {
         results
     }
 
-    /// The highest number of connections that every server held in some round: what they are compared at.
+    /// The level at which servers are compared: the highest that each of them held in at least one round.
     pub fn common_level(&self) -> Option<u64> {
         let visited: Vec<_> =
             self.targets.iter().filter(|target| self.visits_to(&target.name).next().is_some()).collect();
@@ -259,17 +259,17 @@ impl Results {
         self.settings.levels.iter().rev().copied().find(|&asked| !visited.is_empty() && all_held(asked))
     }
 
-    /// The rounds of which there are figures: fewer than were asked for where it broke off.
+    /// Rounds with measurements: fewer than requested if the comparison was aborted.
     pub fn rounds_seen(&self) -> u32 {
         self.visits.iter().map(|visit| visit.round).max().unwrap_or(0)
     }
 
-    /// How much of the processors' time others took, in the median; `None` where it is little or not known.
+    /// Median share of CPU time (0 to 1) that other processes used; `None` if negligible or unknown.
     pub fn disturbance(&self) -> Option<f64> {
-        /// Less than this is what any machine does at rest.
-        const MUCH: f64 = 0.05;
+        /// Background services of an otherwise idle machine stay below this.
+        const NEGLIGIBLE: f64 = 0.05;
         let shares: Vec<f64> = self.visits.iter().filter_map(|visit| visit.others_cpu_share).collect();
-        median(&shares).filter(|&share| share > MUCH)
+        median(&shares).filter(|&share| share > NEGLIGIBLE)
     }
 
     fn was_held(&self, target: &str, asked: u64) -> bool {
@@ -278,7 +278,7 @@ impl Results {
 }
 
 impl Visit {
-    /// The measurements at a number of connections, if all of them were open.
+    /// The measurements at a number of connections; `None` if not all of them were open.
     pub fn full_level(&self, asked: u64) -> Option<&Level> {
         self.levels.iter().find(|level| level.asked == asked && level.is_full())
     }

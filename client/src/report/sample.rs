@@ -1,9 +1,9 @@
-//! Made-up results, for tests alone: their figures mean nothing.
+//! Made-up results for tests.
 
 use super::results::*;
 use std::collections::BTreeMap;
 
-/// Three rounds of four stages and a server of another make; the first is stopped before the highest level.
+/// Three rounds of the four stages; stage 1 stops below the highest level.
 pub fn results() -> Results {
     let targets = [
         ("stage1-thread-per-conn", 20_300.0, 34_000.0, 1.0, Some(32_183)),
@@ -85,7 +85,7 @@ fn visit(name: &str, round: u32, user: f64, kernel: f64, cost: f64, limit: Optio
             user_cpu_us_per_echo: Some((2e3 * cost * cost * cost).round() / 1e3),
             cpu_us_per_echo: Some(5.0 + (2e3 * cost * cost * cost).round() / 1e3),
             user_instructions_per_echo: None,
-            instructions_note: Some("perf is not there".into()),
+            instructions_note: Some("perf is not installed".into()),
         }),
         open_loop: Some(OpenLoop {
             rate: 20_000.0,
@@ -115,7 +115,7 @@ fn latency(median: f64) -> Latency {
     Latency { samples: 80_000, percentiles_us }
 }
 
-/// A machine, for other made-up records too.
+/// A machine, also for the tests of other records.
 pub fn machine() -> Machine {
     Machine {
         cpu: "Example CPU <&>".into(),

@@ -1,6 +1,6 @@
-//! The few statistics that the report quotes.
+//! Median and best round of a figure.
 
-/// Which end of the scale is the better one.
+/// Whether a low or a high value is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     /// Less is better: memory, latency.
@@ -12,16 +12,16 @@ pub enum Better {
 /// One figure over all rounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// What each round gave, in their order.
+    /// The values in the order of the rounds.
     pub rounds: Vec<f64>,
-    /// The middle one (the mean of the middle two).
+    /// The median; for an even number of rounds, the mean of the middle two.
     pub median: f64,
-    /// The best one: on a machine that others disturb, nearest to what the program itself needs.
+    /// The best value: on a machine with other load, the one that it distorts least.
     pub best: f64,
 }
 
 impl Figure {
-    /// The figure of these rounds; `None` where no round gave one.
+    /// Summarizes the rounds; `None` if there are none.
     pub fn new(rounds: Vec<f64>, better: Better) -> Option<Self> {
         let median = median(&rounds)?;
         let best = match better {
@@ -32,7 +32,7 @@ impl Figure {
     }
 }
 
-/// The median; `None` of nothing.
+/// The median; `None` for an empty slice.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn best_is_by_its_sense() {
+    fn best_depends_on_the_direction() {
         let rounds = vec![3.0, 1.0, 2.0];
         assert_eq!(Figure::new(rounds.clone(), Better::Lower).unwrap().best, 1.0);
         let figure = Figure::new(rounds, Better::Higher).unwrap();

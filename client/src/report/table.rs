@@ -1,4 +1,4 @@
-//! The table on the terminal: a column for each server, a line for each figure.
+//! The table on the terminal: one column per server, one line per figure.
 
 use super::format;
 use super::ladder::{self, shown};
@@ -8,13 +8,13 @@ use super::stats::Figure;
 use crate::live::text::cut;
 use std::fmt::Write;
 
-/// With four servers, 80 columns.
+/// Four servers fit 80 columns.
 const LABEL_WIDTH: usize = 36;
 const COLUMN_WIDTH: usize = 11;
-/// The figure that other programs disturb most. Its best round says most of the server itself.
+/// The figure that other load distorts most: its best round is shown as well.
 const NOISIEST: &str = "echoes_per_s";
 
-/// Medians over the rounds, and the best of one; a figure that no server has is left out.
+/// Medians over the rounds, plus the best round of [`NOISIEST`]. Figures that no server has are omitted.
 pub fn render(results: &Results) -> String {
     let servers = shown(results);
     let mut table = String::new();
@@ -36,11 +36,11 @@ pub fn render(results: &Results) -> String {
         };
         row(label, |figure| figure.median);
         if with_best {
-            row("  in the best round", |figure| figure.best);
+            row("  best round", |figure| figure.best);
         }
     };
     for metric in &METRICS {
-        // In ASCII too it is clear what belongs to the row above.
+        // An ellipsis has no ASCII equivalent one column wide: indent instead.
         rows(results, metric, &metric.label.replace("… ", "  "), metric.key == NOISIEST);
     }
     for Workload { name, .. } in &results.settings.workloads {
@@ -64,14 +64,14 @@ pub fn render(results: &Results) -> String {
     if let Some(share) = results.disturbance() {
         let _ = writeln!(
             table,
-            "Other programs took {:.0}% of the processors meanwhile: rates are theirs too",
+            "Other processes used {:.0}% of the CPU time: rates and latencies are affected",
             share * 100.0
         );
     }
     table
 }
 
-/// A cell that leaves a gap to the one before it.
+/// Cuts a cell so that a gap to the previous one remains.
 fn short(cell: &str) -> String {
     cut(cell, COLUMN_WIDTH - 1)
 }

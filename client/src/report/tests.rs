@@ -1,10 +1,10 @@
-//! The report as a whole.
+//! Tests of the whole report.
 
 use super::results::Results;
 use super::*;
 
 #[test]
-fn results_survive_their_file() {
+fn results_round_trip_through_json() {
     let results = sample::results();
     let json = serde_json::to_string(&results).expect("serialises");
     let back: Results = serde_json::from_str(&json).expect("parses");
@@ -36,12 +36,12 @@ fn the_page_is_complete_and_self_contained() {
         assert!(page.contains(text), "{text} is missing");
     }
     for address in ["http://", "https://", "src=", "url(", "@import", "<link", "<script"] {
-        assert!(!page.contains(address), "the page refers to something outside: {address}");
+        assert!(!page.contains(address), "the page refers to another resource: {address}");
     }
 }
 
 #[test]
-fn every_plot_has_its_words_and_balanced_markup() {
+fn every_plot_has_a_description_and_balanced_markup() {
     let results = sample::results();
     let plots = plot::all(&results);
     let names: Vec<_> = plots.iter().map(|plot| plot.name).collect();
@@ -53,13 +53,17 @@ fn every_plot_has_its_words_and_balanced_markup() {
         {
             assert!(svg.contains(mark), "{} lacks {mark}", plot.name);
         }
-        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{} has a place that is no number", plot.name);
+        assert!(
+            !svg.contains("NaN") && !svg.contains("inf"),
+            "{} has a coordinate that is not a number",
+            plot.name
+        );
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     }
 }
 
 #[test]
-fn a_comparison_that_broke_off_still_makes_a_report() {
+fn an_aborted_comparison_makes_a_report() {
     let mut results = sample::results();
     results.visits.truncate(1);
     results.visits[0].levels.clear();
@@ -68,7 +72,7 @@ fn a_comparison_that_broke_off_still_makes_a_report() {
     results.failures.push("stage1-thread-per-conn died: signal 9".into());
     results.visits[0].others_cpu_share = Some(0.42);
     let page = page::render(&results, &plot::all(&results));
-    assert!(page.contains("died: signal 9") && page.contains("Other programs took 42%"));
+    assert!(page.contains("died: signal 9") && page.contains("Other processes used 42%"));
     results.visits.clear();
     assert!(page::render(&results, &plot::all(&results)).contains("thread per connection"));
     assert!(plot::all(&results).is_empty());
@@ -76,7 +80,7 @@ fn a_comparison_that_broke_off_still_makes_a_report() {
 }
 
 #[test]
-fn results_from_before_there_were_workloads_are_read() {
+fn results_without_workloads_are_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-25-ladder/results.json");
     let results = read(&path).expect("reads");
     assert!(results.settings.has_small() && results.settings.workloads.is_empty());
@@ -85,7 +89,7 @@ fn results_from_before_there_were_workloads_are_read() {
 }
 
 #[test]
-fn workloads_are_told_of_beside_the_default_one_or_alone() {
+fn workloads_are_reported_with_and_without_the_default_one() {
     let mut results = sample::results();
     for small in [true, false] {
         if !small {
@@ -110,7 +114,7 @@ fn workloads_are_told_of_beside_the_default_one_or_alone() {
 }
 
 #[test]
-fn results_of_another_layout_are_refused() {
+fn results_with_another_schema_are_rejected() {
     let directory = std::env::temp_dir().join(format!("client-report-{}", std::process::id()));
     let mut results = sample::results();
     write(&results, &directory).expect("writes");

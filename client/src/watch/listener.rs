@@ -1,4 +1,4 @@
-//! Whether a process is the one that listens at an address: whoever mistypes a process id measures another program.
+//! Checks that a process listens on an address: a mistyped `--pid` would measure another program.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -6,21 +6,21 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// Descriptors that are looked at: a server that holds more than these has no need to be doubted.
+/// Descriptors to read before giving up the search: a process with more is evidently a server under load.
 const MOST_DESCRIPTORS: usize = 200_000;
 
-/// What can be said of a process and an address.
+/// Whether a process listens on an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listens {
-    /// It listens there.
+    /// It does.
     Yes,
-    /// Others do, and it does not.
+    /// Other processes do, and it does not.
     No,
-    /// Its descriptors cannot be read, or the address is not of this machine, or of this network namespace.
+    /// Its descriptors cannot be read, or the address belongs to another machine or network namespace.
     Unknown,
 }
 
-/// Whether the process of this id listens there.
+/// Whether the process with this id listens on `addr`.
 pub fn listens(pid: u32, addr: SocketAddr) -> Listens {
     listens_under(Path::new("/proc"), pid, addr)
 }
@@ -28,7 +28,7 @@ pub fn listens(pid: u32, addr: SocketAddr) -> Listens {
 fn listens_under(proc: &Path, pid: u32, addr: SocketAddr) -> Listens {
     let namespace = |pid: &str| fs::read_link(proc.join(pid).join("ns/net")).ok();
     let own = namespace("self");
-    // A port of a container is forwarded by another process, or by none.
+    // Another process, or the kernel, forwards a container's published port.
     if own.is_none() || namespace(&pid.to_string()) != own {
         return Listens::Unknown;
     }
@@ -44,7 +44,7 @@ fn listens_under(proc: &Path, pid: u32, addr: SocketAddr) -> Listens {
 
 /// The inodes of the sockets that listen on a port, as links in /proc/PID/fd show them.
 fn listeners(file: &Path, port: u16) -> Vec<String> {
-    /// `TCP_LISTEN`; these stand before all others in the file.
+    /// `TCP_LISTEN`. Listening sockets come first in the file.
     const LISTEN: &str = "0A";
     let Ok(file) = File::open(file) else { return Vec::new() };
     let port = format!(":{port:04X}");
@@ -55,7 +55,7 @@ fn listeners(file: &Path, port: u16) -> Vec<String> {
     on_port.filter_map(|fields| Some(format!("socket:[{}]", fields.get(9)?))).collect()
 }
 
-/// Whether any thread of a process has one of these open: each may have a descriptor table of its own.
+/// Whether any thread of a process has one of these open. Each thread may have its own descriptor table.
 fn holds(process: &Path, sockets: &HashSet<String>) -> Listens {
     let Ok(tasks) = fs::read_dir(process.join("task")) else { return Listens::Unknown };
     let (mut seen, mut unread) = (0, false);
@@ -78,7 +78,7 @@ fn holds(process: &Path, sockets: &HashSet<String>) -> Listens {
     if unread { Listens::Unknown } else { Listens::No }
 }
 
-/// What is doubtful about taking a process for the server at an address, in words; nothing where nothing is.
+/// A warning that a process may not be the server at `addr`; `None` if it is.
 pub fn doubt(pid: u32, addr: SocketAddr) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     match listens(pid, addr) {
@@ -89,7 +89,7 @@ pub fn doubt(pid: u32, addr: SocketAddr) -> Option<String> {
             addr.port()
         )),
         Listens::Unknown => {
-            Some(format!("it cannot be told whether process {pid} ({}) is the server", name.trim()))
+            Some(format!("cannot determine whether process {pid} ({}) is the server", name.trim()))
         }
     }
 }
@@ -105,13 +105,13 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn a_process_that_listens_is_told_from_one_that_does_not() {
+    fn a_listening_process_is_distinguished_from_others() {
         for address in ["127.0.0.1:0", "0.0.0.0:0"] {
             let listener = TcpListener::bind(address).expect("bind");
             let addr = listener.local_addr().expect("address");
             assert_eq!(listens(process::id(), addr), Listens::Yes);
             let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat runs");
-            let doubt = doubt(other.id(), addr).expect("it is another");
+            let doubt = doubt(other.id(), addr).expect("a warning");
             assert!(
                 doubt.contains("(cat) does not listen") || doubt.contains("does not listen on port"),
                 "{doubt}"
@@ -124,19 +124,19 @@ mod tests {
         assert_eq!(listens(4_000_000_000, nobody), Listens::Unknown);
     }
 
-    /// As the shards of the stages have them.
+    /// As in a stage's shards.
     #[test]
     fn a_listener_in_the_table_of_one_thread_is_found() {
-        let (tell, told) = mpsc::channel();
+        let (report, reported) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
         let shard = std::thread::spawn(move || {
             let kept = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
             unshare_table(kept.as_fd()).expect("a table of its own");
             let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-            tell.send(listener.local_addr().expect("address")).expect("it is awaited");
+            report.send(listener.local_addr().expect("address")).expect("a receiver");
             let _ = ended.recv();
         });
-        let addr = told.recv().expect("an address");
+        let addr = reported.recv().expect("an address");
         assert_eq!(listens(process::id(), addr), Listens::Yes);
         drop(end);
         shard.join().expect("it ends");

@@ -1,4 +1,4 @@
-//! What a process's resident memory is: its mappings, sorted by what they are for.
+//! A process's resident memory by kind of mapping.
 
 use anyhow::{Context, Result};
 use procfs::FromBufRead;
@@ -8,23 +8,23 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// What a mapping is for.
+/// The purpose of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The program and its libraries, and what they have written to of them.
+    /// The program and its libraries, including their written pages.
     Files,
-    /// The allocator's first heap, which grows with brk(2).
+    /// The allocator's main heap (brk(2)).
     Heap,
-    /// Stacks of threads, those for signals among them.
+    /// Stacks of threads, including signal stacks.
     Stacks,
-    /// The allocator's heaps of further threads, and what it maps one by one because it is large.
+    /// The allocator's heaps for other threads, and its large allocations.
     Anonymous,
-    /// What the kernel maps by itself (vdso), and mappings with a name of their own.
+    /// The vdso, and other named mappings.
     Other,
 }
 
 impl Kind {
-    /// For a table.
+    /// Label in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Files => "program and libraries",
@@ -39,7 +39,7 @@ impl Kind {
 /// Resident bytes of each kind of mapping of a process, from /proc/PID/smaps.
 ///
 /// # Errors
-/// Where the file cannot be read.
+/// If the file cannot be read.
 pub fn resident_bytes(smaps: &Path) -> Result<BTreeMap<Kind, u64>> {
     let file = File::open(smaps).with_context(|| format!("cannot read {}", smaps.display()))?;
     sorted(BufReader::new(file)).with_context(|| format!("cannot read {}", smaps.display()))
@@ -67,8 +67,9 @@ fn kind(mapping: &MemoryMap, below: Option<&MemoryMap>) -> Kind {
     }
 }
 
-/// The kernel does not know a thread's stack from any other memory. But a C library has it begin above a page that
-/// nobody may touch, so that whoever runs out of it crashes there; the allocator's heaps have such pages above them only.
+/// Whether `below` is the guard page of `mapping`, which is then a stack: the kernel does not label thread stacks, but
+/// the C library puts an inaccessible page below each, so that an overflow faults. The allocator's heaps have such pages
+/// only above them.
 fn is_guard_of(mapping: &MemoryMap, below: &MemoryMap) -> bool {
     below.perms == MMPermissions::PRIVATE
         && below.pathname == MMapPath::Anonymous
@@ -80,7 +81,7 @@ fn is_guard_of(mapping: &MemoryMap, below: &MemoryMap) -> bool {
 mod tests {
     use super::*;
 
-    /// Of stage 1 with one connection: some of its mappings, and of these the line that is read.
+    /// Some mappings of stage 1 with one connection, with only the `Rss` line of each.
     const SMAPS: &str = "\
 5651fef72000-5651ff0bb000 r-xp 00056000 fe:00 10101787 /srv/stage1-thread-per-conn
 Rss: 1252 kB
@@ -109,7 +110,7 @@ Rss: 32 kB
 ";
 
     #[test]
-    fn sorts_mappings_by_what_they_are_for() {
+    fn sorts_mappings_by_purpose() {
         let sums = sorted(SMAPS.as_bytes()).expect("smaps");
         let kib: Vec<(Kind, u64)> = sums.into_iter().map(|(kind, bytes)| (kind, bytes / 1024)).collect();
         let expected = [

@@ -1,4 +1,4 @@
-//! What a server says of itself on `/metrics`.
+//! Reads a server's `/metrics`.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -6,33 +6,33 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// The samples of one scrape, by their name and labels as they stand: `name{label="value"}`.
+/// The samples of one scrape, by name and labels as written: `name{label="value"}`.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     samples: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// Fetches them from an admin address.
+    /// Scrapes an admin address.
     ///
     /// # Errors
-    /// Where nobody answers there within two seconds, or not with `200`.
+    /// If there is no response within two seconds, or its status is not `200`.
     pub fn fetch(admin: SocketAddr) -> Result<Self> {
-        let patience = Duration::from_secs(2);
-        let mut stream = TcpStream::connect_timeout(&admin, patience)
-            .with_context(|| format!("no answer from {admin}"))?;
-        stream.set_read_timeout(Some(patience))?;
-        // In one write: a server may answer, and close, on the first segment that it reads.
+        let timeout = Duration::from_secs(2);
+        let mut stream = TcpStream::connect_timeout(&admin, timeout)
+            .with_context(|| format!("no response from {admin}"))?;
+        stream.set_read_timeout(Some(timeout))?;
+        // One write: a server may respond and close after the first segment.
         let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut response = String::new();
         stream.read_to_string(&mut response).with_context(|| format!("no metrics from {admin}"))?;
-        let (head, body) = response.split_once("\r\n\r\n").context("an answer that is no HTTP")?;
+        let (head, body) = response.split_once("\r\n\r\n").context("the response is not HTTP")?;
         anyhow::ensure!(head.starts_with("HTTP/1.1 200"), "{admin} has no /metrics");
         Ok(Self::parse(body))
     }
 
-    /// Reads the text format of Prometheus; lines that it does not know are left out.
+    /// Parses the Prometheus text format. Lines that do not parse are skipped.
     pub fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (name, value) = line.rsplit_once(' ')?;
@@ -41,12 +41,12 @@ impl Metrics {
         Self { samples: samples.collect() }
     }
 
-    /// The sample of a name without labels.
+    /// The sample without labels.
     pub fn value(&self, name: &str) -> Option<f64> {
         self.samples.get(name).copied()
     }
 
-    /// The samples of a family with a single label, by the value of that label.
+    /// The samples of a family that has a single label, by the label's value.
     pub fn by_label(&self, family: &str, label: &str) -> BTreeMap<String, f64> {
         let start = format!("{family}{{{label}=\"");
         let within = |name: &str| Some(name.strip_prefix(&start)?.strip_suffix("\"}")?.to_owned());

@@ -1,4 +1,4 @@
-//! Reading a server from outside: what the kernel knows of its process, and what it says of itself.
+//! Observes a server from outside: its process in /proc, and its `/metrics`.
 
 mod listener;
 mod mappings;
@@ -20,63 +20,62 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A process, as /proc shows it.
+/// A process in /proc.
 #[derive(Clone, Debug)]
 pub struct Watched {
     directory: PathBuf,
-    /// The clock of its processor time, in nanoseconds where /proc has ticks; `None` where there is none.
+    /// Its CPU-time clock, which has nanoseconds where /proc has ticks; `None` if it has none.
     clock: Option<libc::clockid_t>,
 }
 
-/// What a process takes at one moment.
+/// A sample of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Resident memory: `Rss` in smaps_rollup, which counts pages. (`VmRSS` in status is a sum of per-processor
-    /// counters and may be off by a batch of pages for each.)
+    /// Resident memory: `Rss` in smaps_rollup, which is exact. `VmRSS` in status sums per-CPU counters and may be off by
+    /// a batch of pages per CPU.
     pub rss_bytes: u64,
     /// OS threads.
     pub threads: u64,
-    /// Processor time of all threads, those that have ended included.
+    /// CPU time of all threads, including terminated ones.
     pub cpu: Duration,
-    /// The same in clock ticks, in user space and in the kernel: coarse, and the only place where the two are told
-    /// apart.
+    /// The same in clock ticks, user space and kernel: coarse, but the only source that separates the two.
     pub ticks: (u64, u64),
-    /// The kernel's page tables for it (`VmPTE`).
+    /// Its page tables (`VmPTE`).
     pub page_table_bytes: u64,
 }
 
 impl Watched {
-    /// The process of this id.
+    /// The process with this id.
     pub fn new(pid: u32) -> Self {
         Self { clock: cpu_clock(pid), ..Self::under(Path::new("/proc"), pid) }
     }
 
-    /// The same, under another root than /proc.
+    /// The same under another root than /proc, without the CPU-time clock.
     pub fn under(proc: &Path, pid: u32) -> Self {
         Self { directory: proc.join(pid.to_string()), clock: None }
     }
 
-    /// Reads what the process takes now.
+    /// Samples the process.
     ///
     /// # Errors
-    /// Where the process has gone, or belongs to another user.
+    /// If the process has ended, or belongs to another user.
     pub fn read(&self) -> Result<Reading> {
         let file = |name: &str| self.directory.join(name);
-        let gone = || format!("cannot read {}: has the process ended?", self.directory.display());
-        let stat = Stat::from_file(file("stat")).with_context(gone)?;
+        let context = || format!("cannot read {}: has the process ended?", self.directory.display());
+        let stat = Stat::from_file(file("stat")).with_context(context)?;
         let by_ticks =
             || Duration::from_secs_f64((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64);
         Ok(Reading {
-            rss_bytes: rss_bytes(&file("smaps_rollup")).with_context(gone)?,
+            rss_bytes: rss_bytes(&file("smaps_rollup")).with_context(context)?,
             threads: stat.num_threads.max(0) as u64,
             cpu: self.clock.and_then(time_of).unwrap_or_else(by_ticks),
             ticks: (stat.utime, stat.stime),
-            page_table_bytes: page_table_bytes(&fs::read_to_string(file("status")).with_context(gone)?),
+            page_table_bytes: page_table_bytes(&fs::read_to_string(file("status")).with_context(context)?),
         })
     }
 }
 
-/// The clock of a process's processor time (clock_getcpuclockid(3)).
+/// A process's CPU-time clock (clock_getcpuclockid(3)).
 fn cpu_clock(pid: u32) -> Option<libc::clockid_t> {
     let mut clock = 0;
     // SAFETY: writes one clockid_t to where the pointer says, which lives through the call.
@@ -84,7 +83,7 @@ fn cpu_clock(pid: u32) -> Option<libc::clockid_t> {
     (error == 0).then_some(clock)
 }
 
-/// What a clock says; `None` where its process has gone.
+/// A clock's time; `None` if its process has ended.
 fn time_of(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes one timespec to where the pointer says, which lives through the call.
@@ -98,7 +97,7 @@ fn rss_bytes(path: &Path) -> Result<u64> {
     map.extension.map.get("Rss").copied().context("smaps_rollup has no Rss")
 }
 
-/// `VmPTE` in /proc/PID/status; 0 where it is missing.
+/// `VmPTE` in /proc/PID/status in bytes; 0 if missing.
 fn page_table_bytes(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmPTE:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn says_when_a_process_has_gone() {
+    fn reports_a_process_that_has_ended() {
         let error = Watched::new(u32::MAX).read().unwrap_err();
         assert!(error.to_string().contains("has the process ended?"), "{error}");
     }

@@ -1,5 +1,5 @@
-//! Counting a server's instructions in user space with `perf stat`: a figure that does not move with the machine's
-//! speed of the minute.
+//! Counts a server's user-space instructions with `perf stat`: unlike times, they do not depend on the machine's
+//! current speed.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -8,26 +8,26 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// `perf stat` at work on a process.
+/// A running `perf stat` attached to a process.
 #[derive(Debug)]
 pub struct InstructionCount {
     perf: Child,
 }
 
 impl InstructionCount {
-    /// Tries on a process of its own whether instructions can be counted here.
+    /// Tries to count the instructions of `true`.
     ///
     /// # Errors
-    /// Why they cannot, in a few words.
+    /// The reason, for display, if they cannot be counted here.
     pub fn probe() -> Result<(), String> {
         let output = perf("instructions:u").args(["--", "true"]).output().map_err(no_perf)?;
         parse(&String::from_utf8_lossy(&output.stderr)).map(drop)
     }
 
-    /// Begins to count; returns when counting has begun.
+    /// Starts to count; returns once the counter is running.
     ///
     /// # Errors
-    /// Why this machine or this user cannot, in a few words.
+    /// The reason, for display, if perf does not start.
     pub fn start(pid: u32) -> Result<Self, String> {
         Self::of_event("instructions:u", pid)
     }
@@ -39,7 +39,7 @@ impl InstructionCount {
         Ok(count)
     }
 
-    /// Waits until perf holds a counter, or has ended, or two seconds are over: it has no other sign of readiness.
+    /// Waits until perf has opened a counter or ended, at most two seconds: it signals readiness in no other way.
     fn wait_until_attached(&mut self) {
         let descriptors = format!("/proc/{}/fd", self.perf.id());
         let deadline = Instant::now() + Duration::from_secs(2);
@@ -50,30 +50,30 @@ impl InstructionCount {
             let attached =
                 fs::read_dir(&descriptors).is_ok_and(|mut all| all.any(|entry| entry.is_ok_and(is_counter)));
             if attached {
-                // One counter per thread is opened before any is enabled; this covers the rest of them.
+                // perf opens one counter per thread before it enables any; this covers the remaining ones.
                 return sleep(Duration::from_millis(20));
             }
             sleep(Duration::from_millis(2));
         }
     }
 
-    /// Ends the count, and returns it.
+    /// Stops counting and returns the count.
     ///
     /// # Errors
-    /// Why there is none, in a few words.
+    /// The reason, for display, if there is none.
     pub fn finish(self) -> Result<f64, String> {
         if let Ok(id) = i32::try_from(self.perf.id())
             && let Some(pid) = Pid::from_raw(id)
         {
-            // It may have ended by itself, having nothing to count.
+            // Fails if perf has already ended.
             let _ = kill_process(pid, Signal::INT);
         }
-        let output = self.perf.wait_with_output().map_err(|error| format!("perf gave nothing: {error}"))?;
+        let output = self.perf.wait_with_output().map_err(|error| format!("no output from perf: {error}"))?;
         parse(&String::from_utf8_lossy(&output.stderr))
     }
 }
 
-/// `perf stat`, with its figures separated by commas, on standard error.
+/// `perf stat` with comma-separated output on standard error.
 fn perf(event: &str) -> Command {
     let mut command = Command::new("perf");
     command.args(["stat", "-x,", "-e", event]).env("LC_ALL", "C");
@@ -88,20 +88,20 @@ fn no_perf(error: std::io::Error) -> String {
     }
 }
 
-/// The first field of the line that `perf stat -x,` writes, or what it says instead.
+/// The first field of the line that `perf stat -x,` writes, or its error message.
 fn parse(output: &str) -> Result<f64, String> {
     let mut lines = output.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let Some(line) = lines.next() else { return Err("perf gave nothing".into()) };
+    let Some(line) = lines.next() else { return Err("no output from perf".into()) };
     match line.split(',').next().unwrap_or_default() {
         "<not supported>" => {
-            Err("this machine has no counter of instructions (virtual machines often lack it)".into())
+            Err("this machine has no instruction counter (common in virtual machines)".into())
         }
         "<not counted>" => Err("perf counted nothing".into()),
         count => count.parse().map_err(|_| match line {
             line if line.to_lowercase().contains("access") || line.contains("ermi") => {
-                "perf is not allowed here: see kernel.perf_event_paranoid".to_owned()
+                "perf is not permitted: see kernel.perf_event_paranoid".to_owned()
             }
-            line => format!("perf says: {line}"),
+            line => format!("perf: {line}"),
         }),
     }
 }
@@ -111,9 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_perf_writes() {
+    fn parses_the_output_of_perf() {
         assert_eq!(parse("1234567,,instructions:u,2002345678,100.00,,\n"), Ok(1_234_567.0));
-        assert!(parse("<not supported>,,instructions:u,0,100.00,,\n").unwrap_err().contains("no counter"));
+        assert!(
+            parse("<not supported>,,instructions:u,0,100.00,,\n")
+                .unwrap_err()
+                .contains("no instruction counter")
+        );
         assert!(parse("<not counted>,,instructions:u,0,0.00,,\n").unwrap_err().contains("nothing"));
         assert!(parse("\n").is_err());
         assert!(parse("Error:\nAccess to performance monitoring is limited.").is_err());
@@ -121,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn counts_a_process_or_says_why_not() {
-        // Where perf is missing or forbidden this ends at once, with a reason; else it counts this very process.
+    fn counts_a_process_or_gives_a_reason() {
+        // If perf is missing or not permitted, this returns the reason at once; otherwise it counts this process.
         let count = InstructionCount::of_event("task-clock", std::process::id());
         let deadline = Instant::now() + Duration::from_millis(20);
         while Instant::now() < deadline {}

@@ -1,4 +1,4 @@
-//! A server of the test's own process, the client's program, and files for both.
+//! An echo server in the test's process, the client binary, and temporary files.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub const CLIENT: &str = env!("CARGO_BIN_EXE_client");
-/// What is over in a moment.
+/// A short load.
 pub const LOAD: &str = "--connections 4 --warmup 0s --duration 100ms";
 
-/// Echoes at this address from now on.
+/// Starts an echo server on this address; returns the address it got.
 pub fn echo_server(address: &str) -> SocketAddr {
     let listener = TcpListener::bind(address).expect("bind");
     let address = listener.local_addr().expect("address");
@@ -30,12 +30,12 @@ pub fn echo_server(address: &str) -> SocketAddr {
     address
 }
 
-/// The URL of a server that echoes.
+/// The URL of a new echo server.
 pub fn url() -> String {
     format!("ws://{}/echo", echo_server("127.0.0.1:0"))
 }
 
-/// A path that is this test's own.
+/// A path for this test only.
 pub fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A result of `client run` to be merged.
+/// A result of `client run`, for `client merge`.
 pub fn a_result(url: &str) -> PathBuf {
     let file = scratch("one.json");
     let made = output(&format!("run --url {url} {LOAD} --quiet --json {}", file.display()));

@@ -1,4 +1,4 @@
-//! A stage, started and watched by a test of the client.
+//! A running stage for the client's tests.
 
 use client::watch::{Metrics, Watched};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
-/// Whether `RESILIENCE_FULL` asks for full size.
+/// Whether `RESILIENCE_FULL` requests full size.
 pub fn full_size() -> bool {
     std::env::var_os("RESILIENCE_FULL").is_some()
 }
@@ -27,7 +27,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts the binary next to the client's, on its own ports; prints a note if it is not built.
+    /// Starts the stage's binary from the client's directory, on free ports. Prints a note and returns `None` if it is not
+    /// built.
     pub fn start(name: &'static str, flags: &[&str]) -> Option<Stage> {
         let binary = Path::new(env!("CARGO_BIN_EXE_client")).with_file_name(name);
         if !binary.exists() {
@@ -57,22 +58,22 @@ impl Stage {
     }
 
     pub fn metrics(&self) -> Metrics {
-        Metrics::fetch(self.admin).expect("metrics of a living server")
+        Metrics::fetch(self.admin).expect("metrics of a running server")
     }
 
-    /// What smaps_rollup says (proc(5)).
+    /// Resident memory from smaps_rollup (proc(5)).
     pub fn resident_bytes(&self) -> u64 {
-        Watched::new(self.pid()).read().expect("a living server").rss_bytes
+        Watched::new(self.pid()).read().expect("a running server").rss_bytes
     }
 
-    /// Descriptors as its threads see them, added up: each may have a table of its own.
+    /// Descriptors of all threads, added up: each may have its own table.
     pub fn descriptors(&self) -> usize {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a living server");
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a running server");
         let tables = tasks.flatten().filter_map(|task| fs::read_dir(task.path().join("fd")).ok());
         tables.map(Iterator::count).sum()
     }
 
-    /// The same once it no longer changes: a connection may still be on its way out.
+    /// The same once it is stable: connections may still be closing.
     pub fn settled_descriptors(&self) -> usize {
         let (mut held, mut same) = (self.descriptors(), 0);
         until("descriptors stay the same", Duration::from_secs(10), || {
@@ -89,7 +90,7 @@ impl Stage {
         self.end(Signal::KILL);
     }
 
-    /// Sends a signal, and waits for it to end.
+    /// Sends a signal, and waits for the process to end.
     pub fn end(&mut self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
         self.child.wait().expect("it has ended");
@@ -98,16 +99,16 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both fail only if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Looks until it is as it should be.
+/// Polls until the check succeeds.
 ///
 /// # Panics
-/// When the limit is over, with what was seen last.
+/// After `limit`, with the last error.
 #[track_caller]
 pub fn until(expected: &str, limit: Duration, mut look: impl FnMut() -> Result<(), String>) {
     let deadline = Instant::now() + limit;

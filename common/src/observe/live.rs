@@ -5,6 +5,7 @@
 
 mod limits;
 
+use crate::colours;
 use crate::latency::{Timing, Took};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::process;
@@ -20,8 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The page's files: path, content type, content.
-pub(crate) const FILES: [(&str, &str, &str); 3] = [
+pub(crate) const FILES: [(&str, &str, &str); 4] = [
     ("/", "text/html; charset=utf-8", include_str!("live/page.html")),
+    ("/colours.css", "text/css; charset=utf-8", colours::CSS),
     ("/live.css", "text/css; charset=utf-8", include_str!("live/page.css")),
     ("/live.js", "text/javascript; charset=utf-8", include_str!("live/page.js")),
 ];

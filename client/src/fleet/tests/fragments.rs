@@ -1,4 +1,4 @@
-//! Replies in fragments (RFC 6455, section 5.4), with control frames between them, in whatever pieces they arrive.
+//! Replies in fragments (RFC 6455, section 5.4), with control frames between them, split anywhere.
 
 use super::super::counters::Counters;
 use super::super::handshake::Handshake;
@@ -15,10 +15,10 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 
-/// The one connection of the shard under test.
+/// The only connection of the shard under test.
 pub const INDEX: u32 = 0;
 
-/// A shard, its connection, and the other end of that, kept so that it stays open.
+/// A shard with one connection, and the other end of it, which keeps it open.
 pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     let url: Url = "ws://127.0.0.1:9/".parse().expect("url");
     let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
@@ -51,9 +51,9 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     (shard, far)
 }
 
-/// Whoever waits for echoes waits as long as any come, to whichever shard.
+/// An echo in any shard restarts the timeout of all.
 #[test]
-fn an_echo_in_another_shard_renews_patience() {
+fn an_echo_in_another_shard_restarts_the_timeout() {
     let (mut shard, _far) = shard(32, 1);
     let other = Arc::new(Counters::default());
     shard.setup.all_counters = [shard.setup.counters.clone(), other.clone()].into();
@@ -62,13 +62,13 @@ fn an_echo_in_another_shard_renews_patience() {
     other.last_ns.store(90, Relaxed);
     assert_eq!(shard.step_once(150, 1, 1), 190);
     shard.step_once(190, 1, 1);
-    assert_eq!(shard.slots[INDEX].state, State::Free, "given up");
+    assert_eq!(shard.slots[INDEX].state, State::Free, "timed out");
 }
 
-/// What becomes of a connection: echoes found right, pings answered, and how it ended, if it did.
+/// The fate of a connection: verified echoes, answered pings, and its failure, if any.
 type Verdict = (u64, u64, Option<Class>);
 
-/// What a shard makes of bytes that arrive in pieces of these lengths, the last of which is repeated.
+/// Feeds a shard bytes in pieces of these lengths, the last one repeated.
 fn judged(
     payload_len: usize,
     messages: u32,
@@ -91,7 +91,7 @@ fn judged(
     (shard.outcome.echoes, shard.outcome.pings, ended)
 }
 
-/// The same, frame by frame, each of them whole, with every message kept in memory.
+/// The expected verdict, computed from whole frames and whole messages.
 fn reference(payloads: &[Vec<u8>], frames: &[(Header, Vec<u8>)]) -> Verdict {
     let (mut echoes, mut pings, mut message) = (0, 0, None::<Vec<u8>>);
     for (header, body) in frames {
@@ -123,7 +123,7 @@ fn reference(payloads: &[Vec<u8>], frames: &[(Header, Vec<u8>)]) -> Verdict {
     (echoes as u64, pings, None)
 }
 
-/// Numbers that look random (xorshift64), from 0 to below `n`.
+/// Pseudorandom numbers (xorshift64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -144,7 +144,7 @@ pub fn payloads(payload_len: usize, messages: u32) -> Vec<Vec<u8>> {
     (0..messages).map(payload).collect()
 }
 
-/// The messages in fragments of any length, none included, with control frames anywhere between them.
+/// The messages in fragments of random length, including empty ones, with control frames between them.
 pub fn fragmented(payloads: &[Vec<u8>], random: &mut Random) -> Vec<(Header, Vec<u8>)> {
     let mut frames = Vec::new();
     for payload in payloads {
@@ -167,7 +167,7 @@ pub fn fragmented(payloads: &[Vec<u8>], random: &mut Random) -> Vec<(Header, Vec
     frames
 }
 
-/// Makes one frame wrong, or at least another.
+/// Changes one frame, in most cases to a wrong one.
 fn lie(frames: &mut Vec<(Header, Vec<u8>)>, random: &mut Random) {
     let at = random.below(frames.len());
     let (header, body) = &mut frames[at];
@@ -189,12 +189,12 @@ fn lie(frames: &mut Vec<(Header, Vec<u8>)>, random: &mut Random) {
             header.len += 1;
         }
     }
-    // What a control frame's header shows to be too long is no frame.
+    // A control frame with a longer payload would not parse.
     frames.retain(|(header, body)| !header.opcode.is_control() || body.len() <= 125);
 }
 
 #[test]
-fn any_fragments_in_any_pieces_amount_to_what_they_are_as_a_whole() {
+fn fragments_in_any_pieces_have_the_verdict_of_the_whole_messages() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for round in 0..20_000 {
         let payload_len = [0, 1, 5, 32, 125, 126, 300, 2_000][random.below(8)];
@@ -214,7 +214,7 @@ fn any_fragments_in_any_pieces_amount_to_what_they_are_as_a_whole() {
 }
 
 #[test]
-fn a_long_message_in_very_many_fragments() {
+fn a_long_message_in_many_fragments() {
     let payload_len = 1 << 20;
     let payloads = payloads(payload_len, 2);
     for fragment_len in [1, 7, 4_096] {
@@ -234,22 +234,22 @@ fn a_long_message_in_very_many_fragments() {
 }
 
 #[test]
-fn what_is_wrong_with_a_reply_is_said_in_words() {
+fn faults_of_replies_are_described() {
     let ([payload], more) =
         (&payloads(8, 1)[..], |opcode| Header { fin: false, ..Header::server(opcode, 8) })
     else {
-        unreachable!("one was asked for")
+        unreachable!("one frame was requested")
     };
     let first = frame(more(Opcode::Binary), payload);
     let whole = |opcode, len| frame(Header::server(opcode, len), &vec![0; len]);
     for (octets, expected) in [
-        (whole(Opcode::Continuation, 8), "continues no message"),
-        (whole(Opcode::Text, 8), "as text"),
+        (whole(Opcode::Continuation, 8), "without a message to continue"),
+        (whole(Opcode::Text, 8), "a text message"),
         (whole(Opcode::Binary, 7), "shorter"),
         (whole(Opcode::Binary, 9), "longer"),
-        ([first.clone(), whole(Opcode::Binary, 8)].concat(), "in the middle of another"),
+        ([first.clone(), whole(Opcode::Binary, 8)].concat(), "before the last fragment of another"),
         ([first.clone(), whole(Opcode::Continuation, 1)].concat(), "longer"),
-        ([frame(Header::server(Opcode::Binary, 8), payload), first].concat(), "answers none"),
+        ([frame(Header::server(Opcode::Binary, 8), payload), first].concat(), "is no echo"),
     ] {
         let (mut shard, _far) = shard(8, 1);
         shard.received(INDEX, &octets, 1);
@@ -258,9 +258,9 @@ fn what_is_wrong_with_a_reply_is_said_in_words() {
     }
 }
 
-/// Over sockets, as servers with small buffers send them: a Ping between two fragments has to be answered before the rest.
+/// Over sockets, from a server with small buffers: it sends the rest only once a Ping between two fragments is answered.
 #[test]
-fn a_server_that_fragments_is_as_good_as_any() {
+fn fragmented_echoes_are_valid() {
     for (payload_len, fragment_len) in [(0, 8), (32, 5), (100_000, 8_192), (16 << 20, 8_192)] {
         let address = serve_websocket(move |_, mut socket| {
             while let Ok(message) = socket.read() {

@@ -1,4 +1,4 @@
-//! Rounds of many messages in flight on a connection: all are sent at once, and the next when all are echoed.
+//! Rounds of many messages in flight per connection: all are sent at once, the next round when all are echoed.
 
 use super::super::phase::{Phase, Span};
 use super::super::slots::State;
@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tungstenite::WebSocket;
 
-/// Reads so many messages; nothing where the peer closes.
+/// Reads `count` messages; `None` if the peer closes.
 fn messages(socket: &mut WebSocket<TcpStream>, count: usize) -> Option<Vec<Vec<u8>>> {
     let mut payloads = Vec::new();
     while payloads.len() < count {
@@ -21,8 +21,7 @@ fn messages(socket: &mut WebSocket<TcpStream>, count: usize) -> Option<Vec<Vec<u
     Some(payloads)
 }
 
-/// A server that says nothing before it has a round of so many, and then answers with what `answer` makes of it, in one
-/// piece.
+/// A server that reads a whole round of `count` messages, and then sends `answer` of it in one write.
 fn at_once(
     count: usize,
     answer: impl Fn(usize, usize, Vec<Vec<u8>>) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -69,7 +68,7 @@ fn a_round_is_sent_whole_and_echoed_one_by_one_at_once_or_in_fragments() {
                 assert!(phase.echoes >= 3 * count && phase.echoes.is_multiple_of(count), "{case}: {phase:?}");
                 assert_eq!((phase.sent, phase.latency.len()), (phase.echoes, phase.echoes), "{case}");
             }
-            // All other phases send one message at a time.
+            // All other phases send single messages.
             let phase = fleet.close_all(&mut |_| {}).expect("close");
             assert_eq!((phase.closed, phase.failures.total()), (3, 0), "{case}");
         }
@@ -77,7 +76,7 @@ fn a_round_is_sent_whole_and_echoed_one_by_one_at_once_or_in_fragments() {
 }
 
 #[test]
-fn a_server_that_loses_one_of_a_round_is_noticed() {
+fn a_missing_echo_of_a_round_is_detected() {
     const COUNT: usize = 4;
     for lost in 0..COUNT {
         let address = at_once(COUNT, move |number, round, mut payloads| {
@@ -91,7 +90,7 @@ fn a_server_that_loses_one_of_a_round_is_noticed() {
         let phase = connected(config)
             .closed_loop(2, Duration::ZERO, milliseconds(100), &mut |_| {})
             .expect("closed loop");
-        // What comes in place of the one that is lost is the next; in place of the last comes nothing.
+        // The next echo arrives in place of the missing one; nothing in place of the last.
         let class = if lost + 1 < COUNT { Class::WrongEcho } else { Class::Timeout };
         assert_eq!(phase.failures.classes().collect::<Vec<_>>(), [(class, 1)], "{lost}: {phase:?}");
         assert_eq!(
@@ -103,7 +102,7 @@ fn a_server_that_loses_one_of_a_round_is_noticed() {
 }
 
 #[test]
-fn a_connection_that_is_back_sends_whole_rounds() {
+fn a_replaced_connection_sends_whole_rounds() {
     let address = at_once(8, |number, round, payloads| {
         (number > 0 || round < 2).then(|| payloads.iter().flat_map(|payload| whole(payload)).collect())
     });
@@ -115,7 +114,7 @@ fn a_connection_that_is_back_sends_whole_rounds() {
 }
 
 #[test]
-fn what_is_in_flight_when_the_fleet_is_stopped_is_not_missing() {
+fn messages_in_flight_at_a_stop_are_not_missing() {
     let address = serve_websocket(|_, socket| echo(socket, |_| {}));
     let stop: &AtomicBool = Box::leak(Box::default());
     let mut fleet = connected(FleetConfig { stop, in_flight: 32, ..config(address, 4) });
@@ -125,7 +124,7 @@ fn what_is_in_flight_when_the_fleet_is_stopped_is_not_missing() {
     assert_eq!((phase.missing, phase.failures.total()), (0, 0), "{phase:?}");
 }
 
-/// Each packet of this socket is what one call has sent.
+/// Each packet of this socket is one send call.
 #[test]
 fn a_round_is_one_call() {
     let (mut shard, _far) = shard(32, 0);
@@ -144,7 +143,7 @@ fn a_round_is_one_call() {
 }
 
 #[test]
-fn however_a_round_of_replies_is_cut_the_next_is_sent_when_all_are_there_and_not_before() {
+fn the_next_round_is_sent_once_all_replies_are_complete() {
     let mut random = Random(0x853c_49e6_748f_ea9b);
     for round in 0..3_000 {
         let (count, payload_len) = (1 + random.below(20) as u32, [0, 1, 32, 126, 700][random.below(5)]);
@@ -162,7 +161,7 @@ fn however_a_round_of_replies_is_cut_the_next_is_sent_when_all_are_there_and_not
         let longest = [1, 30, 1_000, octets.len()][random.below(4)];
         let case = format!("round {round}: {count} of {payload_len} bytes");
         while !rest.is_empty() {
-            // The round, and what control frames were answered with.
+            // The round, and the answers to control frames.
             while far.read(&mut [0; 65_536]).is_ok() {}
             let (piece, after) = rest.split_at((1 + random.below(longest)).min(rest.len()));
             shard.received(INDEX, piece, now_ns);
@@ -170,7 +169,7 @@ fn however_a_round_of_replies_is_cut_the_next_is_sent_when_all_are_there_and_not
             assert_eq!(slot.state, State::Open, "{case}: {:?}", shard.outcome.failures);
             let all_there = slot.echoed == count;
             assert_eq!(slot.sent, if all_there { 2 * count } else { count }, "{case}");
-            // Behind the last echo there may be control frames.
+            // Control frames may follow the last echo.
             assert!(all_there || !after.is_empty(), "{case}");
             (rest, now_ns) = (after, now_ns + 1_000_000);
         }

@@ -1,4 +1,4 @@
-//! Each class of failure is found, and counted as what it is.
+//! Each class of failure is detected and counted.
 
 use super::server::{answer_raw, echo, echo_first, ignore, nth, refuse, reset, serve, serve_websocket};
 use super::*;
@@ -6,21 +6,21 @@ use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use std::net::{SocketAddr, TcpListener};
 use tungstenite::protocol::CloseFrame;
 
-/// The failures of a class, as a fleet of `connections` meets them in connecting.
+/// Runs the connect phase of a fleet of `connections`.
 fn connecting(address: SocketAddr, connections: u64) -> ConnectPhase {
     let mut config = config(address, connections);
     config.connect_timeout = milliseconds(200);
     Fleet::start(config).expect("start").connect_to(connections, None, &mut |_| {}).expect("connect")
 }
 
-/// That `failures` are `count` of one class and nothing else.
+/// Asserts that `failures` are `count` of `class` and nothing else.
 #[track_caller]
 fn assert_only(failures: &Failures, class: Class, count: u64) {
     assert_eq!(failures.classes().collect::<Vec<_>>(), [(class, count)], "{failures:?}");
     assert!(failures.first.is_some());
 }
 
-/// A frame from a server.
+/// The bytes of a frame.
 pub fn frame(header: Header, payload: &[u8]) -> Vec<u8> {
     let mut head = [0; MAX_HEADER_LEN];
     let len = header.write(&mut head);
@@ -41,25 +41,25 @@ fn handshakes_that_fail() {
 }
 
 #[test]
-fn nobody_there_is_found_out_at_once() {
+fn an_address_without_a_listener_fails_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = listener.local_addr().expect("address");
     drop(listener);
     assert_only(&connecting(address, 6).failures, Class::Refused, 6);
-    // As many as the two shards may have.
+    // The most that two shards can have.
     let many = (2 * connections_per_shard().expect("a limit")).min(10_000);
     let phase = connecting(address, many);
     assert_eq!((phase.connected, phase.failures.refused), (0, phase.failures.total()));
     assert!(
         phase.failures.refused < many.min(2_000),
-        "not every attempt is made: {}",
+        "not all attempts are made: {}",
         phase.failures.refused
     );
     assert!(phase.ended_early.is_some_and(|why| why.contains("refused")));
 }
 
 #[test]
-fn a_full_server_holds_what_it_has_room_for() {
+fn a_full_server_keeps_its_connections() {
     let address = serve(|number, stream| match number {
         0..5 => echo(tungstenite::accept(stream).expect("handshake"), |_| {}),
         _ => refuse(stream, "HTTP/1.1 503 Service Unavailable\r\n\r\n"),
@@ -74,7 +74,7 @@ fn a_full_server_holds_what_it_has_room_for() {
 fn echoes_that_are_wrong() {
     type Answer = fn(Vec<u8>) -> Vec<u8>;
     let answers: [(&str, Answer); 6] = [
-        ("another octet", |mut payload| {
+        ("another byte", |mut payload| {
             payload[31] ^= 1;
             frame(Header::server(Opcode::Binary, 32), &payload)
         }),
@@ -93,7 +93,7 @@ fn echoes_that_are_wrong() {
         let address = serve_websocket(move |_, socket| answer_raw(socket, answer));
         let mut fleet = connected(config(address, 4));
         let phase = fleet.echo_once(&mut |_| {}).expect("echo");
-        // A second echo may arrive when the phase is over: the next one reports it.
+        // A second echo may arrive after the phase: the next phase reports it.
         let mut failures = phase.failures;
         failures.merge(&fleet.hold(milliseconds(300), &mut |_| {}).expect("hold").failures);
         assert_only(&failures, Class::WrongEcho, 4);
@@ -102,7 +102,7 @@ fn echoes_that_are_wrong() {
 }
 
 #[test]
-fn echoes_that_never_come() {
+fn missing_echoes() {
     let address = serve_websocket(|number, mut socket| match number % 2 {
         0 => echo(socket, |_| {}),
         _ => ignore(socket.get_mut().try_clone().expect("clone")),
@@ -116,7 +116,7 @@ fn echoes_that_never_come() {
 }
 
 #[test]
-fn connections_that_are_lost_in_the_middle() {
+fn connections_lost_during_a_phase() {
     let cut = serve_websocket(|_, socket| {
         if let Some(mut socket) = echo_first(3, socket) {
             rustix::net::sockopt::set_socket_linger(socket.get_mut(), Some(Duration::ZERO)).expect("linger");
@@ -144,7 +144,7 @@ fn connections_that_are_lost_in_the_middle() {
 }
 
 #[test]
-fn the_rest_of_a_fleet_goes_on_when_some_are_lost() {
+fn the_other_connections_go_on_when_some_are_lost() {
     let address = serve_websocket(|number, socket| match number % 3 {
         0 => drop(echo_first(1, socket)),
         _ => echo(socket, |_| {}),
@@ -163,7 +163,7 @@ fn the_rest_of_a_fleet_goes_on_when_some_are_lost() {
 }
 
 #[test]
-fn answers_in_pieces_are_put_together() {
+fn responses_in_pieces_are_reassembled() {
     use std::io::Write;
     let address = serve_websocket(|_, mut socket| {
         socket.get_mut().set_nodelay(true).expect("nodelay");
@@ -191,7 +191,7 @@ fn answers_in_pieces_are_put_together() {
 }
 
 #[test]
-fn a_server_that_does_not_close_is_cut_off() {
+fn a_connection_that_the_server_does_not_close_is_reset() {
     let silent = serve_websocket(|_, mut socket| {
         let stream = socket.get_mut().try_clone().expect("clone");
         ignore(stream);
@@ -202,8 +202,8 @@ fn a_server_that_does_not_close_is_cut_off() {
     let phase = fleet.close_all(&mut |_| {}).expect("close");
     assert_eq!((phase.closed, phase.forced), (0, 5), "{phase:?}");
     assert_only(&phase.failures, Class::Timeout, 5);
-    assert!(phase.failures.advice(Class::Timeout).contains("leaves Close frames unanswered"));
-    assert!(phase.elapsed >= milliseconds(200), "the wait is part of it: {:?}", phase.elapsed);
+    assert!(phase.failures.advice(Class::Timeout).contains("does not answer Close frames"));
+    assert!(phase.elapsed >= milliseconds(200), "the timeout is included: {:?}", phase.elapsed);
 }
 
 #[test]
@@ -226,12 +226,12 @@ fn a_server_that_dies_under_load_keeps_the_results_so_far() {
     let phase = fleet.closed_loop(10, Duration::ZERO, hour, &mut |_| {}).expect("closed loop");
     assert!((490..500).contains(&phase.echoes), "{phase:?}");
     assert_eq!((phase.failures.total(), phase.missing), (10, phase.sent - phase.echoes));
-    // It hangs up, and listens still.
+    // It closes connections, but still listens.
     assert!(phase.ended_early.is_some_and(|why| why.starts_with("all of 10 connections were lost")));
 }
 
 #[test]
-fn an_open_loop_that_cannot_be_kept_up_with_ends_and_hides_nothing() {
+fn an_open_loop_above_the_possible_rate_ends_and_counts_what_is_missing() {
     let address = serve_websocket(|_, socket| echo(socket, |_| {}));
     let mut config = config(address, 2);
     config.message_timeout = milliseconds(100);
@@ -242,18 +242,18 @@ fn an_open_loop_that_cannot_be_kept_up_with_ends_and_hides_nothing() {
     assert!(phase.failures.timeout > 0);
 }
 
-/// What went wrong first is told in words, with what the server has said of it, and never as Rust has it.
+/// The first failure is described in words, with the server's status, and without Rust's `Debug` output.
 #[test]
-fn the_first_failure_is_told_in_words() {
+fn the_first_failure_is_described() {
     for (answer, class, words, advice) in [
         (
             "301 Moved\r\nLocation: https://[::1]/x",
             Class::BadHandshake,
-            "301 Moved, with Location 'https://[::1]/x'",
+            "301 Moved, Location 'https://[::1]/x'",
             "--url",
         ),
         ("401 Unauthorized", Class::BadHandshake, "answered 401 Unauthorized", "credentials"),
-        ("403 Forbidden", Class::BadHandshake, "answered 403 Forbidden", "does not let this client in"),
+        ("403 Forbidden", Class::BadHandshake, "answered 403 Forbidden", "does not allow this client"),
         ("404 Not Found", Class::BadHandshake, "answered 404 Not Found", "path"),
         ("429 Too Many Requests", Class::BadHandshake, "answered 429 Too Many Requests", "--connect-rate"),
         ("502 Bad Gateway", Class::BadHandshake, "answered 502 Bad Gateway", "log"),
@@ -263,27 +263,27 @@ fn the_first_failure_is_told_in_words() {
         let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
         let failures = connecting(serve(move |_, stream| refuse(stream, &answer)), 2).failures;
         assert_only(&failures, class, 2);
-        let first = failures.first.as_deref().expect("words");
+        let first = failures.first.as_deref().expect("a description");
         assert!(first.contains(words), "{first}");
         assert!(failures.advice(class).contains(advice), "{first}: {}", failures.advice(class));
     }
 }
 
 #[test]
-fn what_a_server_sends_in_place_of_an_echo_is_told_in_words() {
+fn what_a_server_sends_instead_of_an_echo_is_described() {
     let text = |_| frame(Header::server(Opcode::Text, 32), &[b'a'; 32]);
     let closing = |_| frame(Header::server(Opcode::Close, 13), b"\x03\xf0no\x1b[2Jcats!");
     type Answer = fn(Vec<u8>) -> Vec<u8>;
     let answers: [(Answer, &str); 2] = [
-        (text, "an echo came as text, and not as binary: a text frame of 32 bytes"),
-        (closing, "the server closed a connection, code 1008, saying 'no\\u{1b}[2Jcats!'"),
+        (text, "an echo is a text message instead of a binary one: a text frame of 32 bytes"),
+        (closing, "the server closed a connection with code 1008, reason 'no\\u{1b}[2Jcats!'"),
     ];
     for (answer, words) in answers {
         let mut fleet = connected(config(serve_websocket(move |_, socket| answer_raw(socket, answer)), 2));
         let hour = Duration::from_secs(3_600);
         let phase = fleet.closed_loop(2, Duration::ZERO, hour, &mut |_| {}).expect("closed loop");
         assert_eq!(phase.failures.first.as_deref(), Some(words));
-        // The server lives, and of what it sent it was this end that had enough.
+        // The server is up: this end dropped the connections.
         assert_eq!(phase.ended_early, Some(format!("all of 2 connections were lost ({words})")));
     }
 }

@@ -1,4 +1,4 @@
-//! Fleets against servers that keep to the rules, and against servers that do not.
+//! Fleets against correct and incorrect servers.
 
 mod fragments;
 mod in_flight;
@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
-/// A small fleet in two shards.
+/// The configuration of a small fleet in two shards.
 fn config(address: std::net::SocketAddr, connections: u64) -> FleetConfig {
     let url = format!("ws://{address}/echo").parse().expect("url");
     FleetConfig { shards: Some(2), ..FleetConfig::new(url, connections) }
 }
 
-/// A fleet that is to have all its connections without a failure.
+/// A fleet with all its connections open.
 fn connected(config: FleetConfig) -> Fleet {
     let connections = config.connections;
     let mut fleet = Fleet::start(config).expect("start");
@@ -35,7 +35,7 @@ fn milliseconds(count: u64) -> Duration {
 }
 
 #[test]
-fn every_phase_against_an_honest_server() {
+fn every_phase_against_a_correct_server() {
     let address = serve_websocket(|_, socket| echo(socket, |_| {}));
     let mut config = config(address, 60);
     config.payload_len = 77;
@@ -84,7 +84,7 @@ fn every_phase_against_an_honest_server() {
 }
 
 #[test]
-fn churn_asks_a_full_server_for_no_more_than_it_holds() {
+fn churn_does_not_exceed_a_full_server() {
     let open = AtomicUsize::new(0);
     let address = serve(move |_, stream| {
         if open.fetch_add(1, Relaxed) >= 10 {
@@ -106,7 +106,7 @@ fn churn_asks_a_full_server_for_no_more_than_it_holds() {
 }
 
 #[test]
-fn payloads_of_every_size_come_back() {
+fn payloads_of_every_size_are_echoed() {
     for payload_len in [0, 1, 7, 8, 125, 126, 65_535, 65_536, 3_000_000] {
         let address = serve_websocket(|_, socket| echo(socket, |_| {}));
         let mut config = config(address, 3);
@@ -116,7 +116,7 @@ fn payloads_of_every_size_come_back() {
             let phase = fleet.echo_once(&mut |_| {}).expect("echo");
             assert_eq!((phase.echoes, phase.missing), (3, 0), "{payload_len}: {phase:?}");
         }
-        // More in flight than the sockets hold: what is due waits its turn, and none is lost.
+        // More in flight than the sockets hold: due messages are queued, and none is lost.
         let rate = if payload_len > 1_000_000 { 100.0 } else { 500.0 };
         let phase =
             fleet.open_loop(1, rate, Duration::ZERO, milliseconds(100), &mut |_| {}).expect("open loop");
@@ -127,7 +127,7 @@ fn payloads_of_every_size_come_back() {
 
 #[test]
 fn open_loop_counts_latency_from_the_time_a_message_was_due() {
-    // At the 100th message of its first connection the server stands still, for everyone, for 300 ms.
+    // At the 100th message of its first connection, the server stalls on all connections for 300 ms.
     let still = RwLock::new(());
     let address = serve_websocket(move |number, socket| {
         echo(socket, |count| {
@@ -142,15 +142,15 @@ fn open_loop_counts_latency_from_the_time_a_message_was_due() {
     let phase =
         fleet.open_loop(10, 1_000.0, Duration::ZERO, milliseconds(1_000), &mut |_| {}).expect("open loop");
     assert_eq!((phase.sent, phase.echoes, phase.missing), (1_000, 1_000, 0), "{phase:?}");
-    assert!(phase.latency.max() >= 290_000_000, "the stop itself: {}", phase.latency.max());
-    // Messages went on being due all the while: of the 300 in these 300 ms, two thirds waited over 100.
+    assert!(phase.latency.max() >= 290_000_000, "the stall itself: {}", phase.latency.max());
+    // Messages became due during the stall: of the 300 in these 300 ms, two thirds waited over 100 ms.
     let waited = phase.latency.count_between(100_000_000, u64::MAX);
-    assert!(waited >= 150, "only {waited} messages felt it");
+    assert!(waited >= 150, "only {waited} messages were delayed");
 }
 
 #[test]
-fn connections_that_take_their_time_are_waited_for() {
-    // The queue of this listener holds two. The kernel drops what comes over that, and repeats it after a second.
+fn slow_connections_are_awaited() {
+    // This listener's queue holds two. The kernel drops further SYNs, and retransmits them after a second.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     rustix::net::listen(&listener, 1).expect("listen");
     let address = listener.local_addr().expect("address");
@@ -188,12 +188,12 @@ fn pings_are_answered_in_every_phase() {
     let mut fleet = connected(config(address, 4));
     let phase = fleet.hold(milliseconds(50), &mut |_| {}).expect("hold");
     assert_eq!((phase.held, phase.lost), (4, 0));
-    // The servers echo only after three good pongs.
+    // The servers echo only after three valid pongs.
     assert_eq!(fleet.echo_once(&mut |_| {}).expect("echo").echoes, 4);
 }
 
 #[test]
-fn a_stopped_fleet_ends_at_once_with_what_it_has() {
+fn a_stopped_fleet_ends_at_once_with_its_results() {
     let address = serve_websocket(|_, socket| echo(socket, |_| {}));
     let stop: &AtomicBool = Box::leak(Box::default());
     let mut fleet = connected(FleetConfig { stop, ..config(address, 8) });
@@ -213,7 +213,7 @@ fn a_stopped_fleet_ends_at_once_with_what_it_has() {
 }
 
 #[test]
-fn a_fleet_refuses_what_its_shards_cannot_hold() {
+fn a_fleet_rejects_more_connections_than_its_shards_can_hold() {
     let address = "127.0.0.1:9".parse().expect("address");
     let most = connections_per_shard().expect("limit");
     let error =

@@ -1,4 +1,4 @@
-//! Servers for tests: an honest one, and many that are not.
+//! Servers for tests: a correct one, and incorrect ones.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 use tungstenite::{Message, WebSocket};
 
-/// Listens on a port of its own and has a thread run `serve` for each connection, with the connection's number.
+/// Listens on a free port, and calls `serve` on a thread per connection, with the connection's number.
 pub fn serve(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = listener.local_addr().expect("address");
@@ -22,7 +22,7 @@ pub fn serve(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Socket
     address
 }
 
-/// As [`serve`], after the opening handshake.
+/// Like [`serve`], after the opening handshake.
 pub fn serve_websocket(
     serve_one: impl Fn(usize, WebSocket<TcpStream>) + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -33,7 +33,7 @@ pub fn serve_websocket(
     })
 }
 
-/// Echoes until the peer closes; `each` sees every message before it is answered.
+/// Echoes until the peer closes; calls `each` with the message's number before each echo.
 pub fn echo(mut socket: WebSocket<TcpStream>, each: impl Fn(usize)) {
     let mut count = 0;
     while let Ok(message) = socket.read() {
@@ -47,7 +47,7 @@ pub fn echo(mut socket: WebSocket<TcpStream>, each: impl Fn(usize)) {
     }
 }
 
-/// Echoes the first `count` messages and then hands the socket over.
+/// Echoes the first `count` messages, and then returns the socket.
 pub fn echo_first(count: usize, mut socket: WebSocket<TcpStream>) -> Option<WebSocket<TcpStream>> {
     for _ in 0..count {
         let message = socket.read().ok()?;
@@ -56,7 +56,7 @@ pub fn echo_first(count: usize, mut socket: WebSocket<TcpStream>) -> Option<WebS
     Some(socket)
 }
 
-/// Answers each message with what `answer` makes of its payload: bytes as they are, no frame.
+/// Answers each message with `answer` of its payload: raw bytes, not a frame.
 pub fn answer_raw(mut socket: WebSocket<TcpStream>, answer: impl Fn(Vec<u8>) -> Vec<u8>) {
     while let Ok(message) = socket.read() {
         if let Message::Binary(payload) = message
@@ -67,7 +67,7 @@ pub fn answer_raw(mut socket: WebSocket<TcpStream>, answer: impl Fn(Vec<u8>) -> 
     }
 }
 
-/// Answers the upgrade with `answer` and hangs up when the peer does.
+/// Answers the upgrade with `answer`, and closes when the peer does.
 pub fn refuse(mut stream: TcpStream, answer: &str) {
     let mut head = Vec::new();
     let mut piece = [0; 512];
@@ -81,18 +81,18 @@ pub fn refuse(mut stream: TcpStream, answer: &str) {
     let _ = stream.read(&mut piece);
 }
 
-/// Cuts the connection off with a reset.
+/// Resets the connection.
 pub fn reset(stream: TcpStream) {
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).expect("linger");
 }
 
-/// Waits until the peer hangs up, and says nothing.
+/// Reads until the peer closes, and sends nothing.
 pub fn ignore(mut stream: TcpStream) {
     let mut piece = [0; 4096];
     while stream.read(&mut piece).is_ok_and(|len| len > 0) {}
 }
 
-/// Counts to `n`, and says who was the last.
+/// A function that returns true at its `n`th call.
 pub fn nth(n: usize) -> impl Fn() -> bool + Send + Sync {
     let count = AtomicUsize::new(0);
     move || count.fetch_add(1, Relaxed) + 1 == n

@@ -1,4 +1,4 @@
-//! What comes of a load does not depend on how its connections are spread over shards.
+//! Results do not depend on the distribution of connections over shards.
 
 use super::server::echo_first;
 use super::*;
@@ -6,12 +6,12 @@ use tungstenite::WebSocket;
 
 const NONE: Duration = Duration::ZERO;
 
-/// A fleet of so many connections in so many shards.
+/// A connected fleet.
 fn in_shards(shards: usize, address: std::net::SocketAddr, connections: u64) -> Fleet {
     connected(FleetConfig { shards: Some(shards), ..config(address, connections) })
 }
 
-/// A server that cuts off the first `few` connections after `echoes` each, and is honest with the others.
+/// A server that resets the first `few` connections after `echoes` each, and serves the others correctly.
 fn losing(few: usize, echoes: usize) -> std::net::SocketAddr {
     serve_websocket(move |number, socket: WebSocket<_>| match number < few {
         true => drop(echo_first(echoes, socket)),
@@ -19,13 +19,13 @@ fn losing(few: usize, echoes: usize) -> std::net::SocketAddr {
     })
 }
 
-/// The same, of as many as have sent a message: whoever sends nothing is not cut off.
+/// A server that resets every connection after `echoes`; idle ones stay open.
 fn losing_all_that_send(echoes: usize) -> std::net::SocketAddr {
     losing(usize::MAX, echoes)
 }
 
 #[test]
-fn shards_with_nothing_to_do_are_not_stuck() {
+fn idle_shards_do_not_end_a_phase() {
     let address = serve_websocket(|_, socket| echo(socket, |_| {}));
     for (shards, connections, active) in
         [(1, 1, 1), (2, 1, 1), (8, 1, 1), (3, 2, 1), (3, 2, 2), (4, 3, 1), (8, 3, 5), (5, 3, 2)]
@@ -55,7 +55,7 @@ fn shards_with_nothing_to_do_are_not_stuck() {
 }
 
 #[test]
-fn the_others_go_on_when_a_shard_has_lost_all_that_send() {
+fn other_shards_go_on_when_one_has_lost_its_active_connections() {
     for shards in 1..=4 {
         let mut fleet = in_shards(shards, losing(1, 3), 4);
         let phase = fleet.closed_loop(4, NONE, milliseconds(300), &mut |_| {}).expect("closed loop");
@@ -67,7 +67,7 @@ fn the_others_go_on_when_a_shard_has_lost_all_that_send() {
 }
 
 #[test]
-fn a_phase_ends_with_a_word_when_all_that_send_are_lost() {
+fn a_phase_ends_with_a_reason_when_all_active_connections_are_lost() {
     let hour = Duration::from_secs(3_600);
     for shards in [1, 2, 3, 5] {
         let began = Instant::now();
@@ -88,9 +88,9 @@ fn a_phase_ends_with_a_word_when_all_that_send_are_lost() {
 }
 
 #[test]
-fn what_was_due_and_not_echoed_is_missing() {
+fn due_messages_without_an_echo_are_missing() {
     for shards in 1..=3 {
-        // Of two connections, each is due 500 messages, and one is cut off after 100, in or after the warm-up.
+        // Each of two connections has 500 messages due; one is reset after 100, during or after the warm-up.
         for (warmup_ms, missing) in [(0, 400), (50, 425), (200, 500)] {
             let mut fleet = in_shards(shards, losing(1, 100), 2);
             let (warmup, duration) = (milliseconds(warmup_ms), milliseconds(1_000));
@@ -102,7 +102,7 @@ fn what_was_due_and_not_echoed_is_missing() {
 }
 
 #[test]
-fn what_was_due_on_a_lost_connection_is_missing_though_the_fleet_is_stopped() {
+fn messages_due_on_a_lost_connection_are_missing_even_after_a_stop() {
     for shards in 1..=3 {
         let stop: &AtomicBool = Box::leak(Box::default());
         let config = FleetConfig { stop, shards: Some(shards), ..config(losing(1, 10), 2) };
@@ -110,7 +110,7 @@ fn what_was_due_on_a_lost_connection_is_missing_though_the_fleet_is_stopped() {
         let mut on_tick = |progress: &Progress| stop.store(progress.echoes >= 200, Relaxed);
         let phase =
             fleet.open_loop(2, 1_000.0, NONE, Duration::from_secs(60), &mut on_tick).expect("open loop");
-        // As many are due on the one as on the other, and what was under way on that is not missing.
+        // Both connections have as many messages due; those in flight at the stop are not missing.
         assert!(phase.missing.abs_diff(phase.echoes - 20) <= 50, "{shards}: {phase:?}");
         assert!(phase.sent - phase.echoes <= 50, "{shards}: {phase:?}");
     }
@@ -124,15 +124,15 @@ fn messages_due_while_a_connection_is_away_are_missing() {
         let mut fleet = connected(config);
         let phase = fleet.open_loop(2, 200.0, NONE, milliseconds(1_500), &mut |_| {}).expect("open loop");
         assert_eq!((phase.echoes + phase.missing, phase.failures.total()), (300, 0), "{shards}: {phase:?}");
-        // It is back after 100 to 200 ms, with a hundred a second due.
+        // It is replaced after 100 to 200 ms, with 100 messages per second due.
         assert!((8..60).contains(&phase.missing), "{shards}: {phase:?}");
     }
 }
 
 #[test]
-fn churn_keeps_its_rate_when_a_shard_has_nobody_left() {
+fn churn_keeps_its_rate_when_a_shard_has_no_connections_left() {
     for shards in 1..=3 {
-        // The first new connection is refused: there are two for each of the others.
+        // The first new connection is rejected: two connections remain, on the other shards.
         let address = serve(|number, stream| match number {
             3 => refuse(stream, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
             _ => echo(tungstenite::accept(stream).expect("a handshake"), |_| {}),
@@ -146,7 +146,7 @@ fn churn_keeps_its_rate_when_a_shard_has_nobody_left() {
 }
 
 #[test]
-fn churn_ends_with_a_word_when_nobody_is_left() {
+fn churn_ends_with_a_reason_when_no_connection_is_left() {
     for shards in 1..=4 {
         let address = serve(|number, stream| match number {
             0..3 => echo(tungstenite::accept(stream).expect("a handshake"), |_| {}),
@@ -156,7 +156,7 @@ fn churn_ends_with_a_word_when_nobody_is_left() {
         let mut fleet = in_shards(shards, address, 3);
         let phase = fleet.churn(500.0, Duration::from_secs(3_600), &mut |_| {}).expect("churn");
         assert_eq!((phase.connected, phase.failures.rejected_503), (0, 3), "{shards}: {phase:?}");
-        assert!(phase.ended_early.is_some_and(|why| why.starts_with("gave up after 0")), "{shards}");
+        assert!(phase.ended_early.is_some_and(|why| why.starts_with("stopped after 0")), "{shards}");
         assert!(began.elapsed() < Duration::from_secs(60), "{shards}");
     }
 }

@@ -1,53 +1,57 @@
-//! The foot of the page: where it was measured, with what, and what each figure counts.
+//! The last section of the page: command, machine, limits, and the definition of each figure.
 
 use crate::report::format;
-use crate::report::plot::escape;
 use crate::report::results::{Machine, Results, Settings, Workload};
+use maud::{Markup, html};
 
-/// How it was measured.
-pub fn render(results: &Results) -> String {
-    let machine = &results.machine;
+/// The section for a comparison.
+pub fn render(results: &Results) -> Markup {
     let more = [
         ("Date", results.date.clone()),
         ("Commit", results.commit.clone().unwrap_or_else(|| "not in a repository".into())),
         ("Took", format::seconds(results.elapsed_s)),
     ];
-    section(&results.command, machine, &more, &counted(results))
+    section(&results.command, &results.machine, &more, &counted(results))
 }
 
-/// The command, the machine with `more` facts, its limits, and what is counted.
+/// The command, the machine with `more` facts, its limits, and the definitions of the figures.
 pub(crate) fn section(
     command: &str,
     machine: &Machine,
     more: &[(&str, String)],
     counted: &[(&str, String)],
-) -> String {
+) -> Markup {
     let facts = [
         ("Processor", machine.cpu.clone()),
         ("Cores", format!("{}, shared by server and client", machine.cores)),
         ("Memory", format::bytes(machine.memory_bytes as f64)),
         ("Kernel", machine.kernel.clone()),
     ];
-    let facts: String = facts.iter().chain(more).map(|(name, value)| row(name, value)).collect();
-    let limits: String = machine.limits.iter().map(|(name, value)| row(name, value)).collect();
-    let counted: String = counted
-        .iter()
-        .map(|(name, text)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(text)))
-        .collect();
-    format!(
-        "<section>\n<h2>How it was measured</h2>\n<pre><code>{}</code></pre>\n\
-         <div class=\"facts\">\n<table>\n<caption>The machine</caption>\n<tbody>\n{facts}</tbody>\n</table>\n\
-         <table>\n<caption>Its limits</caption>\n<tbody>\n{limits}</tbody>\n</table>\n</div>\n\
-         <h3>What is counted</h3>\n<dl class=\"counted\">\n{counted}</dl>\n</section>\n",
-        escape(command)
-    )
+    html! {
+        section {
+            h2 { "How it was measured" }
+            pre { code { (command) } }
+            .facts {
+                table {
+                    caption { "The machine" }
+                    tbody { @for (name, value) in facts.iter().chain(more) { (row(name, value)) } }
+                }
+                table {
+                    caption { "Its limits" }
+                    tbody { @for (name, value) in &machine.limits { (row(name, value)) } }
+                }
+            }
+            h3 { "What is counted" }
+            dl.counted { @for (name, text) in counted { div { dt { (name) } dd { (text) } } } }
+        }
+    }
 }
 
-fn row(name: &str, value: &str) -> String {
-    format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", escape(name), escape(value))
+fn row(name: &str, value: &str) -> Markup {
+    html! { tr { th scope="row" { (name) } td { (value) } } }
 }
 
-/// What each figure counts, and how it is had.
+/// The definitions: name and text.
 fn counted(results: &Results) -> Vec<(&'static str, String)> {
     let settings = &results.settings;
     let mut counted = if settings.has_small() { small(results) } else { Vec::new() };
@@ -55,9 +59,9 @@ fn counted(results: &Results) -> Vec<(&'static str, String)> {
     counted.extend([
         (
             "CPU time per echo",
-            "Processor time of the server process during the closed loop, over the echoes; the share in user space is from \
-             /proc/PID/stat, which samples it. On loopback, much of the kernel's work for a message is done, and counted, \
-             on the sending side."
+            "CPU time of the server process during the closed loop, divided by the echoes. The part in user space is from \
+             /proc/PID/stat, which samples it. On loopback, the kernel does much of the work for a message on the sending \
+             side, and accounts for it there."
                 .into(),
         ),
         ("Units", "1 KB is 1,000 B. Figures are rounded to three digits; results.json has them unrounded.".into()),
@@ -76,23 +80,23 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
         (
             "User memory",
             format!(
-                "Resident memory of the server process (Rss in /proc/PID/smaps_rollup) above that of the same process \
-                 when warm and empty, {warm_connections} connections having come, echoed and gone; divided by the \
-                 connections that are open."
+                "Resident memory of the server process (Rss in /proc/PID/smaps_rollup) above its baseline, divided by the \
+                 open connections. The baseline is the same process without connections, after {warm_connections} of \
+                 them echoed once and were closed."
             ),
         ),
         ("Kernel memory", kernel(results)),
         (
             "Connects per second",
-            "Connections opened from one level to the next, each with its WebSocket handshake verified. Client and \
+            "Connections opened per second between two levels, each with a verified WebSocket handshake. Client and \
              server share the cores."
                 .into(),
         ),
         (
             "Closed loop",
             format!(
-                "{} connections are open and {} of them active: each sends {payload_bytes} B, and again when the echo \
-                 is back and found right; for {}.",
+                "{} connections are open, and {} of them active for {}: each sends {payload_bytes} B, waits for the \
+                 echo, compares it, and sends again.",
                 format::count(load_connections as f64),
                 format::count(active as f64),
                 format::seconds(settings.closed_loop_s)
@@ -101,8 +105,8 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
         (
             "Open loop",
             format!(
-                "The same connections at {rate}, for {}, whatever becomes of the messages before. Latency counts \
-                 from the time a message was due, so that a server that stalls cannot hide it.",
+                "The same connections at {rate}, for {}, whether or not earlier echoes have arrived. Latency counts \
+                 from the time a message was due, so a server that stalls cannot hide it.",
                 format::seconds(settings.open_loop_s)
             ),
         ),
@@ -117,13 +121,15 @@ fn workloads(settings: &Settings) -> String {
         match in_flight {
             1 => format!("{name}: {connections} connections, {bytes} bytes per message"),
             many => {
-                format!("{name}: {connections} connections, {many} messages of {bytes} bytes at once on each")
+                format!(
+                    "{name}: {connections} connections, {many} messages of {bytes} bytes in flight on each"
+                )
             }
         }
     });
     format!(
-        "A closed loop of {} each, in which all connections are active, and send again when all that they sent is back and \
-         found right. {}.",
+        "A closed loop of {} each, in which all connections are active: each sends again when all its messages have been \
+         echoed and compared. {}.",
         format::seconds(settings.closed_loop_s),
         each.collect::<Vec<_>>().join("; ")
     )
@@ -136,14 +142,14 @@ fn kernel(results: &Results) -> String {
         .flat_map(|visit| &visit.levels)
         .filter_map(|level| level.kernel_source.as_deref());
     match sources.next() {
-        Some("slabinfo") => "The growth of the kernel's slab caches (/proc/slabinfo), kernel stacks (/proc/meminfo) and \
-             the server's page tables. Both ends of a connection are on this machine, so what both have (socket, inode, \
-             file, epoll entry …) is halved; threads and mappings are the server's alone. Includes whatever else the \
-             machine did meanwhile."
+        Some("slabinfo") => "Growth of the kernel's slab caches (/proc/slabinfo), kernel stacks (/proc/meminfo) and \
+             the server's page tables. Both ends of a connection are on this machine, so what both need (socket, inode, \
+             file, epoll entry …) is halved; threads and mappings are counted in full. Includes other activity of the \
+             machine."
             .into(),
-        Some(_) => "The growth of Slab and KernelStack in /proc/meminfo and of the server's page tables. Both ends of a \
-             connection are on this machine, so Slab is halved, which hides half the cost of threads; as root, \
-             /proc/slabinfo tells them apart."
+        Some(_) => "Growth of Slab and KernelStack in /proc/meminfo and of the server's page tables. Both ends of a connection \
+             are on this machine, so Slab is halved, which hides half the cost of threads. With root privileges, \
+             /proc/slabinfo is read instead, which separates the two."
             .into(),
         None => "Not measured.".into(),
     }
@@ -152,7 +158,7 @@ fn kernel(results: &Results) -> String {
 fn instructions(results: &Results) -> String {
     let runs = || results.visits.iter().filter_map(|visit| visit.closed_loop.as_ref());
     if runs().any(|run| run.user_instructions_per_echo.is_some()) {
-        return "Counted by perf stat during the closed loop, over the echoes.".into();
+        return "Counted by perf stat during the closed loop, divided by the echoes.".into();
     }
     let note = runs().find_map(|run| run.instructions_note.clone());
     note.map_or_else(|| "Not measured.".into(), |note| format!("Not measured: {note}."))

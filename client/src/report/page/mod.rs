@@ -1,13 +1,14 @@
-//! `index.html`: one page that needs nothing but itself.
+//! `index.html`: one self-contained page.
 
 pub(crate) mod method;
 
 use super::format;
 use super::ladder::{Shown, held, shown, verdict};
 use super::metrics::{METRICS, Metric, metric};
-use super::plot::{Plot, escape, style};
+use super::plot::{Plot, style};
 use super::results::Results;
-use super::stats::Figure;
+use common::colours;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const CSS: &str = include_str!("page.css");
 
@@ -18,209 +19,207 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
         4 => "Four echo servers, one bottleneck at a time",
         _ => "WebSocket echo servers under the same load",
     };
-    let body = [
-        format!("<header>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", lead(results, &servers)),
-        failures(results),
-        disturbance(results),
-        small(results, &servers, plots),
-        workloads(results, &servers),
-        method::render(results),
-    ]
-    .concat();
-    document(title, &body)
+    let body = html! {
+        @if !results.failures.is_empty() {
+            section.failures role="alert" {
+                h2 { "Incomplete" }
+                ul { @for line in &results.failures { li { (line) } } }
+            }
+        }
+        @if let Some(share) = results.disturbance() {
+            section.failures role="note" {
+                h2 { "The machine was busy" }
+                p {
+                    "Other processes used " (format!("{:.0}%", share * 100.0)) " of the CPU time during the loops. "
+                    "Rates and latencies are affected; memory is not."
+                }
+            }
+        }
+        @if results.settings.has_small() {
+            section.cards { @for server in &servers { (card(results, server)) } }
+            (figures(plots))
+            (table("All figures", &caption(results), &heads(&servers), html! {
+                @for metric in &METRICS { (figure_row(results, &servers, metric, metric.label)) }
+            }))
+        }
+        @if !results.settings.workloads.is_empty() {
+            @let caption = format!("{} Server and client share the cores.", rounds(results));
+            (table("Other workloads", &caption, &heads(&servers), workload_rows(results, &servers)))
+        }
+        (method::render(results))
+    };
+    document(title, &lead(results, &servers), &body)
 }
 
-/// What there is of the default workload.
-fn small(results: &Results, servers: &[Shown], plots: &[Plot]) -> String {
-    if !results.settings.has_small() {
-        return String::new();
+/// A document with its title, lead and body, and the styles of pages and plots.
+pub(crate) fn document(title: &str, lead: &Markup, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(colours::CSS)) (PreEscaped(CSS)) (PreEscaped(style())) }
+            }
+            body {
+                main {
+                    header {
+                        h1 { (title) }
+                        p.lead { (lead) }
+                    }
+                    (body)
+                }
+            }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+/// A plot below its title.
+pub(crate) fn figure(plot: &Plot) -> Markup {
+    html! {
+        figure id=(plot.name) {
+            h2 { (plot.title) }
+            (PreEscaped(plot.svg.inline(plot.name, plot.title, &plot.description)))
+        }
     }
-    let cards: String = servers.iter().map(|one| card(results, one)).collect();
-    let rows: String = METRICS.iter().map(|metric| row(results, servers, metric, metric.label)).collect();
-    format!(
-        "<section class=\"cards\">\n{cards}</section>\n{}<section>\n<h2>All figures</h2>\n{}</section>\n",
-        figures(plots),
-        table("All figures", &caption(results), servers, &rows)
-    )
 }
 
-/// The others.
-fn workloads(results: &Results, servers: &[Shown]) -> String {
-    if results.settings.workloads.is_empty() {
-        return String::new();
+/// A table in a section of its own. `heads` are from [`head`], `rows` from [`row`].
+pub(crate) fn table(title: &str, caption: &str, heads: &[Markup], rows: Markup) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            .scroll tabindex="0" role="region" aria-label=(title) {
+                table.all {
+                    caption { (caption) }
+                    thead { tr { td {} @for head in heads { (head) } } }
+                    tbody { (rows) }
+                }
+            }
+        }
     }
-    let rows = results.settings.workloads.iter().flat_map(|workload| {
-        let results = results.in_workload(&workload.name);
-        [("echoes_per_s", "echoes per second"), ("cpu_us_per_echo", "CPU time per echo")]
-            .map(|(key, label)| row(&results, servers, metric(key), &format!("{}: {label}", workload.name)))
-    });
-    let caption = format!("{} Server and client share the cores.", rounds(results));
-    format!(
-        "<section>\n<h2>Other workloads</h2>\n{}</section>\n",
-        table("Other workloads", &caption, servers, &rows.collect::<String>())
-    )
 }
 
-/// A page of this title, with the styles of pages and plots.
-pub(crate) fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-         <style>\n{CSS}{}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        style()
-    )
+/// The header cell of a server's column.
+pub(crate) fn head(colour: usize, name: &str, title: &str) -> Markup {
+    html! { th scope="col" class={ "c" (colour) } { (name) small { (title) } } }
 }
 
-/// What the page is about in one sentence, with the two ends of the ladder where both were measured.
-fn lead(results: &Results, servers: &[Shown]) -> String {
+/// One cell per server; nothing if all cells are empty.
+pub(crate) fn row(label: &str, cells: &[Option<Markup>]) -> Markup {
+    html! {
+        @if cells.iter().any(Option::is_some) {
+            tr {
+                th scope="row" { (label) }
+                @for cell in cells { td { @if let Some(cell) = cell { (cell) } @else { "–" } } }
+            }
+        }
+    }
+}
+
+/// The memory per idle connection of the first and the last stage measured, and the machine.
+fn lead(results: &Results, servers: &[Shown]) -> Markup {
     let memory = metric("user_bytes_per_connection_idle");
-    let measured: Vec<_> = servers
-        .iter()
-        .filter(|server| !server.title.is_empty())
-        .filter_map(|server| Some((server, memory.figure(results, &server.target)?.median)))
-        .collect();
+    let stages = servers.iter().filter(|server| !server.title.is_empty());
+    let measured: Vec<_> =
+        stages.filter_map(|server| Some((server, memory.figure(results, &server.target)?.median))).collect();
     let machine = &results.machine;
-    let place = format!("{} cores of {}, {}", machine.cores, machine.cpu, machine.kernel);
-    match (measured.first(), measured.last()) {
-        (Some((first, before)), Some((last, after))) if measured.len() > 1 => format!(
-            "An idle connection costs the server <b>{}</b> of memory in {} and <b>{}</b> in {}. Measured on {}.",
-            format::bytes(*before),
-            first.short.to_lowercase(),
-            format::bytes(*after),
-            last.short.to_lowercase(),
-            escape(&place)
-        ),
-        _ => format!("Measured on {}.", escape(&place)),
+    html! {
+        @if let [(first, before), .., (last, after)] = measured.as_slice() {
+            "An idle connection costs the server " b { (format::bytes(*before)) } " of memory in "
+            (first.short.to_lowercase()) " and " b { (format::bytes(*after)) } " in "
+            (last.short.to_lowercase()) ". "
+        }
+        "Measured on " (machine.cores) " cores of " (machine.cpu) ", " (machine.kernel) "."
     }
 }
 
-/// Binds numbers to their units, so that no line breaks between them.
+/// Binds numbers to their units with no-break spaces.
 fn glued(text: &str) -> String {
     let bound = [" B", " KB", " MB", " GB", " µs", " ms", " s", " times"];
     bound.iter().fold(text.to_owned(), |text, unit| {
         (0..=9).fold(text, |text, digit| {
-            text.replace(&format!("{digit}{unit}"), &format!("{digit}&nbsp;{}", &unit[1..]))
+            text.replace(&format!("{digit}{unit}"), &format!("{digit}\u{a0}{}", &unit[1..]))
         })
     })
 }
 
-fn failures(results: &Results) -> String {
-    if results.failures.is_empty() {
-        return String::new();
-    }
-    let items: String = results.failures.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
-    format!(
-        "<section class=\"failures\" role=\"alert\">\n<h2>Not complete</h2>\n<ul>\n{items}</ul>\n</section>\n"
-    )
-}
-
-/// A warning where the machine was not at rest.
-fn disturbance(results: &Results) -> String {
-    let Some(share) = results.disturbance() else { return String::new() };
-    format!(
-        "<section class=\"failures\" role=\"note\">\n<h2>The machine was busy</h2>\n<p>Other programs took {:.0}% of its \
-         processors meanwhile. Rates and latencies are theirs too; memory is not touched by it.</p>\n</section>\n",
-        share * 100.0
-    )
-}
-
-/// A server's card: its headline figure, three more, and what it removed.
-fn card(results: &Results, server: &Shown) -> String {
+/// A server's card: its headline figure, four more, and its [`verdict`].
+fn card(results: &Results, server: &Shown) -> Markup {
     let median = |key: &str| {
         let metric = metric(key);
-        metric
-            .figure(results, &server.target)
-            .map_or_else(|| "–".into(), |figure| (metric.format)(figure.median))
+        let figure = metric.figure(results, &server.target);
+        figure.map_or_else(|| "–".into(), |figure| (metric.format)(figure.median))
     };
     let (most, stopped) = held(results, &server.target).unwrap_or_default();
-    let stopped = match stopped {
-        Some(reason) => format!("stopped by {}", escape(&reason)),
-        None => "all that were asked for".into(),
-    };
-    let rows: String = [
-        ("echoes per second", median("echoes_per_s")),
-        ("p99 in open loop", median("open_loop_us_p99")),
-        ("CPU time per echo", median("cpu_us_per_echo")),
-    ]
-    .iter()
-    .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"))
-    .collect();
-    let verdict = verdict(results, &server.target).unwrap_or_default();
-    format!(
-        "<article class=\"card c{}\">\n<h2><span>{}</span> {}</h2>\n\
-         <p class=\"big\">{}</p>\n<p class=\"unit\">user memory an idle connection</p>\n\
-         <dl>\n<div><dt>connections held</dt><dd>{}</dd><dd class=\"why\">{stopped}</dd></div>\n{rows}</dl>\n\
-         <p class=\"verdict\">{}</p>\n</article>\n",
-        server.colour,
-        escape(&server.short),
-        escape(&server.title),
-        median("user_bytes_per_connection_idle"),
-        format::count(most),
-        glued(&escape(&verdict))
-    )
+    html! {
+        article class={ "card c" (server.colour) } {
+            h2 { span { (server.short) } " " (server.title) }
+            p.big { (median("user_bytes_per_connection_idle")) }
+            p.unit { "user memory per idle connection" }
+            dl {
+                div {
+                    dt { "connections held" }
+                    dd { (format::count(most)) }
+                    dd.why {
+                        @if let Some(reason) = stopped { "stopped by " (reason) }
+                        @else { "as many as requested" }
+                    }
+                }
+                @for (name, key) in [
+                    ("echoes per second", "echoes_per_s"),
+                    ("p99 in open loop", "open_loop_us_p99"),
+                    ("CPU time per echo", "cpu_us_per_echo"),
+                ] { div { dt { (name) } dd { (median(key)) } } }
+            }
+            p.verdict { (glued(&verdict(results, &server.target).unwrap_or_default())) }
+        }
+    }
 }
 
-/// The plots: the first two across the page, the rest in pairs.
-fn figures(plots: &[Plot]) -> String {
-    let figure = |plot: &Plot| {
-        format!(
-            "<figure id=\"{}\">\n<h2>{}</h2>\n{}</figure>\n",
-            plot.name,
-            plot.title,
-            plot.svg.inline(plot.name, plot.title, &plot.description)
-        )
-    };
+/// Wide plots across the page, the others in pairs.
+fn figures(plots: &[Plot]) -> Markup {
     let (wide, narrow): (Vec<_>, Vec<_>) = plots.iter().partition(|plot| plot.svg.width > 1_000.0);
-    let wide: String = wide.into_iter().map(figure).collect();
-    let narrow: String = narrow.into_iter().map(figure).collect();
-    format!("{wide}<div class=\"pairs\">\n{narrow}</div>\n")
-}
-
-/// A table with a column for each server.
-fn table(label: &str, caption: &str, servers: &[Shown], rows: &str) -> String {
-    let head: String = servers
-        .iter()
-        .map(|server| {
-            format!(
-                "<th scope=\"col\" class=\"c{}\">{}<small>{}</small></th>",
-                server.colour,
-                escape(&server.short),
-                escape(&server.title)
-            )
-        })
-        .collect();
-    format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\">\n<table class=\"all\">\n<caption>{}</caption>\n\
-         <thead><tr><td></td>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n",
-        escape(caption)
-    )
-}
-
-/// A figure of each server: its median, and beneath it the best round; nothing where no server has it.
-fn row(results: &Results, servers: &[Shown], metric: &Metric, label: &str) -> String {
-    let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
-    if figures.iter().all(Option::is_none) {
-        return String::new();
+    html! {
+        @for plot in wide { (figure(plot)) }
+        .pairs { @for plot in narrow { (figure(plot)) } }
     }
-    let cells: String = figures.iter().map(|figure| cell(figure.as_ref(), metric.format)).collect();
-    format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(label))
 }
 
-/// A median, and the best round where that reads differently.
-fn cell(figure: Option<&Figure>, format: fn(f64) -> String) -> String {
-    let Some(figure) = figure else { return "<td>–</td>".into() };
-    match (format(figure.median), format(figure.best)) {
-        (median, best) if median == best => format!("<td>{median}</td>"),
-        (median, best) => format!("<td>{median}<small>best {best}</small></td>"),
+fn heads(servers: &[Shown]) -> Vec<Markup> {
+    servers.iter().map(|server| head(server.colour, &server.short, &server.title)).collect()
+}
+
+/// Two rows per additional workload.
+fn workload_rows(results: &Results, servers: &[Shown]) -> Markup {
+    html! {
+        @for workload in &results.settings.workloads {
+            @let of_workload = results.in_workload(&workload.name);
+            @for (key, label) in [("echoes_per_s", "echoes per second"), ("cpu_us_per_echo", "CPU time per echo")] {
+                (figure_row(&of_workload, servers, metric(key), &format!("{}: {label}", workload.name)))
+            }
+        }
     }
+}
+
+/// Medians; below each the best round, if its text differs.
+fn figure_row(results: &Results, servers: &[Shown], metric: &Metric, label: &str) -> Markup {
+    let cell = |server: &Shown| {
+        let figure = metric.figure(results, &server.target)?;
+        let (median, best) = ((metric.format)(figure.median), (metric.format)(figure.best));
+        Some(html! { (median) @if best != median { small { "best " (best) } } })
+    };
+    row(label, &servers.iter().map(cell).collect::<Vec<_>>())
 }
 
 fn caption(results: &Results) -> String {
     let rounds = rounds(results);
     match results.common_level() {
         Some(level) => format!(
-            "{rounds} Memory, threads and connects per second at {} connections, the most that all held.",
+            "{rounds} Memory, threads and connects per second at {} connections, the highest level that all held.",
             format::count(level as f64)
         ),
         None => rounds,
@@ -230,6 +229,6 @@ fn caption(results: &Results) -> String {
 fn rounds(results: &Results) -> String {
     match results.rounds_seen() {
         0 | 1 => "One round.".into(),
-        rounds => format!("Medians of {rounds} interleaved rounds, and the best round beneath."),
+        rounds => format!("Medians of {rounds} interleaved rounds, with the best round below."),
     }
 }

@@ -1,21 +1,21 @@
-//! A bar for each server: its median, and the single rounds as rings.
+//! Bar charts: one bar per server for the median, one ring per round.
 
 use super::scale::{Scale, round_ticks};
 use super::svg::{Anchor, Svg};
 
 /// One bar.
 pub struct Bar {
-    /// Its colour's number.
+    /// Index of its colour.
     pub colour: usize,
-    /// What stands above it.
+    /// Label above the bar.
     pub name: String,
-    /// Its length, the median; `None` where nothing was measured.
+    /// Its length, the median; `None` if not measured.
     pub value: Option<f64>,
-    /// What stands at its end.
+    /// Label at its end.
     pub label: String,
-    /// The part of it that is drawn in full colour; the rest is pale.
+    /// The part drawn in full colour; the rest is pale.
     pub part: Option<f64>,
-    /// The single rounds.
+    /// The value of each round.
     pub rounds: Vec<f64>,
 }
 
@@ -23,13 +23,13 @@ const WIDTH: f64 = 600.0;
 const LEFT: f64 = 14.0;
 const RIGHT: f64 = WIDTH - 30.0;
 const TOP: f64 = 8.0;
-/// One server: its name, then its bar.
+/// Height of one server: its name above its bar.
 const ROW: f64 = 76.0;
 const THICKNESS: f64 = 28.0;
-/// Room for the label beyond the longest bar.
+/// Width of the label beyond the longest bar.
 const LABEL: f64 = 112.0;
 
-/// Draws the bars over a linear axis from zero; `name` is the axis's, with its unit.
+/// Draws the bars over a linear axis from zero; `name` labels the axis and has its unit.
 pub fn draw(name: &str, bars: &[Bar], tick_text: fn(f64) -> String) -> Svg {
     let bottom = TOP + ROW * bars.len() as f64 + 6.0;
     let mut svg = Svg::new(WIDTH, bottom + 74.0);

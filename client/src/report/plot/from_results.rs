@@ -1,4 +1,4 @@
-//! Which plots there are, and where their figures come from.
+//! The plots of a comparison and the figures they show.
 
 use super::bars::{self, Bar};
 use super::lines::{self, Axis, Series};
@@ -10,19 +10,19 @@ use crate::report::metrics::metric;
 use crate::report::results::{Level, OpenLoop, PERCENTILES, Results, Visit};
 use crate::report::stats::median;
 
-/// A plot and its words.
+/// A plot with its title and description.
 pub struct Plot {
-    /// The name of its file, without `.svg`.
+    /// File name without `.svg`; also the id in the page.
     pub name: &'static str,
-    /// What it shows.
+    /// Heading.
     pub title: &'static str,
-    /// What it says, for those who cannot see it; also its caption.
+    /// Its content as text, for screen readers.
     pub description: String,
     /// The drawing.
     pub svg: Svg,
 }
 
-/// All plots for which there are figures.
+/// All plots that have data.
 pub fn all(results: &Results) -> Vec<Plot> {
     let servers = shown(results);
     [memory(results, &servers), latency(results, &servers)]
@@ -32,7 +32,7 @@ pub fn all(results: &Results) -> Vec<Plot> {
         .collect()
 }
 
-/// Less than a page: whether there is one is chance, and the logarithm of zero is nowhere. Not drawn.
+/// Memory below one page is not drawn: it is noise, and zero has no logarithm.
 const LEAST_BYTES: f64 = 4_096.0;
 
 fn memory(results: &Results, servers: &[Shown]) -> Option<Plot> {
@@ -96,7 +96,7 @@ fn memory_series(results: &Results, server: &Shown) -> Option<Series> {
         .collect();
     let (most, stopped) = held(results, &server.target)?;
     let note = match metric("user_bytes_per_connection_idle").figure(results, &server.target) {
-        Some(figure) => format!("{} a connection", format::bytes(figure.median)),
+        Some(figure) => format!("{} per connection", format::bytes(figure.median)),
         None => String::new(),
     };
     let stop = stopped.map(|reason| format!("stopped at {}: {reason}", format::count(most)));
@@ -117,7 +117,7 @@ fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
     let tail = series.iter().flat_map(|one| one.points.iter().map(|point| point.0)).fold(0.0, f64::max);
     let ticks = [(2.0, "50%"), (10.0, "90%"), (100.0, "99%"), (1e3, "99.9%"), (1e4, "99.99%")];
     let x = Axis {
-        name: "share of messages answered at least this fast".into(),
+        name: "share of messages echoed within this time".into(),
         ticks: ticks
             .iter()
             .filter(|tick| tick.0 <= tail * 1.01)
@@ -127,7 +127,7 @@ fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
         logarithmic: true,
     };
     let y = Axis {
-        name: "from when a message was due to its echo (log scale)".into(),
+        name: "time from due to echo (log scale)".into(),
         ticks: labelled(decade_ticks(lowest, ys().fold(0.0, f64::max), 1.0), format::micros),
         headroom: 12.0,
         logarithmic: true,
@@ -154,7 +154,7 @@ fn latency_series(results: &Results, server: &Shown) -> Option<Series> {
     let samples = runs.iter().map(|run| run.latency.samples).min()? as f64;
     let points = PERCENTILES
         .iter()
-        // A percentile needs a value or two above it.
+        // At least one sample must lie above a percentile.
         .filter(|&&percentile| {
             (50.0..100.0).contains(&percentile) && samples * (1.0 - percentile / 100.0) >= 1.0
         })
@@ -177,16 +177,16 @@ fn latency_series(results: &Results, server: &Shown) -> Option<Series> {
     })
 }
 
-/// A plot with a bar for each server.
+/// A plot with one bar per server.
 struct Bars {
     name: &'static str,
     title: &'static str,
     axis: &'static str,
-    /// The figure that is a bar's length.
+    /// The metric of a bar's length.
     total: &'static str,
-    /// A figure that is added to it, and drawn pale.
+    /// A metric added to it, drawn pale.
     pale: Option<&'static str>,
-    /// A figure that is part of it, and drawn in full colour; the rest is pale.
+    /// A metric that is part of it, drawn in full colour; the rest is pale.
     full: Option<&'static str>,
     tick: fn(f64) -> String,
 }
@@ -204,7 +204,7 @@ const BARS: [Bars; 4] = [
     Bars {
         name: "connects",
         title: "Setting up connections",
-        axis: "connections opened a second",
+        axis: "connections opened per second",
         total: "connects_per_s",
         pale: None,
         full: None,

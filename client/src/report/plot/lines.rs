@@ -1,33 +1,33 @@
-//! A line for each server, named where it ends.
+//! Line charts: one line per server, labelled at its end.
 
 use super::scale::{Scale, spread};
 use super::svg::{Anchor, Svg};
 
 /// One line.
 pub struct Series {
-    /// Its colour's number.
+    /// Index of its colour.
     pub colour: usize,
-    /// What stands at its end.
+    /// Label at its end.
     pub name: String,
-    /// A figure beneath the name.
+    /// Second line of the label.
     pub note: String,
-    /// Its points, in the axes' units.
+    /// Points in the units of the axes.
     pub points: Vec<(f64, f64)>,
-    /// What stopped it, where it ends before the others.
+    /// What stopped it, if it ends before the others; marked with a cross.
     pub stop: Option<String>,
-    /// Whether it only says how the others are to be read: it is drawn thin, and without marks.
+    /// Whether it is only a reference for the others: drawn thin and without marks.
     pub thin: bool,
 }
 
-/// One axis: what it is called, and its ticks, of which the first and the last are its ends.
+/// One axis. The first and the last tick are its ends.
 pub struct Axis {
-    /// With the unit.
+    /// Label, with the unit.
     pub name: String,
-    /// Value and text.
+    /// Value and label.
     pub ticks: Vec<(f64, String)>,
-    /// Room to leave above the last tick, in pixels.
+    /// Space above the last tick, in pixels.
     pub headroom: f64,
-    /// Whether equal steps are equal ratios, and not equal differences.
+    /// Whether the scale is logarithmic; otherwise it is linear.
     pub logarithmic: bool,
 }
 
@@ -49,10 +49,10 @@ const LEFT: f64 = 96.0;
 const RIGHT: f64 = SIZE.0 - 340.0;
 const TOP: f64 = 60.0;
 const BOTTOM: f64 = SIZE.1 - 78.0;
-/// Between the baselines of two labels of two lines each.
+/// Least distance between the baselines of two labels, each of two lines.
 const LABEL_GAP: f64 = 62.0;
 
-/// Draws the lines over their axes.
+/// Draws axes, lines and labels.
 pub fn draw(x: &Axis, y: &Axis, series: &[Series]) -> Svg {
     let mut svg = Svg::new(SIZE.0, SIZE.1);
     let x_scale = x.scale((LEFT + 12.0, RIGHT - 12.0));
@@ -91,7 +91,7 @@ fn draw_axes(svg: &mut Svg, x: &Axis, y: &Axis, (x_scale, y_scale): (Scale, Scal
     svg.text(((LEFT + RIGHT) / 2.0, SIZE.1 - 12.0), Anchor::Middle, "axis", &x.name);
 }
 
-/// Names the lines: beside those that reach the right edge, above the mark of those that were stopped before.
+/// Labels the lines: to the right of those that reach the edge, above the last point of the others.
 fn draw_labels(svg: &mut Svg, series: &[Series], placed: &[Vec<(f64, f64)>]) {
     let ends: Vec<(usize, (f64, f64))> =
         placed.iter().enumerate().filter_map(|(index, points)| Some((index, *points.last()?))).collect();
@@ -105,7 +105,7 @@ fn draw_labels(svg: &mut Svg, series: &[Series], placed: &[Vec<(f64, f64)>]) {
         svg.text((RIGHT + 22.0, y), Anchor::Start, &format!("name f{colour}"), &one.name);
         svg.text((RIGHT + 22.0, y + 25.0), Anchor::Start, "note", &one.note);
     }
-    // The lowest label first: the others make way upwards, off the lines.
+    // From the lowest label up: each next one moves up, clear of the lines.
     let mut stopped = stopped;
     stopped.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
     let mut ceiling = f64::INFINITY;
@@ -122,7 +122,8 @@ fn draw_labels(svg: &mut Svg, series: &[Series], placed: &[Vec<(f64, f64)>]) {
     }
 }
 
-/// Where a label of two lines is above all points within a span, if any of them is higher than the end that it names.
+/// The lowest baseline at which a label of two lines is above all points within `span`; infinite if no point there is
+/// above `end`.
 fn clear_above<'a>(points: impl Iterator<Item = &'a (f64, f64)>, span: (f64, f64), end: f64) -> f64 {
     let within = points.filter(|(x, y)| (span.0..=span.1 + 24.0).contains(x) && *y < end);
     within.map(|(_, y)| y - 42.0).fold(f64::INFINITY, f64::min)
@@ -135,12 +136,12 @@ fn stop_note(one: &Series) -> String {
     }
 }
 
-/// 9.5 pixels a letter is on the safe side.
+/// An upper bound in pixels, at 9.5 per letter.
 fn width(text: &str) -> f64 {
     text.chars().count() as f64 * 9.5
 }
 
-/// Before the end that it names, or from the left edge where there is no room for that.
+/// Anchor and position: right-aligned at the line's end, or from the left edge if that is too narrow.
 fn stop_label(note: &str, x: f64) -> (Anchor, f64) {
     if x - width(note) < LEFT { (Anchor::Start, LEFT + 18.0) } else { (Anchor::End, x - 6.0) }
 }

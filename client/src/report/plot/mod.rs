@@ -1,4 +1,4 @@
-//! The plots, as SVG: each stands alone for a README, and inline in the page, where it takes the page's colours.
+//! The plots as SVG: a file each, and inline in the page.
 
 mod bars;
 mod from_results;
@@ -7,4 +7,4 @@ pub(crate) mod scale;
 mod svg;
 
 pub use from_results::{Plot, all};
-pub use svg::{COLOUR_COUNT, escape, style};
+pub use svg::{COLOUR_COUNT, style};

@@ -1,6 +1,6 @@
-//! From a value to a place on the paper.
+//! From values to coordinates; ticks; label placement.
 
-/// An axis that covers `from..=to` with `pixels` at both ends.
+/// Maps `from..=to` to a range of pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     from: f64,
@@ -20,7 +20,7 @@ impl Scale {
         Self { from, to, pixels, logarithmic: true }
     }
 
-    /// Where a value goes; what lies outside is drawn at the edge.
+    /// The pixel of a value; values outside are clamped to the edge.
     pub fn at(&self, value: f64) -> f64 {
         let value = value.clamp(self.from, self.to);
         let share = if self.logarithmic {
@@ -43,9 +43,9 @@ pub fn round_ticks(largest: f64) -> Vec<f64> {
     (0..=(largest / step).ceil() as u32).map(|index| f64::from(index) * step).collect()
 }
 
-/// Powers of ten from the one at or below `least` to the one at or above `most`, the first not below `floor`.
+/// Powers of ten from at most `least` to at least `most`; none is below `floor`.
 ///
-/// Where that is a single decade or two, 2 and 5 come in between.
+/// Over one or two decades, their multiples by 2 and 5 are added.
 pub fn decade_ticks(least: f64, most: f64, floor: f64) -> Vec<f64> {
     let least = least.max(floor);
     let first = least.log10().floor() as i32;
@@ -65,13 +65,13 @@ pub fn decade_ticks(least: f64, most: f64, floor: f64) -> Vec<f64> {
     }
 }
 
-/// Moves labels apart until they are at least `gap` from each other, keeping their order and staying within
-/// `bounds` if there is room for all.
+/// Moves labels apart until they are at least `gap` from each other. Keeps their order, and stays within `bounds` if
+/// they all fit.
 pub fn spread(wanted: &[f64], gap: f64, bounds: (f64, f64)) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
     let mut placed = wanted.to_vec();
-    // Each pass pushes the two of a pair half of what they lack, so that a crowd spreads to both sides.
+    // Each pass moves both labels of a pair by half the missing distance: a cluster spreads to both sides.
     for _ in 0..200 {
         for pair in order.windows(2) {
             let lacking = gap - (placed[pair[1]] - placed[pair[0]]);
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_scales_meet_their_ends() {
+    fn scales_map_their_ends_and_clamp() {
         let linear = Scale::linear(0.0, 50.0, (100.0, 200.0));
         assert_eq!(
             (linear.at(0.0), linear.at(25.0), linear.at(50.0), linear.at(99.0)),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_cover_all() {
+    fn ticks_are_round_and_cover_the_range() {
         assert_eq!(round_ticks(9.0), [0.0, 2.5, 5.0, 7.5, 10.0]);
         assert_eq!(round_ticks(40_000.0), [0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0]);
         assert_eq!(round_ticks(0.0), [0.0, 1.0]);

@@ -1,45 +1,32 @@
-//! Writing SVG, and the colours of both themes.
+//! SVG output, in the colours of both themes.
 
+use common::colours;
+use maud::html;
 use std::fmt::Write;
 
-/// One colour per stage, the same in every plot and card, then some for other servers.
-///
-/// Any two of the first four stay apart under protanopia, deuteranopia and tritanopia (16 or more in CIE76), and
-/// each has a contrast of 4.4 to 1 with the surface. They also differ in the shape of their marks.
-const COLOURS: [(&str, &str); 8] = [
-    ("#c94b1d", "#ff8445"),
-    ("#9a45b8", "#dcb8f0"),
-    ("#164a8c", "#4a9bf5"),
-    ("#00877a", "#35e0b0"),
-    ("#8a6d00", "#e3c341"),
-    ("#5c6470", "#a9b3c0"),
-    ("#a3265b", "#ff8fb4"),
-    ("#4d6b1e", "#a8d45f"),
-];
+/// Names in [`colours::CSS`]: one colour per stage, the same in every plot and card, then those for other servers.
+/// Series also differ in the shape of their marks.
+const SERIES: [&str; 8] = ["stage1", "stage2", "stage3", "stage4", "other1", "other2", "other3", "other4"];
 
-/// Surface, ink, quieter ink, grid lines.
-const LIGHT: [&str; 4] = ["#ffffff", "#15181e", "#565d69", "#dfe2e7"];
-const DARK: [&str; 4] = ["#14171c", "#f1f3f6", "#a9b1bd", "#323944"];
+/// Number of colours; further series reuse those of [`SERIES`] after the stages.
+pub const COLOUR_COUNT: usize = SERIES.len();
 
-/// How many colours there are before they come round again.
-pub const COLOUR_COUNT: usize = COLOURS.len();
-
-/// Which end of a text is at its place.
+/// The part of a text that is at its coordinates.
 #[derive(Clone, Copy, Debug)]
 pub enum Anchor {
-    /// Its beginning.
+    /// The start.
     Start,
-    /// Its middle.
+    /// The middle.
     Middle,
-    /// Its end.
+    /// The end.
     End,
 }
 
-/// A picture being drawn.
+/// An SVG under construction.
 pub struct Svg {
-    /// In user units; the picture scales to the room that it gets.
+    /// In user units; the picture scales to the available width.
     pub width: f64,
-    /// As `width`.
+    /// In user units.
     pub height: f64,
     body: String,
 }
@@ -59,7 +46,7 @@ impl Svg {
         );
     }
 
-    /// A line through all points.
+    /// A polyline through all points.
     pub fn path(&mut self, points: &[(f64, f64)], class: &str) {
         let mut data = String::new();
         for (index, (x, y)) in points.iter().enumerate() {
@@ -77,12 +64,12 @@ impl Svg {
         );
     }
 
-    /// A ring, for a single measurement.
+    /// A circle, such as the ring of a single round.
     pub fn ring(&mut self, (x, y): (f64, f64), radius: f64, class: &str) {
         let _ = writeln!(self.body, r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="{radius}"/>"#);
     }
 
-    /// The mark of a series: a circle, a square, a triangle or a diamond, by its colour's number.
+    /// The mark of a series: circle, square, triangle or diamond, by the index of its colour.
     pub fn mark(&mut self, (x, y): (f64, f64), colour: usize) {
         let shape = match colour % 4 {
             0 => return self.ring((x, y), 6.5, &format!("mark f{colour}")),
@@ -109,12 +96,12 @@ impl Svg {
         );
     }
 
-    /// The picture for use within a page that has [`style`]; `name` makes its ids its own.
+    /// The picture for a page that includes [`style`]; `name` keeps its ids unique.
     pub fn inline(&self, name: &str, title: &str, description: &str) -> String {
         self.document(&format!(r#"aria-labelledby="{name}-title {name}-desc""#), name, title, description, "")
     }
 
-    /// The picture as a file of its own.
+    /// The picture as a file.
     pub fn alone(&self, name: &str, title: &str, description: &str) -> String {
         let attributes =
             format!(r#"xmlns="http://www.w3.org/2000/svg" width="{}" height="{}""#, self.width, self.height);
@@ -134,15 +121,14 @@ impl Svg {
     }
 }
 
-/// Text as it may stand in SVG or HTML, in an attribute too.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+fn escape(text: &str) -> String {
+    html! { (text) }.into_string()
 }
 
-/// The rules for all plots, in both themes: plain colours, for not every viewer of SVG knows variables.
+/// The rules for all plots in both themes. Colours are literal: not every SVG viewer supports custom properties.
 pub fn style() -> String {
-    let dark: String = rules(DARK, |colour| colour.1);
-    format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{dark}}}", rules(LIGHT, |colour| colour.0))
+    let (light, dark) = colours::CSS.split_once("@media").expect("colours.css has both themes");
+    format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{}}}", rules(light), rules(dark))
 }
 
 const SHAPES: &str = "
@@ -159,21 +145,24 @@ const SHAPES: &str = "
 .plot .mark { stroke-width: 2; } .plot .round { stroke-width: 2.2; }
 ";
 
-fn rules(
-    [surface, ink, quiet, grid]: [&str; 4],
-    pick: fn(&(&'static str, &'static str)) -> &'static str,
-) -> String {
+fn rules(theme: &str) -> String {
+    let [surface, ink, quiet, grid] = ["surface", "ink", "quiet", "rule"].map(|name| colour(theme, name));
     let mut rules = format!(
         ".plot .surface {{ fill: {surface} }} .plot text {{ fill: {ink} }} .plot .grid {{ stroke: {grid} }}\n\
          .plot .tick, .plot .axis, .plot .note {{ fill: {quiet} }}\n\
          .plot .halo, .plot .mark {{ stroke: {surface} }} .plot .baseline {{ stroke: {quiet} }}\n\
          .plot .round {{ fill: {surface}; stroke: {ink} }}\n"
     );
-    for (index, colour) in COLOURS.iter().enumerate() {
-        let colour = pick(colour);
+    for (index, name) in SERIES.iter().enumerate() {
+        let colour = colour(theme, name);
         let _ =
             writeln!(rules, ".plot .f{index} {{ fill: {colour} }} .plot .s{index} {{ stroke: {colour} }}");
-        let _ = writeln!(rules, ".c{index} {{ --stage: {colour} }}");
     }
     rules
+}
+
+/// The value of the custom property `--name` in a theme.
+fn colour<'a>(theme: &'a str, name: &str) -> &'a str {
+    let (_, value) = theme.split_once(&format!("--{name}: ")).expect("colours.css names every colour");
+    value.split(';').next().unwrap_or_default()
 }
