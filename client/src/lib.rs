@@ -7,6 +7,8 @@ pub mod compare;
 pub mod doctor;
 mod file;
 pub mod fleet;
+#[cfg(test)]
+mod golden;
 pub mod help;
 mod live;
 pub mod million;

@@ -9,7 +9,7 @@ mod hdr;
 mod latency;
 mod load;
 mod merge;
-mod report;
+pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod side;
 mod summary;

@@ -15,7 +15,7 @@ mod summary;
 mod verdict;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 pub use record::{Record, Run, SCHEMA, Settings};
 pub use store::{FILE, merge, read, write};
