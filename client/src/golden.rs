@@ -2,11 +2,14 @@
 //!
 //! `UPDATE_GOLDEN=1` writes the files anew, for a change of a layout that is meant.
 
-use crate::anatomy::{Anatomy, Check, Part, Share};
 use crate::fleet::{Class, Failures};
-use crate::race::{RaceReport, Side};
-use crate::run::{Latency, RunReport};
-use crate::{million, race, report};
+use crate::results::anatomy::{self, Anatomy, Check, Part, Share};
+use crate::results::race::{self, RaceReport, Side};
+use crate::results::run::{
+    self, ChurnReport, ConnectReport, EchoReport, ReconnectReport, RunReport, ServerReport,
+};
+use crate::results::{Close, Header, Hold, Latency, Sample};
+use crate::{million, report};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,17 +65,15 @@ fn failures(reset: u64) -> Failures {
 }
 
 /// A run with every phase, which `n` tells from another.
-fn run(n: u64) -> RunReport {
-    use crate::run::report::{
-        ChurnReport, CloseReport, ConnectReport, EchoReport, HoldReport, ReconnectReport, ServerReport,
-    };
-    use crate::run::server::Sample;
+fn a_record(n: u64) -> RunReport {
     let sample = |mb: u64| Sample { rss_bytes: mb << 20, cpu_s: mb as f64 / 8.0 };
     RunReport {
-        schema: crate::run::SCHEMA,
-        version: "0.1.0".into(),
-        command: vec!["client".into(), "run".into(), format!("--connections={}", 1_000 * n)],
-        started: format!("2025-01-02T03:04:0{n}.000Z"),
+        header: Header {
+            schema: run::SCHEMA,
+            version: "0.1.0".into(),
+            command: vec!["client".into(), "run".into(), format!("--connections={}", 1_000 * n)],
+            started: format!("2025-01-02T03:04:0{n}.000Z"),
+        },
         url: format!("ws://127.0.0.{n}:8000/echo"),
         clients: 1,
         scenario: "echo".into(),
@@ -89,7 +90,7 @@ fn run(n: u64) -> RunReport {
             connects_per_s: 2_000.0 * n as f64,
             handshake: latency(&[90, 110, 450 * n]),
         }),
-        hold: Some(HoldReport { elapsed_s: 1.25, held: 998 * n, lost: 1, pings: 3 }),
+        hold: Some(Hold { elapsed_s: 1.25, held: 998 * n, lost: 1, pings: 3 }),
         echo: Some(EchoReport {
             rounds: 1,
             active: 500 * n,
@@ -110,7 +111,7 @@ fn run(n: u64) -> RunReport {
             connected: 990,
             handshake: latency(&[120]),
         }),
-        close: Some(CloseReport { closed: 980, forced: 10, elapsed_s: 0.75 }),
+        close: Some(Close { closed: 980, forced: 10, elapsed_s: 0.75 }),
         reconnect: Some(ReconnectReport {
             lost: 9,
             reconnected: 8,
@@ -152,8 +153,8 @@ fn a_million() {
 
 #[test]
 fn a_run() {
-    assert_golden("run-1.json", &pretty(&run(1)));
-    assert_golden("run-2.json", &pretty(&run(2)));
+    assert_golden("run-1.json", &pretty(&a_record(1)));
+    assert_golden("run-2.json", &pretty(&a_record(2)));
 }
 
 #[test]
@@ -167,11 +168,13 @@ fn a_race() {
         exit: (n == 1).then(|| "exit 0".into()),
     };
     let report = RaceReport {
-        schema: race::SCHEMA,
-        version: "0.1.0".into(),
-        command: vec!["client".into(), "race".into(), "4".into(), "ws://127.0.0.1:9000/".into()],
-        started: humantime::format_rfc3339_millis(started).to_string(),
-        servers: vec![side(1, Some(run(1))), side(2, None)],
+        header: Header {
+            schema: race::SCHEMA,
+            version: "0.1.0".into(),
+            command: vec!["client".into(), "race".into(), "4".into(), "ws://127.0.0.1:9000/".into()],
+            started: humantime::format_rfc3339_millis(started).to_string(),
+        },
+        servers: vec![side(1, Some(a_record(1))), side(2, None)],
     };
     assert_golden("race.json", &pretty(&report));
 }
@@ -186,7 +189,7 @@ fn an_anatomy() {
         bytes: 2_368.0 * objects.unwrap_or(0.125),
     };
     let anatomy = Anatomy {
-        schema: crate::anatomy::SCHEMA,
+        schema: anatomy::SCHEMA,
         date: "2025-01-02T03:04:05Z".into(),
         command: "cargo run --release -p client -- anatomy --pid 7".into(),
         pid: 7,

@@ -1,44 +1,30 @@
 //! `client run`: one load against one server.
 
-pub(crate) mod bar;
-pub(crate) mod check;
 mod exporter;
-pub(crate) mod gate;
-mod goal;
 mod hdr;
-mod latency;
-mod load;
 mod merge;
-pub(crate) mod report;
-pub(crate) mod server;
-pub(crate) mod side;
 mod summary;
 
-pub use latency::{Latency, LatencyReport};
+pub use crate::load::Scenario;
+pub use crate::results::run::{RunReport, SCHEMA};
+pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
-pub use report::{RunReport, SCHEMA};
 
 use crate::fleet::{Fleet, FleetConfig, Url};
-use crate::watch::{Listens, doubt, listens};
+use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::measure::{Sampler, metrics_addr};
+use crate::progress::{Bar, Look};
+use crate::results::run::ReconnectReport;
+use crate::watch::{Listens, Watched, doubt, listens};
 use crate::{cli, file, words};
 use anyhow::{Context, Result};
-use bar::{Bar, Look};
-use clap::{Args, ValueEnum};
-use report::ReconnectReport;
-use server::Server;
+use clap::Args;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, SystemTime};
-
-/// The largest payload, which is the largest message that the servers take as they come.
-pub(crate) const MAX_PAYLOAD: bytesize::ByteSize = bytesize::ByteSize::mib(16);
-/// The most messages in flight on a connection.
-pub(crate) const MAX_IN_FLIGHT: u64 = 1_024;
-/// The most payload in flight on a connection, which may all have to wait for its socket.
-const MAX_ROUND: bytesize::ByteSize = bytesize::ByteSize::mib(64);
 
 /// Opens connections to one server, sends messages, and verifies every echo
 ///
@@ -129,7 +115,7 @@ pub struct RunArgs {
     pub pid: Option<u32>,
 
     /// Where the server has its metrics, to watch the same from afar: http://IP:PORT/metrics
-    #[arg(long, value_name = "URL", value_parser = server::metrics_addr)]
+    #[arg(long, value_name = "URL", value_parser = metrics_addr)]
     pub metrics_url: Option<SocketAddr>,
 
     /// Serve this client's own metrics here while it runs, for Prometheus: http://IP:PORT/metrics
@@ -150,21 +136,6 @@ pub struct RunArgs {
     pub quiet: bool,
 }
 
-/// What to do with the connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// Hold them idle for --duration
-    Idle,
-    /// Send messages for --duration
-    Echo,
-    /// Connect all at once, one message each, close all; again until --duration is over
-    Storm,
-    /// Every connection sends one message at once; again until --duration is over
-    Burst,
-    /// Close and reopen --rate connections per second for --duration
-    Churn,
-}
-
 impl RunArgs {
     /// Fails where flags do not go together.
     ///
@@ -172,8 +143,9 @@ impl RunArgs {
     /// Which ones, and why, in one line.
     pub fn check(&self) -> Result<(), String> {
         outputs(self.json.as_deref(), self.hdr.as_deref())?;
-        active(self.active, self.connections)?;
-        in_flight(self.in_flight, self.payload, self.scenario == Scenario::Echo && self.rate.is_none())?;
+        load::check_active(self.active, self.connections)?;
+        let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
+        load::check_in_flight(self.in_flight, self.payload, in_closed_loop)?;
         match self.source_ip.iter().find(|source| source.is_ipv4() != self.url.addr.is_ipv4()) {
             Some(source) => Err(format!(
                 "--source-ip {source} and the server's address {} are not both IPv4, or both IPv6",
@@ -194,28 +166,6 @@ fn outputs(json: Option<&Path>, hdr: Option<&Path>) -> Result<(), String> {
     }
 }
 
-/// Fails where more connections are to send than there are to be.
-pub(crate) fn active(active: Option<u64>, connections: u64) -> Result<(), String> {
-    match active.filter(|&active| active > connections) {
-        Some(active) => Err(format!("--active {active} is more than --connections {connections}")),
-        None => Ok(()),
-    }
-}
-
-/// Fails where so many messages of this size cannot be in flight on a connection.
-pub(crate) fn in_flight(count: u64, payload: usize, in_closed_loop: bool) -> Result<(), String> {
-    let bytes = bytesize::ByteSize(count * payload as u64);
-    match count {
-        2.. if !in_closed_loop => Err(format!(
-            "--in-flight {count} is for the closed loop: leave it away with --rate and scenarios other than echo"
-        )),
-        _ if bytes > MAX_ROUND => Err(format!(
-            "--in-flight {count} of such a --payload is {bytes} on each connection, which is more than {MAX_ROUND}"
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// Runs the load, reports it, and says in one line on standard error what failed.
 pub fn run(args: &RunArgs) -> ExitCode {
     match try_run(args) {
@@ -228,9 +178,9 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<u8> {
-    check::fits(&args.url, &args.source_ip, args.connections)?;
+    load::fits(&args.url, &args.source_ip, args.connections)?;
     args.json.iter().chain(&args.hdr).try_for_each(|file| file::check(file))?;
-    let server = Server::new(args);
+    let server = sampler(args);
     if args.pid.is_some() || args.metrics_url.is_some() {
         server.read().context("the server cannot be watched")?;
     }
@@ -239,16 +189,17 @@ fn try_run(args: &RunArgs) -> Result<u8> {
         doubt(pid, args.url.addr).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let mut fleet = Fleet::start(fleet_config(args))?;
+    let load = load_of(args);
+    let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
     }
     if let Some(time) = args.start_at {
-        wait_until(time, cli::stop_on_ctrl_c());
+        wait_until(time, load.fleet.stop);
     }
-    let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
+    let mut report = load.report(&fleet);
     let mut bar = Bar::new(Look::new(args.quiet), format!("client run {}", args.url), server);
-    if let Err(error) = load::run(args, &mut fleet, &mut bar, &mut report) {
+    if let Err(error) = load.run(&mut fleet, &mut bar, &mut report) {
         // What was measured before is kept.
         report.ended_early.get_or_insert(format!("{error:#}"));
     }
@@ -272,8 +223,8 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
     }
 }
 
-fn fleet_config(args: &RunArgs) -> FleetConfig {
-    FleetConfig {
+fn load_of(args: &RunArgs) -> Load {
+    let fleet = FleetConfig {
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
         source_ips: args.source_ip.clone(),
@@ -284,6 +235,26 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
         reconnect: args.reconnect,
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(args.url.clone(), args.connections)
+    };
+    Load {
+        fleet,
+        connect_rate: args.connect_rate,
+        scenario: args.scenario,
+        active: args.active,
+        rate: args.rate,
+        hold: args.hold,
+        warmup: args.warmup,
+        duration: args.duration,
+        pid: args.pid,
+    }
+}
+
+/// Where the server is watched, as the flags say.
+fn sampler(args: &RunArgs) -> Sampler {
+    match (args.pid, args.metrics_url) {
+        (Some(pid), _) => Sampler::Process(Watched::new(pid)),
+        (None, Some(addr)) => Sampler::Metrics(addr),
+        (None, None) => Sampler::Unwatched,
     }
 }
 
@@ -299,7 +270,7 @@ fn deliver(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) ->
     let summary = summary::render(report);
     let fitted = |to_stdout| if to_stdout { cli::fitted(&summary) } else { summary.clone() };
     let complete = file::deliver("client", &results, fitted);
-    if let Some(line) = summary::complaint(report) {
+    if let Some(line) = report.complaint() {
         words::complain("client", &line);
     }
     report.exit_status.max(u8::from(!complete))

@@ -67,7 +67,7 @@ fn two_running_servers_get_the_same_load() {
     let output = race(urls.each_ref().map(String::as_str), load);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report = report(&output.stdout);
-    assert_eq!((report.schema, report.servers.len()), (1, 2));
+    assert_eq!((report.header.schema, report.servers.len()), (1, 2));
     for (server, url) in report.servers.iter().zip(&urls) {
         let run = server.run.as_ref().expect("a run");
         assert_eq!((&server.name, &run.url), (url, url));

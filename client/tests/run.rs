@@ -98,7 +98,7 @@ fn a_good_run_says_so_and_writes_its_files() {
     assert!(summary.lines().count() <= 24, "it fits a screen");
     let report: RunReport = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
     let echo = report.echo.expect("echoes");
-    assert_eq!((report.schema, report.exit_status, report.connections), (1, 0, 20));
+    assert_eq!((report.header.schema, report.exit_status, report.connections), (1, 0, 20));
     assert_eq!((echo.missing, echo.latency.0.len()), (0, echo.echoes));
     let hdr = fs::read_to_string(hdr).expect("a file");
     assert!(

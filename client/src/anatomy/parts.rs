@@ -1,53 +1,14 @@
 //! From two snapshots to what one connection costs, part by part.
 
 use super::snapshot::Snapshot;
+use crate::results::anatomy::{Check, Part, Share};
 use crate::watch::{Kind, Owner, Slab};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Caches that grew by fewer objects for a connection, at the server, are shown as one: these are no part of a connection,
 /// but of others on the machine, or of what comes once for many.
 const WORTH_A_ROW_OBJECTS: f64 = 0.5;
-
-/// A part of what a connection costs the server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    /// What it is; of the kernel's objects, the name of their cache.
-    pub name: String,
-    /// How it is known to be the server's.
-    pub share: Share,
-    /// Objects that the server's end of a connection has, where they are counted.
-    pub objects: Option<f64>,
-    /// The size of one.
-    pub object_bytes: Option<u64>,
-    /// Bytes for each connection.
-    pub bytes: f64,
-}
-
-/// How a part is known to be the server's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Resident memory of its process.
-    User,
-    /// The kernel's memory, known to be for its process.
-    Process,
-    /// The kernel's memory, counted for the machine, of a kind that grows at the server alone.
-    Server,
-    /// The kernel's memory, counted for the machine, of a kind that both ends have as much of: half of it.
-    Half,
-}
-
-/// Whether the kernel's parts are all that its pages were taken for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// The kernel's parts at both ends, for each connection.
-    pub parts_bytes: f64,
-    /// What slab caches, stacks in the kernel and page tables have grown by for each connection, by /proc/meminfo: in whole
-    /// pages, with the room that is left in them.
-    pub pages_bytes: f64,
-}
 
 /// What each of `connections` has added between two snapshots.
 pub fn parts(before: &Snapshot, after: &Snapshot, connections: u64) -> (Vec<Part>, Check) {

@@ -1,6 +1,6 @@
 //! What a server, and the machine under it, have at one moment.
 
-use crate::compare::measure::Rest;
+use crate::measure::Rest;
 use crate::watch::{Kind, Slab, Watched, resident_bytes};
 use anyhow::{Context, Result};
 use procfs::{FromRead, Meminfo};

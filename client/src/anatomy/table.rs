@@ -1,7 +1,7 @@
 //! The anatomy on a terminal.
 
-use super::{Anatomy, Part, Share};
 use crate::report::format::{bytes, count, number};
+use crate::results::anatomy::{Anatomy, Part, Share};
 use std::fmt::Write;
 
 /// Rows under a heading, for each way in which parts are known to be the server's.

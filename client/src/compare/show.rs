@@ -3,10 +3,10 @@
 use super::plan::Plan;
 use crate::fleet::Progress;
 use crate::live::Screen;
+use crate::measure::Sampler;
+use crate::progress::{Bar, Goal, Look};
 use crate::report::format::{bytes, count, number};
-use crate::report::results::Visit;
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::server::Server;
+use crate::results::compare::Visit;
 use crate::words;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Show {
         let screen = if quiet { None } else { Screen::open() };
         let look = screen.map_or(Look::Quiet, Look::Live);
         Self {
-            bar: Bar::new(look, "client compare".into(), Server::Unwatched),
+            bar: Bar::new(look, "client compare".into(), Sampler::Unwatched),
             quiet,
             rounds: plan.settings.rounds,
             place: String::new(),

@@ -1,19 +1,20 @@
 //! One visit: a server is started, warmed, grown, loaded, emptied and ended.
 
-use super::measure::{self, Others, Rest, by_class, rejected, wait_until_empty};
-use super::plan::{Plan, Start, Subject};
-use super::server::Server;
+use super::loops::{self, check_connected, check_echoes, check_interrupted, fleet};
+use super::plan::Plan;
 use super::show::Show;
-use super::workload;
-use crate::fleet::{ConnectPhase, EchoPhase, Fleet, FleetConfig, Progress};
+use crate::fleet::{ConnectPhase, Fleet, Progress};
+use crate::measure::{self, Others, Rest};
+use crate::progress::Goal;
 use crate::report::format::count;
-use crate::report::results::{Level, Process, Visit, Workload};
-use crate::run::bar::Goal;
-use crate::watch::InstructionCount;
-use anyhow::{Context, Error, Result, bail, ensure};
+use crate::results::compare::{Level, Process, Visit, Workload};
+use crate::subject::{Server, Subject};
+use anyhow::{Context, Error, Result, ensure};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+/// How long a server may take to notice that all connections have closed.
+const UNTIL_EMPTY: Duration = Duration::from_secs(5);
 
 /// Starts each server once and loads it for a moment: whatever cannot be compared is found before the first minute is
 /// spent, and the rate of the open loop is set to what the slowest sustains.
@@ -96,7 +97,7 @@ fn measure_all(
     let outcome = loops(plan, subject, &mut server, workloads, visited, show);
     server.outlived(outcome)?;
     let ending = server.stop()?;
-    let is_stage = matches!(subject.start, Start::Stage(_));
+    let is_stage = subject.is_stage();
     let well = !is_stage || ending == "exit 0";
     visited.visit.exit = is_stage.then(|| ending.clone());
     ensure!(well, "it ended with {ending} on SIGTERM, and not with exit 0");
@@ -120,7 +121,7 @@ fn loops(
         load(plan, server, &mut visited.visit, show)?;
     }
     for workload in workloads {
-        let outcome = workload::run(plan, server, workload, show);
+        let outcome = loops::run(plan, server, workload, show);
         check_interrupted(plan)?;
         match server.outlived(outcome) {
             Ok(run) => drop(visited.visit.workloads.insert(workload.name.clone(), run)),
@@ -132,13 +133,6 @@ fn loops(
     }
     visited.visit.others_cpu_share = others.share(&watched)?;
     Ok(())
-}
-
-fn fleet(plan: &Plan, server: &Server, connections: u64) -> Result<Fleet> {
-    let mut config = FleetConfig::new(server.url.clone(), connections);
-    config.payload_len = plan.settings.payload_bytes as usize;
-    config.stop = plan.stop;
-    Fleet::start(config)
 }
 
 /// From the warm, empty process to as many connections as the plan asks for or the server holds, and back.
@@ -154,7 +148,7 @@ fn grow(
     fleet.connect_to(plan.settings.warm_connections, None, &mut |_| ())?;
     check_echoes(&fleet.echo_once(&mut |_| ())?, server)?;
     fleet.close_all(&mut |_| ())?;
-    wait_until_empty(server);
+    measure::wait_until_empty(server.admin, UNTIL_EMPTY);
     let warm = Rest::of(&server.watched())?;
     visit.warm = warm.to_process();
 
@@ -172,7 +166,7 @@ fn grow(
         visit.held = visit.held.max(level.open);
         let full = level.is_full();
         visit.levels.push(level);
-        visit.rejected = rejected(server);
+        visit.rejected = measure::rejected(server.admin);
         if !full {
             visit.stopped = Some(reason(subject, &visit.rejected, &opened));
             break;
@@ -183,7 +177,7 @@ fn grow(
         }
     }
     close(&mut fleet, show)?;
-    wait_until_empty(server);
+    measure::wait_until_empty(server.admin, UNTIL_EMPTY);
     measure::wait_until_given_back(&server.watched())?;
     visit.after_close = Some(Rest::of(&server.watched())?.to_process());
     Ok(())
@@ -213,14 +207,14 @@ fn level(
         kernel_bytes,
         kernel_source: kernel_source.map(str::to_owned),
         threads: idle.process.threads,
-        failures: by_class(&opened.failures),
+        failures: measure::by_class(&opened.failures),
     })
 }
 
 /// What kept a server from holding all: its own reason, where it gives one, and the limit behind that.
 fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectPhase) -> String {
     let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
-    match (most, subject.reckoned) {
+    match (most, subject.capacity) {
         (Some("threads"), Some((_, limit))) => limit.into(),
         (Some("full"), _) => "its --max-connections".into(),
         (Some(reason), _) => reason.replace('_', " "),
@@ -238,9 +232,9 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
     show.phase("connecting", Goal::Connections(settings.load_connections));
     fleet.connect_to(settings.load_connections, None, &mut |progress| show.tick(progress))?;
     check_interrupted(plan)?;
-    let run = workload::closed_loop(plan, server, &mut fleet, ("closed loop", settings.active), show)?;
+    let run = loops::closed_loop(plan, server, &mut fleet, ("closed loop", settings.active), show)?;
     let closed = visit.closed_loop.insert(run);
-    match instructions(plan, server, &mut fleet, show)? {
+    match loops::instructions(plan, server, &mut fleet, show)? {
         Ok(each) => closed.user_instructions_per_echo = Some(each),
         Err(note) => closed.instructions_note = Some(note),
     }
@@ -259,62 +253,6 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
 fn close(fleet: &mut Fleet, show: &mut Show) -> Result<()> {
     show.phase("closing", Goal::Close);
     fleet.close_all(&mut |progress| show.tick(progress))?;
-    Ok(())
-}
-
-/// User instructions per echo, or why there are none. They have a loop of their own: counting takes time at every
-/// switch between threads.
-fn instructions(
-    plan: &Plan,
-    server: &Server,
-    fleet: &mut Fleet,
-    show: &mut Show,
-) -> Result<Result<f64, String>> {
-    if let Some(reason) = &plan.no_instructions {
-        return Ok(Err(reason.clone()));
-    }
-    let count = match InstructionCount::start(server.pid()) {
-        Ok(count) => count,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let before = fleet.progress().echoes;
-    let length = Duration::from_secs_f64(plan.settings.closed_loop_s / 4.0);
-    show.phase("counting instructions", Goal::Time(length));
-    let show = &mut |progress: &Progress| show.tick(progress);
-    fleet.closed_loop(plan.settings.active, Duration::ZERO, length, show)?;
-    let echoes = fleet.progress().echoes.saturating_sub(before).max(1) as f64;
-    Ok(count.finish().map(|instructions| (instructions / echoes).round()))
-}
-
-/// Fails where not all connections were opened.
-pub fn check_connected(opened: &ConnectPhase, server: &mut Server) -> Result<()> {
-    server.check_alive()?;
-    let Some((class, count)) = opened.failures.classes().next() else { return Ok(()) };
-    bail!(
-        "{count} of {} connections failed ({}: {}): {}",
-        opened.requested,
-        class.name(),
-        opened.failures.first.as_deref().unwrap_or_default(),
-        opened.failures.advice(class)
-    )
-}
-
-/// Fails where an echo was wrong or did not come.
-pub fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
-    server.check_alive()?;
-    match run.failures.classes().next() {
-        Some((class, count)) => {
-            let first = run.failures.first.as_deref().unwrap_or_default();
-            bail!("{count} echoes failed ({}: {first}): {}", class.name(), run.failures.advice(class))
-        }
-        None if run.missing > 0 => bail!("{} echoes never came", run.missing),
-        None => Ok(()),
-    }
-}
-
-/// Fails where the user wants an end.
-pub fn check_interrupted(plan: &Plan) -> Result<()> {
-    ensure!(!plan.stop.load(Relaxed), "interrupted");
     Ok(())
 }
 

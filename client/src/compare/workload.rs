@@ -1,15 +1,7 @@
 //! Workloads beside the default one: closed loops of other messages, over few connections, all of them active.
 
-use super::measure;
-use super::plan::Plan;
-use super::server::Server;
-use super::show::Show;
-use super::visit::{check_connected, check_echoes, check_interrupted};
-use crate::fleet::{Fleet, FleetConfig, Progress};
-use crate::report::results::{ClosedLoop, Workload};
-use anyhow::Result;
+use crate::results::compare::Workload;
 use clap::builder::PossibleValue;
-use std::time::Duration;
 
 /// The default: memory, level by level, and both loops with small messages.
 pub const SMALL: &str = "small";
@@ -58,45 +50,6 @@ pub fn others(names: &[String]) -> Vec<Workload> {
             payload_bytes,
         })
         .collect()
-}
-
-/// Loads a server with one of them, over connections of its own.
-///
-/// # Errors
-/// Where the server does not take the connections, or an echo is wrong or does not come.
-pub fn run(plan: &Plan, server: &mut Server, workload: &Workload, show: &mut Show) -> Result<ClosedLoop> {
-    let mut fleet = Fleet::start(FleetConfig {
-        payload_len: workload.payload_bytes as usize,
-        in_flight: workload.in_flight as u32,
-        stop: plan.stop,
-        ..FleetConfig::new(server.url.clone(), workload.connections)
-    })?;
-    let opened = fleet.connect_to(workload.connections, None, &mut |_| ())?;
-    check_interrupted(plan)?;
-    check_connected(&opened, server)?;
-    let run = closed_loop(plan, server, &mut fleet, (&workload.name, workload.connections), show)?;
-    fleet.close_all(&mut |_| ())?;
-    Ok(run)
-}
-
-/// A closed loop over so many active connections, and what it cost the server.
-pub fn closed_loop(
-    plan: &Plan,
-    server: &mut Server,
-    fleet: &mut Fleet,
-    (what, active): (&str, u64),
-    show: &mut Show,
-) -> Result<ClosedLoop> {
-    let watched = server.watched();
-    let length = Duration::from_secs_f64(plan.settings.closed_loop_s);
-    let before = (watched.read()?, fleet.progress());
-    show.measured(what, plan.warmup, length);
-    let on_tick = &mut |progress: &Progress| show.tick(progress);
-    let run = fleet.closed_loop(active, plan.warmup, length, on_tick)?;
-    let after = (watched.read()?, fleet.progress());
-    check_interrupted(plan)?;
-    check_echoes(&run, server)?;
-    Ok(measure::closed_loop(&run, before, after))
 }
 
 #[cfg(test)]

@@ -6,16 +6,16 @@ use super::forecast::Forecast;
 use super::load::Load;
 use super::record::{Memory, Raw, Run};
 use super::room;
-use crate::compare::server::Server;
 use crate::fleet::Progress;
+use crate::measure::{Sampler, wait_until_empty};
+use crate::progress::{Bar, Goal, Look};
 use crate::raw;
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::server::Server as Seen;
-use crate::watch::{Metrics, Watched};
+use crate::subject::Server;
+use crate::watch::Watched;
 use anyhow::{Result, ensure};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a server may take to notice that all connections have gone.
 const UNTIL_EMPTY: Duration = Duration::from_secs(3);
@@ -67,7 +67,7 @@ fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
 /// The floor for as many pairs; returns when their sockets have gone.
 fn floor(task: &Task, pairs: u64) -> Result<Raw> {
     let drain = Drain::before();
-    let mut bar = Bar::new(Look::new(task.quiet), "raw TCP".into(), Seen::Unwatched)
+    let mut bar = Bar::new(Look::new(task.quiet), "raw TCP".into(), Sampler::Unwatched)
         .with_memory_left(room::available_bytes);
     bar.begin("raw TCP", Goal::Connections(pairs));
     let floor =
@@ -82,11 +82,7 @@ fn floor(task: &Task, pairs: u64) -> Result<Raw> {
 /// What the server keeps when it has no connection left.
 fn emptied(task: &Task, server: &Server) -> Result<u64> {
     let stopped = task.stop.load(Relaxed);
-    let deadline = Instant::now() + if stopped { UNTIL_EMPTY_CUT_OFF } else { UNTIL_EMPTY };
-    let active = || Metrics::fetch(server.admin?).ok()?.value("ws_connections_active");
-    while active() != Some(0.0) && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until_empty(server.admin, if stopped { UNTIL_EMPTY_CUT_OFF } else { UNTIL_EMPTY });
     if !stopped {
         thread::sleep(UNTIL_GIVEN_BACK);
     }

@@ -1,8 +1,8 @@
 //! What is known before the first connection: which limits are short, and how far a stage will come.
 
-use crate::compare::plan::Subject;
 use crate::doctor::{Check, Examination, Machine, Verdict, examine};
 use crate::report::format::count;
+use crate::subject::Subject;
 use anyhow::Result;
 
 /// Limits that only a thread for each connection meets.
@@ -85,9 +85,9 @@ fn line(check: &Check) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::plan::Start;
     use crate::doctor::{GROUP_MEMORY, StageVerdict};
     use crate::report::STAGES;
+    use crate::subject::Start;
 
     fn forecast(stage: u8, holds: u64, stopped_by: &'static str) -> Forecast {
         let package = STAGES[usize::from(stage) - 1].package;
@@ -107,7 +107,7 @@ mod tests {
             stages: vec![StageVerdict { stage: package, fits: holds >= 1_000_000, holds, stopped_by }],
         };
         let subject =
-            Subject { name: package.into(), start: Start::Stage("/nowhere".into()), reckoned: None };
+            Subject { name: package.into(), start: Start::Stage("/nowhere".into()), capacity: None };
         Forecast::of(subject, &examination)
     }
 

@@ -3,9 +3,9 @@
 use super::load::Load;
 use super::record::{Point, Setup};
 use super::room::{self, Room};
-use crate::compare::measure::rejected;
 use crate::fleet::ConnectPhase;
-use crate::run::bar::Goal;
+use crate::measure::rejected;
+use crate::progress::Goal;
 use crate::watch::KernelMemory;
 use anyhow::Result;
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Load<'_> {
         if self.run.stopped.is_none() && self.forecast.short {
             self.run.stopped = Some(self.forecast.stopped_by.clone());
         }
-        self.run.rejected = rejected(self.server);
+        self.run.rejected = rejected(self.server.admin);
         self.look_at_client().map(drop)
     }
 
@@ -96,7 +96,7 @@ impl Load<'_> {
 
     /// What kept it from a level: the server's own reason, and the limit behind it, or else the commonest failure.
     fn reason(&self, phase: &ConnectPhase) -> Option<String> {
-        let rejected = rejected(self.server);
+        let rejected = rejected(self.server.admin);
         let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
         // A limit that is a good way off is none that was met.
         let near = phase.connected.saturating_mul(10) > self.forecast.holds.saturating_mul(8);

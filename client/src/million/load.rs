@@ -2,13 +2,13 @@
 
 use super::Task;
 use super::forecast::Forecast;
-use super::record::{Close, Echoes, Hold, Run};
+use super::record::{Echoes, Run};
 use super::room::{self, Room};
-use crate::compare::server::Server;
 use crate::fleet::{EchoPhase, Failures, Fleet, FleetConfig, Progress};
-use crate::run::Latency;
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::server::Server as Seen;
+use crate::measure::Sampler;
+use crate::progress::{Bar, Goal, Look};
+use crate::results::{Close, Hold, Latency};
+use crate::subject::Server;
 use crate::watch::{KernelMemory, Metrics, Reading, Watched};
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -66,7 +66,7 @@ impl<'a> Load<'a> {
             room: Room::now(),
         };
         run.memory.server_start_bytes = before.process.rss_bytes;
-        let bar = Bar::new(Look::new(task.quiet), run.package.clone(), Seen::Process(watched.clone()))
+        let bar = Bar::new(Look::new(task.quiet), run.package.clone(), Sampler::Process(watched.clone()))
             .with_memory_left(room::available_bytes);
         let own = Watched::new(std::process::id());
         Ok(Self { task, forecast, server, watched, own, fleet, bar, before, run })

@@ -8,7 +8,6 @@ mod grow;
 mod load;
 mod page;
 mod picture;
-mod record;
 mod room;
 mod store;
 mod summary;
@@ -17,11 +16,12 @@ mod verdict;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub use record::{Record, Run, SCHEMA, Settings};
+pub use crate::results::million::{Record, Run, SCHEMA, Settings};
 pub use store::{FILE, merge, read, write};
 
-use crate::compare::{build, host, plan};
 use crate::doctor::Machine;
+use crate::results::million as record;
+use crate::subject::{self, Subject};
 use crate::watch::Watched;
 use crate::{cli, file, words};
 use anyhow::Result;
@@ -123,8 +123,8 @@ fn measure(args: &MillionArgs) -> Result<bool> {
     let task = task(args)?;
     if !args.no_build {
         let machine = Machine::here();
-        let subjects = task.settings.stages.iter().map(|&stage| plan::Subject::stage(stage, &machine));
-        build::stages(&subjects.collect::<Result<Vec<_>>>()?)?;
+        let subjects = task.settings.stages.iter().map(|&stage| Subject::stage(stage, &machine));
+        subject::build_stages(&subjects.collect::<Result<Vec<_>>>()?)?;
     }
     // Before the first minute is spent: can the report be written?
     file::check_directory(&args.out)?;
@@ -202,9 +202,9 @@ fn blank(task: &Task) -> Record {
     Record {
         schema: SCHEMA,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        commit: build::commit(),
-        command: plan::command_line(),
-        machine: host::machine(),
+        commit: subject::commit(),
+        command: subject::command_line(),
+        machine: subject::machine(),
         settings: task.settings.clone(),
         runs: Vec::new(),
     }

@@ -67,8 +67,9 @@ pub(super) fn whole(value: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{ConnectionCounts, Hold};
+    use super::super::record::ConnectionCounts;
     use super::*;
+    use crate::results::Hold;
 
     fn run() -> Run {
         Run { package: "stage4-zero-buffer".into(), asked: 1_000, goal: 1_000, held: 1_000, ..Run::default() }

@@ -1,10 +1,9 @@
 //! Who takes part: a stage, another server, or one that runs already.
 
-use crate::compare::plan::{self, Subject};
-use crate::compare::server::Server;
 use crate::doctor::Machine;
 use crate::fleet::Url;
-use crate::run::server::Server as Seen;
+use crate::measure::Sampler;
+use crate::subject::{Other, Server, Subject, parse_target};
 use crate::watch::Metrics;
 use anyhow::{Context, Result, ensure};
 
@@ -14,7 +13,7 @@ pub enum Contender {
     /// The stage of this number.
     Stage(u8),
     /// Another server, by its command.
-    Other(plan::Other),
+    Other(Other),
     /// A server that is running.
     Url(Url),
 }
@@ -26,7 +25,7 @@ pub fn parse(text: &str) -> Result<Contender, String> {
     }
     match text {
         "1" | "2" | "3" | "4" => Ok(Contender::Stage(text.as_bytes()[0] - b'0')),
-        _ if text.contains('=') => plan::parse_target(text).map(Contender::Other),
+        _ if text.contains('=') => parse_target(text).map(Contender::Other),
         _ => Err("none of a stage (1 to 4), NAME=COMMAND and ws://IP:PORT/PATH".into()),
     }
 }
@@ -39,11 +38,7 @@ impl Contender {
     pub fn subject(&self, machine: &Machine, path: &str) -> Result<Option<Subject>> {
         Ok(match self {
             Contender::Stage(number) => Some(Subject::stage(*number, machine)?),
-            Contender::Other(other) => Some(Subject {
-                name: other.name.clone(),
-                start: plan::Start::Other(other.words.clone(), path.into()),
-                reckoned: None,
-            }),
+            Contender::Other(other) => Some(Subject::other(other, path)),
             Contender::Url(_) => None,
         })
     }
@@ -88,12 +83,12 @@ impl Ready {
     }
 
     /// Where its memory can be read: a stage that is running tells it on the port that it echoes on.
-    pub fn seen(&self) -> Seen {
+    pub fn sampler(&self) -> Sampler {
         let told = || Metrics::fetch(self.url.addr).ok()?.value("process_resident_memory_bytes");
         match &self.server {
-            Some(server) => Seen::Process(server.watched()),
-            None if told().is_some() => Seen::Metrics(self.url.addr),
-            None => Seen::Unwatched,
+            Some(server) => Sampler::Process(server.watched()),
+            None if told().is_some() => Sampler::Metrics(self.url.addr),
+            None => Sampler::Unwatched,
         }
     }
 

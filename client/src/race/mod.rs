@@ -1,25 +1,26 @@
 //! `client race`: two servers under the same load at the same time, side by side.
 
 mod contender;
-mod record;
-mod show;
+mod outcome;
 mod table;
 
+pub use crate::results::race::{RaceReport, SCHEMA, Side};
 pub use contender::Contender;
-pub use record::{RaceReport, SCHEMA, Side};
 
-use crate::compare::build;
 use crate::doctor::Machine;
-use crate::run::bar::Bar;
-use crate::run::gate::Gate;
-use crate::run::{MAX_IN_FLIGHT, MAX_PAYLOAD, RunArgs, RunReport, active, in_flight, side};
+use crate::fleet::FleetConfig;
+use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::progress::{Bar, Gate, SideBySide};
+use crate::results::Header;
+use crate::results::run::RunReport;
+use crate::subject::build_stages;
 use crate::{cli, file, words};
 use anyhow::Result;
 use clap::Args;
 use contender::Ready;
-use show::Show;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -101,8 +102,8 @@ impl RaceArgs {
         {
             return Err(format!("two servers have the same name, {}", left.name));
         }
-        active(self.active, self.connections)?;
-        in_flight(self.in_flight, self.payload, self.rate.is_none())
+        load::check_active(self.active, self.connections)?;
+        load::check_in_flight(self.in_flight, self.payload, self.rate.is_none())
     }
 }
 
@@ -119,19 +120,13 @@ pub fn run(args: &RaceArgs) -> ExitCode {
 }
 
 fn race(args: &RaceArgs) -> Result<bool> {
-    cli::stop_on_ctrl_c();
+    let stop = cli::stop_on_ctrl_c();
     args.json.iter().try_for_each(|file| file::check(file))?;
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let ready = start(args)?;
-    let outcomes = load(args, &ready);
-    let sides = ready.into_iter().zip(outcomes).map(|(ready, outcome)| record::side(ready, outcome));
-    let report = RaceReport {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
-        started,
-        servers: sides.collect(),
-    };
+    let outcomes = load(args, stop, &ready);
+    let sides = ready.into_iter().zip(outcomes).map(|(ready, outcome)| outcome::side(ready, outcome));
+    let report = RaceReport { header: Header::new(SCHEMA, started), servers: sides.collect() };
     let json = serde_json::to_string_pretty(&report)? + "\n";
     let results: Vec<_> = args.json.as_deref().map(|file| (file, json)).into_iter().collect();
     let colour = |to_stdout| to_stdout && common::output::has_colour(&std::io::stdout());
@@ -149,25 +144,25 @@ fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
     if !args.no_build {
         let mut stages: Vec<_> = subjects.iter().flatten().cloned().collect();
         stages.dedup_by(|left, right| left.name == right.name);
-        build::stages(&stages)?;
+        build_stages(&stages)?;
     }
     let start = |(contender, subject)| Ready::start(contender, subject, args.connections);
     args.servers.iter().zip(subjects).map(start).collect()
 }
 
 /// Loads both, each from a thread of its own, and shows how they do meanwhile.
-fn load(args: &RaceArgs, ready: &[Ready]) -> Vec<Result<RunReport>> {
-    let mut show = Show::new(args.quiet);
+fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Result<RunReport>> {
+    let mut show = SideBySide::new(args.quiet);
     thread::scope(|scope| {
         let runs = ready.iter().zip(Gate::pair()).map(|(ready, gate)| {
-            let bar = Bar::new(show.look(&ready.name), ready.name.clone(), ready.seen()).with_gate(gate);
-            let args = run_args(args, ready);
-            scope.spawn(move || side::run(&args, bar))
+            let bar = Bar::new(show.look(&ready.name), ready.name.clone(), ready.sampler()).with_gate(gate);
+            let load = load_of(args, stop, ready);
+            scope.spawn(move || load.run_alone(bar))
         });
         let runs: Vec<_> = runs.collect();
         while !runs.iter().all(|run| run.is_finished()) {
             show.draw();
-            thread::sleep(show::EVERY);
+            thread::sleep(SideBySide::EVERY);
         }
         let outcome = |run: thread::ScopedJoinHandle<'_, Result<RunReport>>| {
             run.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its load has panicked")))
@@ -176,17 +171,18 @@ fn load(args: &RaceArgs, ready: &[Ready]) -> Vec<Result<RunReport>> {
     })
 }
 
-fn run_args(args: &RaceArgs, ready: &Ready) -> RunArgs {
-    RunArgs {
-        url: ready.url.clone(),
-        connections: args.connections,
+fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
+    let fleet = FleetConfig {
+        payload_len: args.payload,
+        in_flight: args.in_flight as u32,
+        stop,
+        ..FleetConfig::new(ready.url.clone(), args.connections)
+    };
+    Load {
         connect_rate: args.connect_rate,
         hold: args.hold,
         active: args.active,
-        payload: args.payload,
-        in_flight: args.in_flight,
         rate: args.rate,
-        duration: args.duration,
-        ..side::usual()
+        ..Load::new(fleet, args.duration)
     }
 }

@@ -1,9 +1,10 @@
 //! The end of a race: the two side by side, and what the second has against the first.
 
-use super::record::{RaceReport, Side};
 use crate::live::text::{Row, Tone, cut};
 use crate::report::format::{bytes, change, count, micros, number};
-use crate::run::{Latency, RunReport};
+use crate::results::Latency;
+use crate::results::race::{RaceReport, Side};
+use crate::results::run::RunReport;
 use unicode_width::UnicodeWidthStr;
 
 const LABEL: usize = 17;

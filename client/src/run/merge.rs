@@ -1,7 +1,7 @@
 //! `client merge`: one result from many clients that loaded the same servers at the same time.
 
-use super::report::{RunReport, SCHEMA, per_s};
 use super::{deliver, outputs};
+use crate::results::run::{RunReport, SCHEMA, per_s};
 use crate::{file, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -70,7 +70,7 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
     }
     // One server, watched by several at different moments, has no sum; watched by one it has its figures.
     merged.server = merged.server.filter(|_| watched == 1);
-    merged.command = std::env::args().collect();
+    merged.header.command = std::env::args().collect();
     Ok(merged)
 }
 
@@ -80,10 +80,10 @@ fn read(file: &Path) -> Result<RunReport> {
         format!("{} is no result of `client run --json`, or not all of one", file.display())
     })?;
     ensure!(
-        report.schema == SCHEMA,
+        report.header.schema == SCHEMA,
         "{} has schema {}, and this program reads {SCHEMA}",
         file.display(),
-        report.schema
+        report.header.schema
     );
     Ok(report)
 }
@@ -106,8 +106,8 @@ impl RunReport {
         if !self.url.split(", ").any(|url| url == more.url) {
             self.url = format!("{}, {}", self.url, more.url);
         }
-        if more.started < self.started {
-            self.started.clone_from(&more.started);
+        if more.header.started < self.header.started {
+            self.header.started.clone_from(&more.header.started);
         }
         self.clients += more.clients;
         self.connections += more.connections;
@@ -115,7 +115,7 @@ impl RunReport {
         self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
         self.merge_phases(more);
         self.server = self.server.take().or_else(|| more.server.clone());
-        self.failed(&more.failures, &more.ended_early);
+        self.add_failures(&more.failures, &more.ended_early);
         self.interrupted |= more.interrupted;
         self.exit_status = self.exit_status.max(more.exit_status);
         Ok(())
@@ -187,9 +187,9 @@ impl RunReport {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{EchoReport, ServerReport};
     use super::*;
     use crate::fleet::Class;
+    use crate::results::run::{EchoReport, ServerReport};
 
     /// A client's result: `n` connections, and as many echoes of a millisecond.
     fn report(n: u64, elapsed_s: f64) -> RunReport {
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!((echo.echoes, echo.elapsed_s, echo.latency.0.len()), (9, 4.0, 9));
         assert_eq!((echo.echoes_per_s, merged.rate_per_s), (1.5 + 0.25 + 5.0, Some(9.0)));
         assert_eq!(merged.url, "ws://127.0.0.1:8000/echo, ws://127.0.0.2:8000/echo");
-        assert_eq!(merged.started, "2026-01-01T00:00:01Z");
+        assert_eq!(merged.header.started, "2026-01-01T00:00:01Z");
         assert_eq!((merged.failures.total(), merged.exit_status), (2, 1));
         assert!(merged.server.is_some(), "one watched it");
     }

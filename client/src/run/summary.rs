@@ -1,10 +1,9 @@
 //! The results as a person reads them.
 
-use super::latency::Latency;
-use super::report::{ConnectReport, EchoReport, RunReport, ServerReport};
-use super::server::Sample;
-use crate::fleet::{Class, Failures};
+use crate::fleet::Failures;
 use crate::report::format::{bytes, count, micros, number, seconds};
+use crate::results::run::{ConnectReport, EchoReport, RunReport, ServerReport};
+use crate::results::{Latency, Sample};
 use std::fmt::Write;
 
 /// The whole run on less than a screen.
@@ -125,27 +124,6 @@ fn by_class(failures: &Failures) -> String {
     let classes: Vec<String> =
         failures.classes().map(|(class, n)| format!("{} {}", whole(n), class.name())).collect();
     if classes.is_empty() { "none".to_owned() } else { classes.join(", ") }
-}
-
-/// What failed and what to do about it, in one line; nothing where nothing did.
-pub(super) fn complaint(report: &RunReport) -> Option<String> {
-    if report.exit_status == 0 {
-        return None;
-    }
-    let advice: Vec<String> = report
-        .failures
-        .classes()
-        .map(|(class, n)| format!("{} {} ({})", whole(n), class.name(), report.failures.advice(class)))
-        .collect();
-    let mut parts: Vec<String> = report.ended_early.iter().cloned().collect();
-    if report.gone() > 0 {
-        parts.push(format!("{} connections were lost and not replaced in time", whole(report.gone())));
-    }
-    parts.extend((!advice.is_empty()).then(|| format!("failed: {}", advice.join(", "))));
-    // Where the cause is named already, it need not be named twice.
-    let told = report.ended_early.is_some() || report.failures.of(Class::Refused) > 0;
-    parts.extend(report.failures.first.as_ref().filter(|_| !told).map(|first| format!("first: {first}")));
-    Some(parts.join("; "))
 }
 
 fn whole(value: u64) -> String {

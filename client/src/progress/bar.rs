@@ -1,12 +1,13 @@
 //! Progress: a live view on a terminal, and a line now and then elsewhere.
 
 use super::gate::Gate;
-pub(crate) use super::goal::Goal;
-use super::server::{Sample, Server};
+use super::goal::Goal;
 use crate::fleet::Progress;
 use crate::live::text::Tone;
 use crate::live::{Fact, History, Panel, Scale, Screen};
+use crate::measure::Sampler;
 use crate::report::format;
+use crate::results::Sample;
 use crate::words;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,10 +18,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const LINE: Duration = Duration::from_secs(3);
 
 /// What was last to be shown of a run, for whoever shows several.
-pub(crate) type Lane = Arc<Mutex<Option<(Panel, History)>>>;
+pub type Lane = Arc<Mutex<Option<(Panel, History)>>>;
 
 /// Where progress is shown.
-pub(crate) enum Look {
+pub enum Look {
     Live(Screen),
     Lane(Lane),
     /// A line now and then, with a name before it if there are several runs.
@@ -30,7 +31,7 @@ pub(crate) enum Look {
 
 impl Look {
     /// The live view where standard error is a terminal, and lines elsewhere.
-    pub(crate) fn new(quiet: bool) -> Look {
+    pub fn new(quiet: bool) -> Look {
         match (quiet, Screen::open()) {
             (true, _) => Look::Quiet,
             (false, Some(screen)) => Look::Live(screen),
@@ -40,10 +41,10 @@ impl Look {
 }
 
 /// Shows how far a run has come.
-pub(crate) struct Bar {
+pub struct Bar {
     look: Look,
     title: String,
-    server: Server,
+    server: Sampler,
     /// Where each phase waits for other runs.
     gate: Option<Gate>,
     label: String,
@@ -72,7 +73,7 @@ pub(crate) struct Bar {
 
 impl Bar {
     /// Under this title, which a terminal shows.
-    pub(crate) fn new(look: Look, title: String, server: Server) -> Bar {
+    pub fn new(look: Look, title: String, server: Sampler) -> Bar {
         let now = Instant::now();
         Bar {
             look,
@@ -101,17 +102,17 @@ impl Bar {
     }
 
     /// Shows the machine's memory as well.
-    pub(crate) fn with_memory_left(self, left: fn() -> Option<u64>) -> Bar {
+    pub fn with_memory_left(self, left: fn() -> Option<u64>) -> Bar {
         Bar { left: Some(left), ..self }
     }
 
     /// Begins no phase before the others do.
-    pub(crate) fn with_gate(self, gate: Gate) -> Bar {
+    pub fn with_gate(self, gate: Gate) -> Bar {
         Bar { gate: Some(gate), ..self }
     }
 
     /// Looks at the server now, if it is watched.
-    pub(crate) fn sample(&mut self) -> Option<Sample> {
+    pub fn sample(&mut self) -> Option<Sample> {
         let (before, then) = (self.sample, self.sampled);
         (self.sample, self.sampled) = (self.server.read().ok(), Instant::now());
         self.first = self.first.or(self.sample);
@@ -126,12 +127,12 @@ impl Bar {
     }
 
     /// The most memory of the server that was seen.
-    pub(crate) fn peak_rss_bytes(&self) -> u64 {
+    pub fn peak_rss_bytes(&self) -> u64 {
         self.peak_rss_bytes
     }
 
     /// A phase begins that measures for so long after a warm-up.
-    pub(crate) fn begin_measured(&mut self, label: &str, warmup: Duration, duration: Duration) {
+    pub fn begin_measured(&mut self, label: &str, warmup: Duration, duration: Duration) {
         if warmup.is_zero() {
             return self.begin(label, Goal::Time(duration));
         }
@@ -140,7 +141,7 @@ impl Bar {
     }
 
     /// A phase begins, with counts of its own.
-    pub(crate) fn begin(&mut self, label: impl Into<String>, goal: Goal) {
+    pub fn begin(&mut self, label: impl Into<String>, goal: Goal) {
         if self.is_stale {
             self.show();
         }
@@ -161,12 +162,12 @@ impl Bar {
     }
 
     /// Goes on with another server, under another title.
-    pub(crate) fn restart(&mut self, title: String) {
+    pub fn restart(&mut self, title: String) {
         (self.title, self.history, self.is_stale) = (title, History::new(Instant::now()), false);
     }
 
     /// Writes a line that stays above the live view; `false` where there is none.
-    pub(crate) fn print_above(&mut self, line: &str) -> bool {
+    pub fn print_above(&mut self, line: &str) -> bool {
         match &mut self.look {
             Look::Live(screen) => screen.print_above(line),
             _ => return false,
@@ -175,7 +176,7 @@ impl Bar {
     }
 
     /// Shows where the phase stands.
-    pub(crate) fn tick(&mut self, progress: &Progress) {
+    pub fn tick(&mut self, progress: &Progress) {
         let now = Instant::now();
         let is_first = std::mem::take(&mut self.is_new);
         if is_first || now >= self.next_look {
@@ -225,7 +226,7 @@ impl Bar {
     }
 
     /// Takes the view away.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         if let Look::Live(screen) = &mut self.look {
             screen.clear();
         }

@@ -1,30 +1,31 @@
-//! The two side by side, while they run.
+//! Two runs side by side, while they run.
 
+use super::bar::{Lane, Look};
 use crate::live::text::{Row, side_by_side};
 use crate::live::{History, Panel, Scale, Screen};
-use crate::run::bar::{Lane, Look};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// How often both are drawn.
-pub const EVERY: Duration = Duration::from_millis(200);
 /// What stands between them.
 const BETWEEN: &str = " │ ";
 /// Fewer columns than this are too few for two, which then stand one below the other.
 const LEAST: usize = 67;
 
 /// What the user sees.
-pub struct Show {
+pub struct SideBySide {
     screen: Option<Screen>,
     quiet: bool,
     lanes: Vec<Lane>,
 }
 
-impl Show {
+impl SideBySide {
+    /// How often both are drawn.
+    pub const EVERY: Duration = Duration::from_millis(200);
+
     /// A live view on a terminal, and lines anywhere else.
-    pub fn new(quiet: bool) -> Show {
+    pub fn new(quiet: bool) -> SideBySide {
         let screen = if quiet { None } else { Screen::open() };
-        Show { screen, quiet, lanes: Vec::new() }
+        SideBySide { screen, quiet, lanes: Vec::new() }
     }
 
     /// Where the next of the two is to show its progress.

@@ -1,6 +1,6 @@
 //! A server process: started, found, watched, ended.
 
-use super::plan::{Start, Subject};
+use super::{Start, Subject};
 use crate::fleet::Url;
 use crate::watch::Watched;
 use anyhow::{Context, Result, anyhow, bail};
@@ -276,7 +276,7 @@ mod tests {
 
     fn subject(words: &str) -> Subject {
         let words = words.split(' ').map(str::to_owned).collect();
-        Subject { name: "x".into(), start: Start::Other(words, "/".into()), reckoned: None }
+        Subject { name: "x".into(), start: Start::Other(words, "/".into()), capacity: None }
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         let error = Server::start(&subject("false"), 10).err().expect("an error");
         assert_eq!(format!("{error:#}"), "it died: exit 1");
         let stage =
-            Subject { name: "x".into(), start: Start::Stage("/nonexistent/stage".into()), reckoned: None };
+            Subject { name: "x".into(), start: Start::Stage("/nonexistent/stage".into()), capacity: None };
         let error = Server::start(&stage, 10).err().expect("an error");
         assert!(format!("{error:#}").contains("build it first"), "{error:#}");
     }

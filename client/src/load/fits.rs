@@ -13,7 +13,7 @@ use std::net::IpAddr;
 const KERNEL_END_BYTES: u64 = 3_700;
 
 /// Fails, with the cause and the way out in one line, where it certainly cannot.
-pub(crate) fn fits(url: &Url, source_ips: &[IpAddr], connections: u64) -> Result<()> {
+pub fn fits(url: &Url, source_ips: &[IpAddr], connections: u64) -> Result<()> {
     let loopback = url.addr.ip().is_loopback();
     let sources = source_ips.len().max(1) as u64;
     // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has but one loopback address.

@@ -1,54 +1,51 @@
 //! The scenarios.
 
-use super::bar::{Bar, Goal};
-use super::report::{RunReport, ServerReport};
-use super::{RunArgs, Scenario};
+use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{Fleet, Progress};
+use crate::progress::{Bar, Goal};
+use crate::results::run::{RunReport, ServerReport};
 use crate::watch::doubt;
 use anyhow::Result;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections that churn replaces in a second, where nothing else is said.
-pub(super) const CHURN_PER_S: f64 = 100.0;
-
 /// How often to look whether a connection is back, where all are lost.
 const AWAY_LOOK: Duration = Duration::from_millis(20);
 
 /// Has the fleet do what the scenario says. Whatever it has done by then stays in `report`, even if it fails.
-pub(super) fn run(args: &RunArgs, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
-    let mut load = Load { args, fleet, bar, report };
-    load.report.server = load.bar.sample().map(|before| ServerReport { before, ..ServerReport::default() });
-    let doubt = args.pid.and_then(|pid| doubt(pid, args.url.addr));
-    load.report.server.iter_mut().for_each(|server| server.doubt.clone_from(&doubt));
-    match args.scenario {
-        Scenario::Storm => load.storm()?,
-        Scenario::Idle => load.all(|load| load.hold(load.args.duration))?,
-        Scenario::Echo => load.all(Load::echo)?,
-        Scenario::Burst => load.all(Load::bursts)?,
-        Scenario::Churn => load.all(Load::churn)?,
+pub(super) fn run(load: &Load, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
+    let mut run = Run { load, fleet, bar, report };
+    run.report.server = run.bar.sample().map(|before| ServerReport { before, ..ServerReport::default() });
+    let doubt = load.pid.and_then(|pid| doubt(pid, load.fleet.url.addr));
+    run.report.server.iter_mut().for_each(|server| server.doubt.clone_from(&doubt));
+    match load.scenario {
+        Scenario::Storm => run.storm()?,
+        Scenario::Idle => run.all(|run| run.hold(run.load.duration))?,
+        Scenario::Echo => run.all(Run::echo)?,
+        Scenario::Burst => run.all(Run::bursts)?,
+        Scenario::Churn => run.all(Run::churn)?,
     }
-    load.report.interrupted = load.fleet.is_stopped();
-    let peak_rss_bytes = load.bar.peak_rss_bytes();
-    if let Some(server) = &mut load.report.server {
+    run.report.interrupted = run.fleet.is_stopped();
+    let peak_rss_bytes = run.bar.peak_rss_bytes();
+    if let Some(server) = &mut run.report.server {
         server.peak_rss_bytes = peak_rss_bytes;
     }
     Ok(())
 }
 
-struct Load<'a> {
-    args: &'a RunArgs,
+struct Run<'a> {
+    load: &'a Load,
     fleet: &'a mut Fleet,
     bar: &'a mut Bar,
     report: &'a mut RunReport,
 }
 
-impl Load<'_> {
+impl Run<'_> {
     /// Connects, holds, sends as `send` says, and closes; samples the server in between.
     fn all(&mut self, send: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.connect()?;
-        if !self.args.hold.is_zero() {
-            self.hold(self.args.hold)?;
+        if !self.load.hold.is_zero() {
+            self.hold(self.load.hold)?;
         }
         let connected = self.bar.sample();
         let echoes = self.fleet.progress().echoes;
@@ -75,12 +72,12 @@ impl Load<'_> {
     }
 
     fn connect(&mut self) -> Result<()> {
-        self.bar.begin("connecting", Goal::Connections(self.args.connections));
+        self.bar.begin("connecting", Goal::Connections(self.load.fleet.connections));
         self.open_all()
     }
 
     fn open_all(&mut self) -> Result<()> {
-        let (total, rate) = (self.args.connections, self.args.connect_rate);
+        let (total, rate) = (self.load.fleet.connections, self.load.connect_rate);
         let phase = self.fleet.connect_to(total, rate, &mut |progress| self.bar.tick(progress))?;
         self.report.add_connect(&phase);
         Ok(())
@@ -94,11 +91,11 @@ impl Load<'_> {
     }
 
     fn echo(&mut self) -> Result<()> {
-        let (warmup, duration) = (self.args.warmup, self.args.duration);
-        let active = self.args.active.unwrap_or(u64::MAX);
+        let (warmup, duration) = (self.load.warmup, self.load.duration);
+        let active = self.load.active.unwrap_or(u64::MAX);
         self.bar.begin_measured("echoing", warmup, duration);
         let mut on_tick = |progress: &Progress| self.bar.tick(progress);
-        let phase = match self.args.rate {
+        let phase = match self.load.rate {
             None => self.fleet.closed_loop(active, warmup, duration, &mut on_tick)?,
             Some(rate) => self.fleet.open_loop(active, rate, warmup, duration, &mut on_tick)?,
         };
@@ -107,7 +104,7 @@ impl Load<'_> {
     }
 
     fn bursts(&mut self) -> Result<()> {
-        let end = Instant::now() + self.args.duration;
+        let end = Instant::now() + self.load.duration;
         self.bar.begin("bursting", Goal::Until(end));
         loop {
             let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
@@ -126,15 +123,15 @@ impl Load<'_> {
     }
 
     fn churn(&mut self) -> Result<()> {
-        self.bar.begin("churning", Goal::Churn(self.args.duration));
-        let rate = self.args.rate.unwrap_or(CHURN_PER_S);
-        let phase = self.fleet.churn(rate, self.args.duration, &mut |progress| self.bar.tick(progress))?;
+        self.bar.begin("churning", Goal::Churn(self.load.duration));
+        let rate = self.load.rate.unwrap_or(CHURN_PER_S);
+        let phase = self.fleet.churn(rate, self.load.duration, &mut |progress| self.bar.tick(progress))?;
         self.report.add_churn(phase);
         Ok(())
     }
 
     fn storm(&mut self) -> Result<()> {
-        let end = Instant::now() + self.args.duration;
+        let end = Instant::now() + self.load.duration;
         self.bar.begin("storming", Goal::Until(end));
         loop {
             self.open_all()?;

@@ -2,9 +2,8 @@
 //!
 //! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
 
+use super::{Close, Hold, Latency, Machine};
 use crate::fleet::Failures;
-use crate::report::results::Machine;
-use crate::run::Latency;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -176,19 +175,6 @@ pub struct Memory {
     pub client_bytes_per_connection: Option<f64>,
 }
 
-/// Holding connections idle.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Hold {
-    /// For how long.
-    pub elapsed_s: f64,
-    /// Connections left.
-    pub held: u64,
-    /// Connections lost.
-    pub lost: u64,
-    /// Pings that were answered.
-    pub pings: u64,
-}
-
 /// Sending messages.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Echoes {
@@ -210,17 +196,6 @@ pub struct Echoes {
     pub missing: u64,
     /// From sending (in open loop: from when it was due) to the echo.
     pub latency: Latency,
-}
-
-/// Closing connections.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Close {
-    /// By the closing handshake.
-    pub closed: u64,
-    /// Cut off with a reset.
-    pub forced: u64,
-    /// The time it took.
-    pub elapsed_s: f64,
 }
 
 /// The counts of both ends.

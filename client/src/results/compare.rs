@@ -2,7 +2,7 @@
 //!
 //! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
 
-use super::stats::median;
+pub use super::Machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,21 +32,6 @@ pub struct Results {
     pub visits: Vec<Visit>,
     /// What went wrong, one line each; empty for a complete comparison.
     pub failures: Vec<String>,
-}
-
-/// Where the comparison ran.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Machine {
-    /// The processor, as it names itself.
-    pub cpu: String,
-    /// Cores that the client may run on, which the servers share with it.
-    pub cores: usize,
-    /// Memory in all.
-    pub memory_bytes: u64,
-    /// The kernel's name and release.
-    pub kernel: String,
-    /// The limits that connections meet, by name, as `doctor` read them.
-    pub limits: BTreeMap<String, String>,
 }
 
 /// What was asked of every server.
@@ -262,14 +247,6 @@ impl Results {
     /// The rounds of which there are figures: fewer than were asked for where it broke off.
     pub fn rounds_seen(&self) -> u32 {
         self.visits.iter().map(|visit| visit.round).max().unwrap_or(0)
-    }
-
-    /// How much of the processors' time others took, in the median; `None` where it is little or not known.
-    pub fn disturbance(&self) -> Option<f64> {
-        /// Less than this is what any machine does at rest.
-        const MUCH: f64 = 0.05;
-        let shares: Vec<f64> = self.visits.iter().filter_map(|visit| visit.others_cpu_share).collect();
-        median(&shares).filter(|&share| share > MUCH)
     }
 
     fn was_held(&self, target: &str, asked: u64) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// One run's place at the gate. A run that has ended, or failed, gives up its place, and nobody waits for it.
-pub(crate) struct Gate(Arc<(Mutex<Waiting>, Condvar)>);
+pub struct Gate(Arc<(Mutex<Waiting>, Condvar)>);
 
 struct Waiting {
     /// Runs that have not ended, and those of them that wait.
@@ -20,13 +20,13 @@ struct Waiting {
 
 impl Gate {
     /// A gate for two.
-    pub(crate) fn pair() -> [Gate; 2] {
+    pub fn pair() -> [Gate; 2] {
         let shared = Arc::new((Mutex::new(Waiting { runs: 2, waiting: 0, opened: 0 }), Condvar::new()));
         [Gate(shared.clone()), Gate(shared)]
     }
 
     /// Returns when all have come, or the user wants an end.
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         let mut state = self.state();
         state.waiting += 1;
         let opened = state.opened;

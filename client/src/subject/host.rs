@@ -1,7 +1,7 @@
 //! The machine, as the report names it.
 
 use crate::doctor::{self, Verdict};
-use crate::report::results::Machine;
+use crate::results::Machine;
 use std::fs;
 use std::thread::available_parallelism;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// What a phase is complete with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Goal {
+pub enum Goal {
     /// So many connections.
     Connections(u64),
     /// So many echoes.

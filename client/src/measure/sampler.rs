@@ -1,60 +1,45 @@
-//! Watching the server: its memory and processor time.
+//! Where the memory and the processor time of a server are read, while it is loaded.
 
-use super::RunArgs;
+use crate::results::Sample;
 use crate::watch::{Metrics, Watched};
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Where to look.
-pub(crate) enum Server {
+pub enum Sampler {
+    /// In /proc, at a process of this machine.
     Process(Watched),
+    /// At this address, where it serves `/metrics`.
     Metrics(SocketAddr),
+    /// Nowhere.
     Unwatched,
 }
 
-/// What the server takes at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Resident memory.
-    pub rss_bytes: u64,
-    /// Processor time since it was started, user and system.
-    pub cpu_s: f64,
-}
-
-impl Server {
-    pub(super) fn new(args: &RunArgs) -> Server {
-        match (args.pid, args.metrics_url) {
-            (Some(pid), _) => Server::Process(Watched::new(pid)),
-            (None, Some(addr)) => Server::Metrics(addr),
-            (None, None) => Server::Unwatched,
-        }
-    }
-
+impl Sampler {
     /// What it takes now.
     ///
     /// # Errors
     /// Where it cannot be read, or nothing was said about where to look.
-    pub(crate) fn read(&self) -> Result<Sample> {
+    pub fn read(&self) -> Result<Sample> {
         match self {
-            Server::Process(process) => {
+            Sampler::Process(process) => {
                 let reading = process.read()?;
                 let cpu_s = reading.cpu.as_secs_f64();
                 Ok(Sample { rss_bytes: reading.rss_bytes, cpu_s })
             }
-            Server::Metrics(addr) => {
+            Sampler::Metrics(addr) => {
                 let metrics = Metrics::fetch(*addr)?;
                 let value = |name| metrics.value(name).with_context(|| format!("{addr} has no {name}"));
                 let rss_bytes = value("process_resident_memory_bytes")? as u64;
                 Ok(Sample { rss_bytes, cpu_s: value("process_cpu_seconds_total")? })
             }
-            Server::Unwatched => anyhow::bail!("neither --pid nor --metrics-url was given"),
+            Sampler::Unwatched => anyhow::bail!("neither --pid nor --metrics-url was given"),
         }
     }
 }
 
 /// The address in `http://IP:PORT/metrics`.
-pub(super) fn metrics_addr(url: &str) -> Result<SocketAddr, String> {
+pub fn metrics_addr(url: &str) -> Result<SocketAddr, String> {
     let rest = url.strip_prefix("http://").ok_or("not http://IP:PORT/metrics")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "metrics"));
     if path != "metrics" {

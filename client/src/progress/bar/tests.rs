@@ -35,7 +35,7 @@ struct Shown {
 impl Shown {
     fn new() -> Shown {
         let lane = Lane::default();
-        Shown { bar: Bar::new(Look::Lane(lane.clone()), "a run".into(), Server::Unwatched), lane }
+        Shown { bar: Bar::new(Look::Lane(lane.clone()), "a run".into(), Sampler::Unwatched), lane }
     }
 
     fn last(&self) -> (Panel, History) {

@@ -1,7 +1,6 @@
-//! Building the stages and the peers, and naming what was built.
+//! Building the stages and the peers.
 
-use super::peers;
-use super::plan::{Start, Subject};
+use super::{Start, Subject, peers};
 use crate::words;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::IsTerminal;
@@ -73,17 +72,4 @@ fn cargo_build() -> Command {
         command.arg("--release");
     }
     command
-}
-
-/// The commit that the working directory is at, with `-dirty` where files differ from it.
-pub fn commit() -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output =
-            Command::new("git").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed =
-        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
-    Some(if changed { format!("{commit}-dirty") } else { commit })
 }
