@@ -129,7 +129,7 @@ pub fn rate_per_s(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(&digits(text)).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
+    let time = common::config::duration(&digits(text))?;
     if time.as_secs() > 31_536_000 { Err("longer than a year".into()) } else { Ok(time) }
 }
 

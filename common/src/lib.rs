@@ -8,12 +8,13 @@ pub mod event_loop;
 pub mod http;
 mod lifecycle;
 mod observe;
+pub mod random;
 mod shard;
 mod ws;
 
 pub use http::{origin, subprotocol};
 pub use lifecycle::{heartbeat, quiet, shutdown, timer, untaken};
-pub use observe::{cgroup, families, kernel, latency, memory, metrics, output};
+pub use observe::{buckets, cgroup, families, kernel, latency, memory, metrics, output};
 pub use shard::{budget, cores, limits, table};
 pub use ws::{frame, mask, text};
 #[cfg(feature = "tungstenite")]
