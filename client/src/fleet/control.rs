@@ -1,5 +1,6 @@
 //! The phases, as the controlling thread sees them: it splits the work among the shards, waits, and adds up.
 
+use super::connect::CONNECT_WINDOW;
 use super::counters::Watch;
 use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
@@ -12,10 +13,6 @@ use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
-/// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
-/// listeners, one per core, has room for more than this, and more would not make it any faster.
-pub(super) const CONNECT_WINDOW: u32 = 256;
 /// Messages under way over all shards where each connection sends one.
 const ECHO_WINDOW: u32 = 1024;
 /// Closing handshakes under way over all shards.

@@ -7,18 +7,6 @@ use super::shard::Shard;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 impl Shard {
-    /// Counts a connection that is open now.
-    pub(super) fn joins(&mut self, index: u32) {
-        self.totals.live += 1;
-        self.taking_part += u32::from(index < self.active);
-    }
-
-    /// Counts one that is open no more.
-    pub(super) fn leaves(&mut self, index: u32) {
-        self.totals.live -= 1;
-        self.taking_part -= u32::from(index < self.active);
-    }
-
     /// Has the first `active` connections take part in the phase that begins. There may be fewer: some were lost since
     /// they were counted.
     pub(super) fn take_part(&mut self, active: u32) {

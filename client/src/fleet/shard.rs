@@ -1,45 +1,34 @@
-//! A shard: one thread, one epoll instance, one descriptor table, and the loop that moves its connections on.
+//! A shard: one thread, one epoll instance, one descriptor table, and the state of its connections.
 //!
-//! Sockets are registered once, edge-triggered: an event then costs no second look by the kernel at a socket that
-//! has been drained, and a receive that fills less than the buffer has drained it (epoll(7)), unless the peer has
-//! shut its side down. What is read and written passes through one buffer each; a connection owns none.
+//! What is read and written passes through one buffer each; a connection owns none.
 
 use super::counters::{Counters, Totals};
 use super::failures::Class;
 use super::handshake::Handshake;
+use super::outbox::Outbox;
 use super::phase::{Command, Outcome, Phase};
+use super::random::generator;
 use super::reconnect::Reconnect;
 use super::results::shard_times_ns;
-use super::send::Outbox;
-use super::slots::{Slots, State};
+use super::slots::{Slots, State, UNASKED};
 use super::source::{Sources, class_of, cut_off};
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
+use common::random::Xorshift;
 use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
+use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender};
 
 /// The event of the eventfd, whose number is above that of any slot.
-const WAKE: u64 = u64::MAX;
+pub(super) const WAKE: u64 = u64::MAX;
 /// The event of the timer.
-const TIMER: u64 = u64::MAX - 1;
-/// Events taken at a time.
-const EVENTS: usize = 256;
-/// Bytes read at a time, at least and at most: a few messages, or a piece of one.
-const READ_LEN: (usize, usize) = (16 * 1024, 64 * 1024);
-/// The longest sleep in a phase, so that what depends on time is seen to.
-const NAP_NS: u64 = 100_000_000;
-
+pub(super) const TIMER: u64 = u64::MAX - 1;
 /// What a shard is given.
 pub(super) struct Setup {
     pub number: u32,
@@ -69,9 +58,9 @@ pub(super) struct Shard {
     pub(super) setup: Setup,
     pub(super) epoll: OwnedFd,
     /// Wakes the shard to the microsecond, which the timeout of epoll_wait(2) cannot say.
-    timer: OwnedFd,
+    pub(super) timer: OwnedFd,
     /// When the timer was last set to.
-    timer_ns: u64,
+    pub(super) timer_ns: u64,
     pub(super) slots: Slots,
     /// The beginnings of what has not arrived whole; few connections have one at a time.
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
@@ -84,8 +73,8 @@ pub(super) struct Shard {
     pub(super) frame_head_len: usize,
     /// How every echo begins.
     pub(super) echo_head: Vec<u8>,
-    /// The generator of masking keys (xorshift64).
-    pub(super) mask_state: u64,
+    /// The generator of masking keys.
+    pub(super) mask_keys: Xorshift,
     pub(super) totals: Totals,
     pub(super) outcome: Outcome,
     /// Of the phase: see [`Outcome::times`].
@@ -144,7 +133,7 @@ impl Shard {
             frame_len: frame.len(),
             frame_head_len,
             echo_head,
-            mask_state: super::source::random() | 1,
+            mask_keys: generator(),
             totals: Totals::default(),
             outcome: Outcome::new(0),
             times: shard_times_ns(),
@@ -173,101 +162,26 @@ impl Shard {
         super::clock::now_ns() - self.setup.base_ns
     }
 
-    /// Runs until it is told to quit, or the fleet is gone.
-    pub(super) fn run(mut self) {
-        let mut events = Vec::with_capacity(EVENTS);
-        let mut buffer = vec![0; (4 * self.round.len()).clamp(READ_LEN.0, READ_LEN.1)];
-        loop {
-            let timeout = self.step().map(|next_ns| self.sleep_until(next_ns));
-            events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => unreachable!("epoll_wait: {error}"),
-            }
-            let mut woken = false;
-            for event in &events {
-                let (flags, data) = (event.flags, event.data.u64());
-                match data {
-                    WAKE => woken = true,
-                    TIMER => {}
-                    index => self.ready(index as u32, flags, &mut buffer),
-                }
-            }
-            // After the others: a new phase may give connections other numbers than these events have.
-            if woken && self.commanded().is_none() {
-                return self.cut_all_off();
-            }
-            self.publish();
-        }
+    /// Connections that are to come back.
+    pub(super) fn pending(&self) -> u64 {
+        self.reconnect.as_ref().map_or(0, Reconnect::pending)
     }
 
-    /// Obeys the commands that have come. `None`: to quit.
-    fn commanded(&mut self) -> Option<()> {
-        let mut count = [0; 8];
-        // Only resets the eventfd; the commands themselves say how many there are.
-        let _ = rustix::io::read(&*self.setup.wake, &mut count);
-        loop {
-            match self.setup.commands.try_recv() {
-                Ok(Command::Start(phase)) => self.start(phase),
-                Ok(Command::Pace(pace)) => self.set_pace(pace),
-                Ok(Command::Stop) => self.stop(),
-                Ok(Command::Quit) | Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => return Some(()),
-            }
-        }
+    /// Handshakes under way that the phase has asked for.
+    pub(super) fn connecting(&self) -> u64 {
+        self.totals.connecting - self.reconnect.as_ref().map_or(0, Reconnect::trying)
     }
 
-    /// The timeout for a sleep that ends at `next_ns` at the latest: none where that is over, else a nap, which the
-    /// timer cuts short.
-    fn sleep_until(&mut self, next_ns: u64) -> Timespec {
-        let sleep_ns = next_ns.saturating_sub(self.now_ns());
-        if sleep_ns == 0 {
-            return Timespec::default();
-        }
-        if sleep_ns < NAP_NS && next_ns != self.timer_ns {
-            self.timer_ns = next_ns;
-            let it_value = Timespec { tv_sec: 0, tv_nsec: sleep_ns as i64 };
-            let once = Itimerspec { it_interval: Timespec::default(), it_value };
-            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).expect("a valid time");
-        }
-        Timespec { tv_sec: 0, tv_nsec: NAP_NS as i64 }
+    /// Counts a connection that is open now.
+    pub(super) fn joins(&mut self, index: u32) {
+        self.totals.live += 1;
+        self.taking_part += u32::from(index < self.active);
     }
 
-    /// Does what is due now, and says when there is something to do again. `None`: when something happens.
-    fn step(&mut self) -> Option<u64> {
-        let now_ns = self.now_ns();
-        self.expire(now_ns);
-        let restore_ns = self.restore(now_ns);
-        let next_ns = match self.phase {
-            Phase::Rest if self.closing + self.pending() == 0 => return None,
-            Phase::Rest => u64::MAX,
-            Phase::Connect { attempts, pace, window } => self.step_connect(now_ns, attempts, pace, window),
-            Phase::Once { active, window } => self.step_once(now_ns, active, window),
-            Phase::Closed { active, span } => self.step_closed(now_ns, active, span),
-            Phase::Open { pace, span, .. } => self.step_open(now_ns, pace, span),
-            Phase::Hold { end_ns } => self.step_hold(now_ns, end_ns),
-            Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
-            Phase::Close { window } => self.step_close(now_ns, window),
-        };
-        Some(next_ns.min(restore_ns))
-    }
-
-    /// One connection has something to read, can be written to again, or has ended.
-    #[inline]
-    fn ready(&mut self, index: u32, flags: EventFlags, buffer: &mut [u8]) {
-        match self.slots[index].state {
-            // Its event was in the same batch as the one that ended it.
-            State::Free => {}
-            State::Connecting => self.connect_done(index),
-            _ => {
-                if flags.contains(EventFlags::OUT) && !self.flush(index) {
-                    return;
-                }
-                if flags.intersects(EventFlags::IN | HANGUP) {
-                    self.readable(index, flags.intersects(HANGUP), buffer);
-                }
-            }
-        }
+    /// Counts one that is open no more.
+    pub(super) fn leaves(&mut self, index: u32) {
+        self.totals.live -= 1;
+        self.taking_part -= u32::from(index < self.active);
     }
 
     /// Ends a connection with a reset.
@@ -300,6 +214,28 @@ impl Shard {
         self.slots.remove(index)
     }
 
+    /// Whether a connection, or the attempt at one, is lost only for a while; then another will take its place. Not
+    /// if it is being closed, or the server cannot be trusted with another.
+    #[cold]
+    pub(super) fn returns(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) -> bool {
+        let now_ns = self.now_ns();
+        let closing = matches!(self.phase, Phase::Close { .. });
+        let Some(reconnect) = &mut self.reconnect else { return false };
+        let slot = &self.slots[index];
+        if slot.has(UNASKED) {
+            // It is counted already.
+            return true;
+        }
+        if reconnect.trial_failed(index, now_ns) {
+            return true;
+        }
+        if slot.state != State::Open || closing || class == Class::WrongEcho {
+            return false;
+        }
+        reconnect.lost(now_ns, class, why);
+        true
+    }
+
     /// Counts a failure.
     #[cold]
     pub(super) fn failed(&mut self, class: Class, why: impl FnOnce() -> String) {
@@ -330,9 +266,6 @@ impl Shard {
 
 /// What a connection is watched for; [`EventFlags::OUT`] too, once something could not be sent at once.
 pub(super) const READABLE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
-
-/// The peer has ended its side, or the connection has failed: read on until the kernel says which.
-const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 
 /// The bytes of a frame header.
 fn head(header: Header) -> Vec<u8> {

@@ -6,10 +6,10 @@
 //! must be given for each range of ports.
 
 use super::failures::Class;
+use super::random::random;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -142,11 +142,6 @@ fn set_ip_option(socket: BorrowedFd<'_>, option: libc::c_int, value: u32) -> Res
 pub(super) fn cut_off(socket: OwnedFd) {
     // Where this fails the close is an ordinary one, which is only slower to be forgotten.
     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-}
-
-/// A random number from the standard library's own source, which is as good as a hash table needs.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// The class of a failed call. Binding fails with `EADDRNOTAVAIL` too, where the address is not one of ours.

@@ -1,12 +1,14 @@
 //! Starting shards, telling them what to do, and ending them.
 
+use super::connect::CONNECT_WINDOW;
 use super::counters::Counters;
 use super::handshake::Handshake;
 use super::phase::Command;
+use super::random::random;
 use super::reconnect::Reconnect;
 use super::results::Reconnects;
 use super::shard::{Setup, Shard};
-use super::source::{Sources, random};
+use super::source::Sources;
 use super::{Fleet, FleetConfig, clock};
 use anyhow::{Context, Result, bail, ensure};
 use common::cores;
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 /// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
 /// instance, timer, and room for as many handshakes as are ever under way. Of a small table, a quarter.
-const RESERVED: u64 = 2 * super::control::CONNECT_WINDOW as u64 + 64;
+const RESERVED: u64 = 2 * CONNECT_WINDOW as u64 + 64;
 
 /// A shard calls nothing deep.
 const STACK_LEN: usize = 256 * 1024;
@@ -109,7 +111,7 @@ impl Fleet {
             config,
         };
         let config = &fleet.config;
-        let window = (super::control::CONNECT_WINDOW / count as u32).max(4);
+        let window = (CONNECT_WINDOW / count as u32).max(4);
         let sources =
             Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
         let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
