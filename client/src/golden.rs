@@ -1,4 +1,4 @@
-//! Golden files: the published JSON and CSV of made-up records, byte for byte. Whoever reads them relies on names and order.
+//! Golden files: the published JSON and CSV of made-up records, byte for byte. Readers rely on names and order.
 //!
 //! `UPDATE_GOLDEN=1` writes the files anew, for a change of a layout that is meant.
 

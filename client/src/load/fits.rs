@@ -1,6 +1,6 @@
-//! Whether this machine can hold the connections that are asked for, before the first is opened.
+//! Whether this machine can hold the connections asked for, before the first is opened.
 //!
-//! These are rough estimates, on the safe side of refusing: what is possible is tried.
+//! The estimates are low, so that nothing possible is refused.
 
 use crate::fleet::{Url, local_ports};
 use crate::report::format;
@@ -8,15 +8,18 @@ use anyhow::{Result, ensure};
 use common::memory::Memory;
 use std::net::IpAddr;
 
-/// What the kernel takes for one end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file
-/// 1.2 KB, epoll entry 0.1 KB.
+/// Kernel memory per end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file 1.2 KB, epoll
+/// entry 0.1 KB.
 const KERNEL_END_BYTES: u64 = 3_700;
 
-/// Fails, with the cause and the way out in one line, where it certainly cannot.
+/// Fails where the machine certainly cannot hold them.
+///
+/// # Errors
+/// The limit, and what to do, in one line.
 pub fn fits(url: &Url, source_ips: &[IpAddr], connections: u64) -> Result<()> {
     let loopback = url.addr.ip().is_loopback();
     let sources = source_ips.len().max(1) as u64;
-    // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has but one loopback address.
+    // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has only one loopback address.
     if !(loopback && url.addr.is_ipv4() && source_ips.is_empty()) {
         ports(connections, sources, local_ports())?;
     }

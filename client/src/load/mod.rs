@@ -29,7 +29,7 @@ const CHURN_PER_S: f64 = 100.0;
 pub struct Load {
     /// The connections.
     pub fleet: FleetConfig,
-    /// Connections to open per second; `None` for as fast as they are accepted.
+    /// Connections to open per second; `None` as fast as the server accepts them.
     pub connect_rate: Option<f64>,
     /// What to do with them.
     pub scenario: Scenario,
@@ -104,7 +104,7 @@ impl Load {
     }
 }
 
-/// Fails where more connections are to send than there are to be.
+/// Fails where more connections are to send than are to be opened.
 ///
 /// # Errors
 /// What is wrong, in one line.
@@ -115,7 +115,7 @@ pub fn check_active(active: Option<u64>, connections: u64) -> Result<(), String>
     }
 }
 
-/// Fails where so many messages of this size cannot be in flight on a connection.
+/// Fails where `count` messages of `payload` bytes cannot be in flight per connection.
 ///
 /// # Errors
 /// What is wrong, in one line.
@@ -123,7 +123,7 @@ pub fn check_in_flight(count: u64, payload: usize, in_closed_loop: bool) -> Resu
     let bytes = bytesize::ByteSize(count * payload as u64);
     match count {
         2.. if !in_closed_loop => Err(format!(
-            "--in-flight {count} is for the closed loop: leave it away with --rate and scenarios other than echo"
+            "--in-flight {count} is for the closed loop: omit it with --rate and scenarios other than echo"
         )),
         _ if bytes > MAX_ROUND => Err(format!(
             "--in-flight {count} of such a --payload is {bytes} on each connection, which is more than {MAX_ROUND}"

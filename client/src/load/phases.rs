@@ -1,4 +1,4 @@
-//! The scenarios.
+//! The scenarios, phase by phase.
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{Fleet, Progress};
@@ -9,10 +9,10 @@ use anyhow::Result;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often to look whether a connection is back, where all are lost.
-const AWAY_LOOK: Duration = Duration::from_millis(20);
+/// How often to check for a replacement where all connections are lost.
+const RECONNECT_POLL: Duration = Duration::from_millis(20);
 
-/// Has the fleet do what the scenario says. Whatever it has done by then stays in `report`, even if it fails.
+/// Runs the scenario. What it has done before an error stays in `report`.
 pub(super) fn run(load: &Load, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
     let mut run = Run { load, fleet, bar, report };
     run.report.server = run.bar.sample().map(|before| ServerReport { before, ..ServerReport::default() });
@@ -109,11 +109,11 @@ impl Run<'_> {
         loop {
             let phase = self.fleet.burst(&mut |progress| self.bar.tick(progress))?;
             self.report.add_echo(&phase);
-            // They may have been lost between two bursts, and a burst of none is over at once.
+            // All may have been lost between two bursts, and a burst over no connection ends at once.
             let progress = self.fleet.progress();
             match (progress.connected, progress.reconnecting) {
                 (0, 0) => self.end_early("all connections were lost"),
-                (0, _) => thread::sleep(AWAY_LOOK),
+                (0, _) => thread::sleep(RECONNECT_POLL),
                 _ => {}
             }
             if self.is_over(end) {
@@ -148,14 +148,14 @@ impl Run<'_> {
         }
     }
 
-    /// Notes why there is to be no further round, unless a phase has said so, or it was told to end.
+    /// Notes why there is no further round, unless a phase has already, or the run was interrupted.
     fn end_early(&mut self, why: &str) {
         if !self.fleet.is_stopped() {
             self.report.ended_early.get_or_insert_with(|| why.to_owned());
         }
     }
 
-    /// Whether there is to be no further round: time is up, or there is no one to talk to.
+    /// Whether the last round is over: at the end of the time, on Ctrl-C, or without connections.
     fn is_over(&self, end: Instant) -> bool {
         Instant::now() >= end || self.fleet.is_stopped() || self.report.ended_early.is_some()
     }
@@ -168,7 +168,7 @@ impl Run<'_> {
         self.close_all()
     }
 
-    /// Whether there is nobody to close; those of a fleet that is stopped are cut off with it.
+    /// Whether nothing is closed here: no connection is open, or the fleet is stopped and resets them when dropped.
     fn is_left_open(&self) -> bool {
         self.fleet.is_stopped() || self.fleet.progress().connected == 0
     }

@@ -1,4 +1,4 @@
-//! What a run did, phase by phase, for its report.
+//! From phases of the fleet to the report of a run.
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase};
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// A report without any phase.
+/// A report without phases, of a run that began at `started`.
 pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunReport {
     let scenario = load.scenario.to_possible_value().expect("no scenario is hidden");
     RunReport {

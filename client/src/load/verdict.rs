@@ -5,14 +5,14 @@ use crate::report::format::count;
 use crate::results::run::RunReport;
 
 impl RunReport {
-    /// Sets what follows from the rest.
+    /// Sets the exit status, once all phases are added.
     pub(crate) fn conclude(&mut self) {
-        // Of a run that was interrupted, some were just on their way back.
+        // In an interrupted run, replacements were still under way.
         let lost = self.not_replaced() > 0 && !self.interrupted;
         self.exit_status = u8::from(self.failures.total() > 0 || self.ended_early.is_some() || lost);
     }
 
-    /// What failed and what to do about it, in one line; nothing where nothing did.
+    /// What failed and what to do about it, in one line; `None` where nothing failed.
     pub fn complaint(&self) -> Option<String> {
         if self.exit_status == 0 {
             return None;
@@ -30,9 +30,11 @@ impl RunReport {
             ));
         }
         parts.extend((!advice.is_empty()).then(|| format!("failed: {}", advice.join(", "))));
-        // Where the cause is named already, it need not be named twice.
-        let told = self.ended_early.is_some() || self.failures.of(Class::Refused) > 0;
-        parts.extend(self.failures.first.as_ref().filter(|_| !told).map(|first| format!("first: {first}")));
+        // The cause is not named twice.
+        let is_named = self.ended_early.is_some() || self.failures.of(Class::Refused) > 0;
+        parts.extend(
+            self.failures.first.as_ref().filter(|_| !is_named).map(|first| format!("first: {first}")),
+        );
         Some(parts.join("; "))
     }
 }

@@ -1,4 +1,4 @@
-//! What the messages of a phase amount to, as the results have it.
+//! From a phase of the fleet to figures for the results.
 
 use super::thousandths;
 use crate::fleet::{ConnectPhase, EchoPhase, Failures, Progress};
@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Failures by the names of their classes.
+/// Counts by the name of the class, without classes that did not occur.
 pub fn by_class(failures: &Failures) -> BTreeMap<String, u64> {
     failures.classes().map(|(class, count)| (class.name().to_owned(), count)).collect()
 }
@@ -29,13 +29,13 @@ pub fn ensure_connected(opened: &ConnectPhase) -> Result<()> {
     )
 }
 
-/// The distribution in a histogram of nanoseconds.
+/// The percentiles of a histogram in nanoseconds.
 fn latency(histogram: &Histogram<u64>) -> Latency {
     let samples = histogram.len();
     let value = |percentile: f64| {
-        // 99.9 has no exact value, and a hundredth of it is not 0.999: so of hundredths of a percent, which are whole.
+        // 99.9 has no exact value, and 99.9 / 100 is not 0.999. Hundredths of a percent are whole numbers.
         let quantile = (percentile * 100.0).round() / 10_000.0;
-        // The histogram's lowest is exact, and not that of its first bucket.
+        // `min` is exact; the value at quantile 0 is the first bucket's.
         let ns = if percentile == 0.0 { histogram.min() } else { histogram.value_at_quantile(quantile) };
         (percentile, thousandths(ns as f64 / 1e3))
     };
@@ -45,21 +45,21 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
     }
 }
 
-/// The result of a closed loop; `before` and `after` are the server and the fleet at both ends of it, warm-up included.
+/// The result of a closed loop. `before` and `after` are the server and the fleet before the warm-up and after the loop.
 pub fn closed_loop(phase: &EchoPhase, before: (Reading, Progress), after: (Reading, Progress)) -> ClosedLoop {
     let echoes = after.1.echoes.saturating_sub(before.1.echoes).max(1) as f64;
     let (now, then) = (after.0, before.0);
     let each = |time: Duration| thousandths(time.as_secs_f64() * 1e6 / echoes);
     let cpu = now.cpu.saturating_sub(then.cpu);
-    // The kernel looks a hundred times per second whether it is in user space: fewer than a hundred looks tell nothing.
-    let looks = now.ticks.0 + now.ticks.1 - then.ticks.0 - then.ticks.1;
-    let user_share = (now.ticks.0 - then.ticks.0) as f64 / looks.max(1) as f64;
+    // The kernel samples a hundred times per second whether a thread is in user space: fewer than a hundred samples are noise.
+    let samples = now.ticks.0 + now.ticks.1 - then.ticks.0 - then.ticks.1;
+    let user_share = (now.ticks.0 - then.ticks.0) as f64 / samples.max(1) as f64;
     ClosedLoop {
         echoes: phase.echoes,
         echoes_per_s: phase.echoes_per_s.round(),
         latency: latency(&phase.latency),
         cpu_us_per_echo: Some(each(cpu)),
-        user_cpu_us_per_echo: (looks >= 100).then(|| each(cpu.mul_f64(user_share))),
+        user_cpu_us_per_echo: (samples >= 100).then(|| each(cpu.mul_f64(user_share))),
         user_instructions_per_echo: None,
         instructions_note: None,
     }

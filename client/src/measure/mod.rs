@@ -10,7 +10,7 @@ pub use others::Others;
 pub use rest::{Rest, rejected, wait_until_empty, wait_until_given_back};
 pub use sampler::{Sampler, metrics_addr};
 
-/// Three decimals: finer than any of this is known.
+/// Rounds to three decimals, more than these measurements can resolve.
 pub fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -1,4 +1,4 @@
-//! How much of the processors' time other programs take.
+//! Processor time of other programs, which disturbs a measurement.
 
 use super::thousandths;
 use crate::watch::{Watched, processors_busy};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-/// The processors' time that goes to neither server nor client, counted from one moment on.
+/// Processor time that neither server nor client used, from a moment on.
 pub struct Others {
     began: Instant,
     machine: Option<Duration>,
@@ -15,12 +15,18 @@ pub struct Others {
 }
 
 impl Others {
-    /// Begins to count.
+    /// Counts from now on.
+    ///
+    /// # Errors
+    /// Where the server cannot be read.
     pub fn since_now(server: &Watched) -> Result<Self> {
         Ok(Self { began: Instant::now(), machine: processors_busy(Path::new("/proc")), ours: ours(server)? })
     }
 
-    /// Their share of all processors' time, from 0 to 1.
+    /// Their share of all processors' time, from 0 to 1; `None` where /proc does not say.
+    ///
+    /// # Errors
+    /// Where the server cannot be read.
     pub fn share(&self, server: &Watched) -> Result<Option<f64>> {
         let cores = available_parallelism().map_or(1, usize::from) as f64;
         let ours = ours(server)?.saturating_sub(self.ours);

@@ -9,27 +9,30 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a server and its kernel take, once they have come to rest.
+/// Memory and threads of a quiescent server, and the kernel's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest {
-    /// The process.
+    /// Of the process.
     pub process: Reading,
-    /// The whole machine; `None` where it cannot be read.
+    /// Of the whole machine; `None` where it cannot be read.
     pub kernel: Option<KernelMemory>,
 }
 
 impl Rest {
-    /// Reads until two readings in a row agree on memory and threads, for two seconds at most: a server that is never
-    /// quite still is read as it is.
+    /// Reads until two readings in a row agree on memory and threads, for at most two seconds: a server that never becomes
+    /// quiescent is read as it is.
+    ///
+    /// # Errors
+    /// Where the process cannot be read.
     pub fn of(watched: &Watched) -> Result<Self> {
         let deadline = Instant::now() + Duration::from_secs(2);
         let mut process = watched.read()?;
         loop {
             thread::sleep(Duration::from_millis(30));
             let again = watched.read()?;
-            let still = (again.rss_bytes, again.threads) == (process.rss_bytes, process.threads);
+            let quiescent = (again.rss_bytes, again.threads) == (process.rss_bytes, process.threads);
             process = again;
-            if still || Instant::now() > deadline {
+            if quiescent || Instant::now() > deadline {
                 return Ok(Self { process, kernel: KernelMemory::read(Path::new("/proc")) });
             }
         }
@@ -40,12 +43,12 @@ impl Rest {
         Process { rss_bytes: self.process.rss_bytes, threads: self.process.threads }
     }
 
-    /// Resident memory above that of `before`.
+    /// Growth of resident memory since `before`, in bytes.
     pub fn user_bytes_above(&self, before: &Self) -> i64 {
         self.process.rss_bytes as i64 - before.process.rss_bytes as i64
     }
 
-    /// The kernel's memory for the server above that of `before`, with its page tables, and where it was read.
+    /// Growth of kernel memory for the server since `before`, page tables included, in bytes, and where it was read.
     pub fn kernel_bytes_above(&self, before: &Self) -> Option<(i64, &'static str)> {
         let (now, then) = (self.kernel?, before.kernel?);
         let tables = self.process.page_table_bytes as i64 - before.process.page_table_bytes as i64;
@@ -65,11 +68,14 @@ pub fn wait_until_empty(admin: Option<SocketAddr>, limit: Duration) {
     }
 }
 
-/// Resident memory from which on it matters what a server gives back.
+/// A server with less resident memory than this has nothing to return that matters.
 const WORTH_WAITING_FOR_BYTES: u64 = 8 << 20;
 
-/// Waits until a server that has no connection left has given memory back, as ours do in the second calm second at the
-/// latest.
+/// Waits until a server without connections has returned memory to the kernel, for at most 2.5 s: the stages do so within
+/// two quiescent seconds.
+///
+/// # Errors
+/// Where the process cannot be read.
 pub fn wait_until_given_back(watched: &Watched) -> Result<()> {
     let deadline = Instant::now() + Duration::from_millis(2_500);
     while watched.read()?.rss_bytes >= WORTH_WAITING_FOR_BYTES && Instant::now() < deadline {
@@ -78,7 +84,7 @@ pub fn wait_until_given_back(watched: &Watched) -> Result<()> {
     Ok(())
 }
 
-/// Connections that the server has refused so far, by its reasons; empty where it does not say.
+/// Connections rejected so far, by reason, from the metrics at `admin`; empty where there are none.
 pub fn rejected(admin: Option<SocketAddr>) -> BTreeMap<String, u64> {
     let metrics = admin.and_then(|admin| Metrics::fetch(admin).ok()).unwrap_or_default();
     let counts = metrics.by_label("ws_connections_rejected_total", "reason");

@@ -5,21 +5,21 @@ use crate::watch::{Metrics, Watched};
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 
-/// Where to look.
+/// How a server's memory and processor time are read.
 pub enum Sampler {
-    /// In /proc, at a process of this machine.
+    /// From /proc, of a process on this machine.
     Process(Watched),
-    /// At this address, where it serves `/metrics`.
+    /// From `/metrics` at this address.
     Metrics(SocketAddr),
-    /// Nowhere.
+    /// Not at all.
     Unwatched,
 }
 
 impl Sampler {
-    /// What it takes now.
+    /// Reads both now.
     ///
     /// # Errors
-    /// Where it cannot be read, or nothing was said about where to look.
+    /// Where they cannot be read, or the server is not watched.
     pub fn read(&self) -> Result<Sample> {
         match self {
             Sampler::Process(process) => {
@@ -38,7 +38,10 @@ impl Sampler {
     }
 }
 
-/// The address in `http://IP:PORT/metrics`.
+/// Parses `http://IP:PORT/metrics`, and returns the address.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
 pub fn metrics_addr(url: &str) -> Result<SocketAddr, String> {
     let rest = url.strip_prefix("http://").ok_or("not http://IP:PORT/metrics")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "metrics"));

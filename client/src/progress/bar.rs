@@ -1,4 +1,4 @@
-//! Progress: a live view on a terminal, and a line now and then elsewhere.
+//! Progress of one run: a live view on a terminal, and a line every few seconds elsewhere.
 
 use super::gate::Gate;
 use super::goal::Goal;
@@ -12,20 +12,23 @@ use crate::words;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the server is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the server is sampled.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// How often a line is written where there is no terminal.
-const LINE: Duration = Duration::from_secs(3);
+const LINE_EVERY: Duration = Duration::from_secs(3);
 
-/// What was last to be shown of a run, for whoever shows several.
+/// The latest panel of one run, where several runs share a screen.
 pub type Lane = Arc<Mutex<Option<(Panel, History)>>>;
 
 /// Where progress is shown.
 pub enum Look {
+    /// On a terminal of its own.
     Live(Screen),
+    /// In a lane that another thread draws.
     Lane(Lane),
-    /// A line now and then, with a name before it if there are several runs.
+    /// In lines, which begin with a name if there are several runs.
     Lines(Option<String>),
+    /// Nowhere.
     Quiet,
 }
 
@@ -40,39 +43,39 @@ impl Look {
     }
 }
 
-/// Shows how far a run has come.
+/// Shows the progress of a run, phase by phase.
 pub struct Bar {
     look: Look,
     title: String,
     server: Sampler,
-    /// Where each phase waits for other runs.
+    /// Where each phase waits for the other runs to reach it.
     gate: Option<Gate>,
     label: String,
     goal: Goal,
     started: Instant,
     began: Instant,
-    /// What follows the warm-up that is under way, and when; and how long a warm-up the phase has had.
+    /// The end of the current warm-up, and the label and goal after it; and the length of the warm-up that has ended.
     after_warmup: Option<(Duration, String, Goal)>,
     warmup: Duration,
     history: History,
-    /// Nothing has been heard of the phase yet; what was heard last is not shown yet.
+    /// No progress of this phase has arrived yet; the latest progress has not been shown yet.
     is_new: bool,
     is_stale: bool,
-    next_look: Instant,
+    next_sample: Instant,
     next_line: Instant,
-    /// What was seen of the server first and last, when, and how much of a core it used before that.
+    /// The server's first and latest sample, the time of the latest, and the cores that the server used before it.
     first: Option<Sample>,
     sample: Option<Sample>,
     sampled: Instant,
     cores: Option<f64>,
     peak_rss_bytes: u64,
-    /// Tells what memory the machine has left, where that matters; and what it was at the last look.
+    /// Reads the machine's available memory, where it is to be shown; and its latest value.
     left: Option<fn() -> Option<u64>>,
     left_bytes: Option<u64>,
 }
 
 impl Bar {
-    /// Under this title, which a terminal shows.
+    /// A bar with this title, which the live view shows.
     pub fn new(look: Look, title: String, server: Sampler) -> Bar {
         let now = Instant::now();
         Bar {
@@ -89,8 +92,8 @@ impl Bar {
             history: History::new(now),
             is_new: true,
             is_stale: false,
-            next_look: now,
-            next_line: now + LINE,
+            next_sample: now,
+            next_line: now + LINE_EVERY,
             first: None,
             sample: None,
             sampled: now,
@@ -101,37 +104,37 @@ impl Bar {
         }
     }
 
-    /// Shows the machine's memory as well.
+    /// Shows the machine's available memory as well.
     pub fn with_memory_left(self, left: fn() -> Option<u64>) -> Bar {
         Bar { left: Some(left), ..self }
     }
 
-    /// Begins no phase before the others do.
+    /// Begins each phase together with the other runs at the gate.
     pub fn with_gate(self, gate: Gate) -> Bar {
         Bar { gate: Some(gate), ..self }
     }
 
-    /// Looks at the server now, if it is watched.
+    /// Samples the server now; `None` where it is not watched.
     pub fn sample(&mut self) -> Option<Sample> {
         let (before, then) = (self.sample, self.sampled);
         (self.sample, self.sampled) = (self.server.read().ok(), Instant::now());
         self.first = self.first.or(self.sample);
         self.peak_rss_bytes = self.peak_rss_bytes.max(self.sample.map_or(0, |sample| sample.rss_bytes));
         let elapsed = self.sampled.duration_since(then);
-        // In less time, a clock that ticks a hundred times per second says little.
-        if elapsed >= LOOK / 2 {
+        // Processor time counts in hundredths of a second: over a shorter time the quotient is noise.
+        if elapsed >= SAMPLE_EVERY / 2 {
             let cores = |(now, before): (Sample, Sample)| (now.cpu_s - before.cpu_s) / elapsed.as_secs_f64();
             self.cores = self.sample.zip(before).map(cores);
         }
         self.sample
     }
 
-    /// The most memory of the server that was seen.
+    /// The most resident memory of all samples, in bytes.
     pub fn peak_rss_bytes(&self) -> u64 {
         self.peak_rss_bytes
     }
 
-    /// A phase begins that measures for so long after a warm-up.
+    /// Begins a phase that measures for `duration` after `warmup`.
     pub fn begin_measured(&mut self, label: &str, warmup: Duration, duration: Duration) {
         if warmup.is_zero() {
             return self.begin(label, Goal::Time(duration));
@@ -140,7 +143,7 @@ impl Bar {
         self.after_warmup = Some((warmup, label.into(), Goal::Time(duration)));
     }
 
-    /// A phase begins, with counts of its own.
+    /// Begins a phase, whose counts start at zero.
     pub fn begin(&mut self, label: impl Into<String>, goal: Goal) {
         if self.is_stale {
             self.show();
@@ -161,12 +164,12 @@ impl Bar {
         }
     }
 
-    /// Goes on with another server, under another title.
+    /// Continues with another server, under another title.
     pub fn restart(&mut self, title: String) {
         (self.title, self.history, self.is_stale) = (title, History::new(Instant::now()), false);
     }
 
-    /// Writes a line that stays above the live view; `false` where there is none.
+    /// Writes a permanent line above the live view; `false` where there is no live view.
     pub fn print_above(&mut self, line: &str) -> bool {
         match &mut self.look {
             Look::Live(screen) => screen.print_above(line),
@@ -175,17 +178,17 @@ impl Bar {
         true
     }
 
-    /// Shows where the phase stands.
+    /// Takes the phase's progress, and shows it if the last was shown long enough ago.
     pub fn tick(&mut self, progress: &Progress) {
         let now = Instant::now();
         let is_first = std::mem::take(&mut self.is_new);
-        if is_first || now >= self.next_look {
-            self.next_look = now + LOOK;
+        if is_first || now >= self.next_sample {
+            self.next_sample = now + SAMPLE_EVERY;
             self.sample();
             self.left_bytes = self.left.and_then(|left| left());
         }
         if is_first {
-            // What the server used before is another phase's.
+            // What the server used before belongs to the phase before.
             self.cores = None;
             self.history.start(now, progress);
         }
@@ -201,7 +204,7 @@ impl Bar {
         }
     }
 
-    /// Shows what was heard last.
+    /// Shows the latest progress.
     fn show(&mut self) {
         if matches!(self.look, Look::Quiet) {
             return;
@@ -217,7 +220,7 @@ impl Bar {
                 *lane.lock().unwrap_or_else(PoisonError::into_inner) = Some((panel, history.clone()));
             }
             Look::Lines(name) if Instant::now() >= self.next_line => {
-                self.next_line = Instant::now() + LINE;
+                self.next_line = Instant::now() + LINE_EVERY;
                 let name = name.as_ref().map_or(String::new(), |name| format!("{name}, "));
                 words::progress(&format!("{name}{}: {}", self.label, self.text(progress)));
             }
@@ -225,7 +228,7 @@ impl Bar {
         }
     }
 
-    /// Takes the view away.
+    /// Clears the live view.
     pub fn finish(&mut self) {
         if let Look::Live(screen) = &mut self.look {
             screen.clear();
@@ -253,7 +256,7 @@ impl Bar {
         let left = self.left_bytes.map(|bytes| format::bytes(bytes as f64));
         facts.extend(left.map(|left| plain("memory left", left, Tone::Plain)));
         if progress.reconnecting > 0 {
-            facts.push(plain("to come back", count(progress.reconnecting), Tone::Bad));
+            facts.push(plain("reconnecting", count(progress.reconnecting), Tone::Bad));
         }
         let classes = progress.failures.classes().map(|(class, n)| format!("{} {}", count(n), class.name()));
         let classes: Vec<String> = classes.collect();
@@ -264,11 +267,11 @@ impl Bar {
         Panel { title, elapsed, phase, part, done, rate, times, facts }
     }
 
-    /// Its memory, and a connection's share of it.
+    /// The server's memory, in total and per connection.
     fn server_now(&self, sample: Sample, progress: &Progress) -> String {
         let mut text = format::bytes(sample.rss_bytes as f64);
         let grown = sample.rss_bytes as f64 - self.first.map_or(0.0, |first| first.rss_bytes as f64);
-        // The look at memory is up to a second old: of a fleet that is growing, the share would be wrong.
+        // The sample is up to a second old: while the fleet grows, a quotient would be wrong.
         let is_growing = matches!(self.goal, Goal::Connections(_) | Goal::Close);
         if grown > 0.0 && progress.connected > 0 && !is_growing {
             text += &format!(", {} each", format::bytes(grown / progress.connected as f64));
@@ -276,7 +279,7 @@ impl Bar {
         text
     }
 
-    /// How much of the goal is reached, from 0 to 1, and in words.
+    /// The part of the goal that is reached, from 0 to 1, and in words.
     fn done(&self, before: &Progress, progress: &Progress) -> (f64, String) {
         let of = |done: u64, all: u64| {
             (done as f64 / all.max(1) as f64, format!("{} of {}", count(done), count(all)))
@@ -313,7 +316,7 @@ impl Bar {
             text += &format!(", {} {}", format::number(per_s), self.goal.nouns().0);
         }
         if progress.reconnecting > 0 {
-            text += &format!(", {} to come back", count(progress.reconnecting));
+            text += &format!(", {} reconnecting", count(progress.reconnecting));
         }
         if let Some(sample) = self.sample {
             text += &format!(", server {}", format::bytes(sample.rss_bytes as f64));

@@ -1,31 +1,31 @@
-//! Where several runs wait for each other, so that each phase begins for all of them together.
+//! A barrier for several runs: each phase begins in all of them at the same time.
 
 use crate::cli;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often those who wait look whether they are to stop.
+/// How often a waiting run checks for Ctrl-C.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// One run's place at the gate. A run that has ended, or failed, gives up its place, and nobody waits for it.
+/// One run's place at the barrier. Dropping it, at the end of the run or after an error, takes the run out.
 pub struct Gate(Arc<(Mutex<Waiting>, Condvar)>);
 
 struct Waiting {
-    /// Runs that have not ended, and those of them that wait.
+    /// Runs that take part, and those of them that wait.
     runs: usize,
     waiting: usize,
-    /// How often all have gone on together.
+    /// How often the barrier has opened.
     opened: u64,
 }
 
 impl Gate {
-    /// A gate for two.
+    /// A barrier for two runs.
     pub fn pair() -> [Gate; 2] {
         let shared = Arc::new((Mutex::new(Waiting { runs: 2, waiting: 0, opened: 0 }), Condvar::new()));
         [Gate(shared.clone()), Gate(shared)]
     }
 
-    /// Returns when all have come, or the user wants an end.
+    /// Blocks until all runs wait, or Ctrl-C.
     pub fn wait(&self) {
         let mut state = self.state();
         state.waiting += 1;

@@ -1,29 +1,29 @@
-//! What a phase is to reach, as far as progress can be told.
+//! When a phase is complete, and what its rate counts.
 
 use crate::live::Counted;
 use std::time::{Duration, Instant};
 
-/// What a phase is complete with.
+/// What completes a phase.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
-    /// So many connections.
+    /// This many open connections.
     Connections(u64),
-    /// So many echoes.
+    /// This many echoes.
     Echoes(u64),
-    /// So much time in the phase.
+    /// This much time in the phase.
     Time(Duration),
-    /// The same, with connections replaced all the while.
+    /// This much time, while connections are replaced.
     Churn(Duration),
-    /// A time of day, for phases that are repeated.
+    /// A point in time, for phases that are repeated until then.
     Until(Instant),
-    /// No connection left.
+    /// No open connection.
     Close,
-    /// A part of something that takes longer.
+    /// `done` of `all` visits, of which the phase is a part.
     Visits { done: u64, all: u64 },
 }
 
 impl Goal {
-    /// What a phase with this goal does above all.
+    /// What the rate of such a phase counts.
     pub(super) fn counted(self) -> Counted {
         match self {
             Goal::Connections(_) => Counted::Connects,
@@ -33,7 +33,7 @@ impl Goal {
         }
     }
 
-    /// What that is called a second, and what it takes the times of.
+    /// The name of the rate, and of the times that are shown.
     pub(super) fn nouns(self) -> (&'static str, &'static str) {
         match self.counted() {
             Counted::Connects => ("connects/s", "handshake"),

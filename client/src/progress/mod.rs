@@ -1,4 +1,4 @@
-//! How far a measurement has come, for people: one bar for every subcommand, on a terminal or in lines.
+//! Progress of a measurement: a live view on a terminal, lines elsewhere, the same for every subcommand.
 
 mod bar;
 mod gate;

@@ -1,4 +1,4 @@
-//! Two runs side by side, while they run.
+//! The live view of two runs side by side.
 
 use super::bar::{Lane, Look};
 use crate::live::text::{Row, side_by_side};
@@ -6,12 +6,12 @@ use crate::live::{History, Panel, Scale, Screen};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// What stands between them.
+/// The text between the two.
 const BETWEEN: &str = " │ ";
-/// Fewer columns than this are too few for two, which then stand one below the other.
+/// On a narrower terminal, the two are shown one below the other.
 const LEAST: usize = 67;
 
-/// What the user sees.
+/// The view of both: a live view on a terminal, lines elsewhere.
 pub struct SideBySide {
     screen: Option<Screen>,
     quiet: bool,
@@ -22,13 +22,13 @@ impl SideBySide {
     /// How often both are drawn.
     pub const EVERY: Duration = Duration::from_millis(200);
 
-    /// A live view on a terminal, and lines anywhere else.
+    /// A view without a run yet.
     pub fn new(quiet: bool) -> SideBySide {
         let screen = if quiet { None } else { Screen::open() };
         SideBySide { screen, quiet, lanes: Vec::new() }
     }
 
-    /// Where the next of the two is to show its progress.
+    /// Where the next run of this name shows its progress.
     pub fn look(&mut self, name: &str) -> Look {
         match (self.quiet, &self.screen) {
             (true, _) => Look::Quiet,
@@ -40,7 +40,7 @@ impl SideBySide {
         }
     }
 
-    /// Draws both as they stand.
+    /// Draws the latest panels of both.
     pub fn draw(&mut self) {
         let Some(screen) = &mut self.screen else { return };
         let look = |lane: &Lane| lane.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -52,10 +52,10 @@ impl SideBySide {
 
 /// Both, with the same axes.
 fn rows(left: &(Panel, History), right: &(Panel, History), (columns, rows): (usize, usize)) -> Vec<Row> {
-    let beside = columns >= LEAST;
+    let is_wide = columns >= LEAST;
     let room =
-        if beside { ((columns - BETWEEN.chars().count()) / 2, rows) } else { (columns, (rows / 2).max(1)) };
+        if is_wide { ((columns - BETWEEN.chars().count()) / 2, rows) } else { (columns, (rows / 2).max(1)) };
     let scale = Scale::of(&[&left.1, &right.1], room.0);
     let [left, right] = [left, right].map(|(panel, history)| panel.rows(history, scale, room));
-    if beside { side_by_side(left, right, room.0, BETWEEN) } else { left.into_iter().chain(right).collect() }
+    if is_wide { side_by_side(left, right, room.0, BETWEEN) } else { left.into_iter().chain(right).collect() }
 }

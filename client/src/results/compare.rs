@@ -1,4 +1,4 @@
-//! `results.json`: what `client compare` measured. All else in the report is computed from it.
+//! `results.json`, which `client compare` writes. The rest of the report is computed from it.
 //!
 //! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
 
@@ -20,50 +20,50 @@ pub struct Results {
     pub commit: Option<String>,
     /// The command line that repeats it.
     pub command: String,
-    /// How long all of it took, without the build.
+    /// How long the comparison took, without the build.
     pub elapsed_s: f64,
     /// Where it ran.
     pub machine: Machine,
-    /// What was asked of every server.
+    /// The load on every server.
     pub settings: Settings,
-    /// The servers, in the order in which each round visits them.
+    /// The servers, in the order of each round.
     pub targets: Vec<Target>,
-    /// One entry per server and round, in the order of time.
+    /// One entry per server and round, in order of time.
     pub visits: Vec<Visit>,
-    /// What went wrong, one line each; empty for a complete comparison.
+    /// Failures, one line each; empty for a complete comparison.
     pub failures: Vec<String>,
 }
 
-/// What was asked of every server.
+/// The load on every server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// Rounds; each visits every server once.
     pub rounds: u32,
     /// Whether this was `--quick`.
     pub quick: bool,
-    /// Numbers of connections to stop and measure at.
+    /// Numbers of connections to measure memory at, ascending.
     pub levels: Vec<u64>,
-    /// Connections that come, echo and go before anything is measured.
+    /// Connections that are opened, echo and are closed before anything is measured.
     pub warm_connections: u64,
     /// Connections open while throughput and latency are measured.
     pub load_connections: u64,
     /// How many of them send.
     pub active: u64,
-    /// Bytes in a message.
+    /// Payload per message.
     pub payload_bytes: u64,
     /// Length of the closed loop.
     pub closed_loop_s: f64,
     /// Length of the open loop.
     pub open_loop_s: f64,
-    /// Messages per second in the open loop, the same for all; `None` before it is known.
+    /// Messages per second in the open loop, the same for all; `None` before the rehearsal.
     pub open_rate: Option<f64>,
-    /// Closed loops beside that, of the same length.
+    /// Further closed loops, of the same length.
     #[serde(default)]
     pub workloads: Vec<Workload>,
 }
 
 impl Settings {
-    /// Whether there was more to measure than [`Settings::workloads`].
+    /// Whether the default workload was measured, in addition to [`Settings::workloads`].
     pub fn has_small(&self) -> bool {
         !self.levels.is_empty()
     }
@@ -72,13 +72,13 @@ impl Settings {
 /// A closed loop over connections that are all active.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Workload {
-    /// What it is called.
+    /// Its name, as `--workload` takes it.
     pub name: String,
-    /// How many there are.
+    /// Connections, all of them active.
     pub connections: u64,
-    /// Messages in flight on each.
+    /// Messages in flight per connection.
     pub in_flight: u64,
-    /// Bytes in a message.
+    /// Payload per message.
     pub payload_bytes: u64,
 }
 
@@ -87,7 +87,7 @@ pub struct Workload {
 pub struct Target {
     /// Its package, or the name given with `--target`.
     pub name: String,
-    /// How it is started.
+    /// Its command line.
     pub command: String,
 }
 
@@ -98,28 +98,28 @@ pub struct Visit {
     pub target: String,
     /// From 1.
     pub round: u32,
-    /// The process when warm and empty; memory is counted from here.
+    /// The process when warm and without connections; memory is counted from here.
     pub warm: Process,
     /// The numbers of connections at which it was measured, ascending.
     pub levels: Vec<Level>,
     /// The most connections open at once.
     pub held: u64,
-    /// What kept it from the highest level; `None` where it got there.
+    /// What stopped it before the highest level; `None` where it held that.
     pub stopped: Option<String>,
-    /// Connections that the server refused, by the reason that it counts them under.
+    /// Connections that the server rejected, by the reason in its metrics.
     pub rejected: BTreeMap<String, u64>,
-    /// The process after the last of those connections had gone.
+    /// The process after the last connection was closed.
     pub after_close: Option<Process>,
-    /// As fast as it goes: each active connection sends again when its echo has come.
+    /// The closed loop: each active connection sends again when it has its echo.
     pub closed_loop: Option<ClosedLoop>,
-    /// At a fixed rate, whatever the server does.
+    /// The open loop: messages are due at a fixed rate, however fast the server is.
     pub open_loop: Option<OpenLoop>,
-    /// By [`Workload::name`], those that went well.
+    /// Further closed loops by [`Workload::name`], without those that failed.
     #[serde(default)]
     pub workloads: BTreeMap<String, ClosedLoop>,
-    /// How much of the processors' time, from 0 to 1, went to neither server nor client during all loops.
+    /// The share of all processors' time, from 0 to 1, that other programs took during the loops.
     pub others_cpu_share: Option<f64>,
-    /// How the process ended on SIGTERM, such as `exit 0`; `None` for servers that are none of ours.
+    /// How the process exited on SIGTERM, such as `exit 0`; `None` for a server that is not a stage.
     pub exit: Option<String>,
 }
 
@@ -139,15 +139,15 @@ pub struct Level {
     pub asked: u64,
     /// Connections open.
     pub open: u64,
-    /// Connections per second on the way here from the level before; `None` where that took too short to tell.
+    /// Connections per second from the level before; `None` where there were too few to measure a rate.
     pub connects_per_s: Option<f64>,
-    /// Resident memory above the warm, empty process, before any of the new connections has sent a message.
+    /// Resident memory above the warm process, before a new connection has sent a message.
     pub idle_bytes: i64,
-    /// The same after every connection has echoed once; `None` where not all did.
+    /// The same after an echo per connection; `None` where echoes are missing.
     pub echoed_bytes: Option<i64>,
-    /// The kernel's memory for the server's end, above that of the warm, empty process; see `kernel_source`.
+    /// Growth of kernel memory for the server's end since the warm process; see `kernel_source`.
     pub kernel_bytes: Option<i64>,
-    /// Where `kernel_bytes` was read: `slabinfo` or, without the privilege, `meminfo`.
+    /// The source of `kernel_bytes`: `slabinfo`, or `meminfo` without root.
     pub kernel_source: Option<String>,
     /// OS threads of the server.
     pub threads: u64,
@@ -158,30 +158,30 @@ pub struct Level {
 /// Throughput, and what it cost.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ClosedLoop {
-    /// Echoes that came back right.
+    /// Echoes equal to what was sent.
     pub echoes: u64,
-    /// The same a second.
+    /// Echoes per second.
     pub echoes_per_s: f64,
     /// Round-trip times.
     pub latency: Latency,
-    /// The server's processor time, user space and kernel.
+    /// The server's processor time, in user space and in the kernel.
     pub cpu_us_per_echo: Option<f64>,
-    /// What of it was in user space; `None` where the run was too short to tell (the kernel samples the two).
+    /// The part in user space; `None` where the run was too short (the kernel samples it).
     pub user_cpu_us_per_echo: Option<f64>,
     /// The server's instructions in user space.
     pub user_instructions_per_echo: Option<f64>,
-    /// Why there are no instructions, where there are none.
+    /// Why instructions were not counted.
     pub instructions_note: Option<String>,
 }
 
-/// Latency under a load that does not wait for the server.
+/// Latency at a rate that does not depend on the server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OpenLoop {
     /// Messages per second that were due.
     pub rate: f64,
-    /// Echoes per second that came.
+    /// Echoes per second.
     pub echoes_per_s: f64,
-    /// Messages that left later than they were due; their latency counts from when they were.
+    /// Messages sent more than 1 ms after they were due; their latency counts from the time due.
     pub late: u64,
     /// From the time a message was due to its echo.
     pub latency: Latency,
@@ -194,7 +194,7 @@ pub struct OpenLoop {
 pub struct Latency {
     /// Values recorded.
     pub samples: u64,
-    /// Percentile in percent and its value in microseconds, ascending; always with those of [`PERCENTILES`].
+    /// Percentiles and their values in microseconds, ascending: all of [`PERCENTILES`], or none.
     pub percentiles_us: Vec<(f64, f64)>,
 }
 
@@ -215,7 +215,7 @@ impl Level {
         self.open >= self.asked
     }
 
-    /// Bytes for each open connection.
+    /// `bytes` per open connection.
     pub fn per_connection(&self, bytes: i64) -> f64 {
         bytes as f64 / self.open.max(1) as f64
     }
@@ -227,7 +227,7 @@ impl Results {
         self.visits.iter().filter(move |visit| visit.target == target)
     }
 
-    /// The same results as if this workload were the closed loop: what the report says of that it can say of each workload.
+    /// These results with this workload as the closed loop, so that the report can show each workload in the same way.
     pub fn in_workload(&self, name: &str) -> Results {
         let mut results = self.clone();
         for visit in &mut results.visits {
@@ -236,7 +236,7 @@ impl Results {
         results
     }
 
-    /// The highest number of connections that every server held in some round: what they are compared at.
+    /// The highest number of connections that every server held in some round, at which servers are compared.
     pub fn common_level(&self) -> Option<u64> {
         let visited: Vec<_> =
             self.targets.iter().filter(|target| self.visits_to(&target.name).next().is_some()).collect();
@@ -244,7 +244,7 @@ impl Results {
         self.settings.levels.iter().rev().copied().find(|&asked| !visited.is_empty() && all_held(asked))
     }
 
-    /// The rounds of which there are figures: fewer than were asked for where it broke off.
+    /// Rounds with figures: fewer than asked for in an incomplete comparison.
     pub fn rounds_seen(&self) -> u32 {
         self.visits.iter().map(|visit| visit.round).max().unwrap_or(0)
     }

@@ -8,7 +8,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Times as a distribution: in JSON, some percentiles in microseconds and the whole histogram.
+/// A distribution of times: in JSON, percentiles in microseconds and the whole histogram.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "LatencyReport", try_from = "LatencyReport")]
 pub struct Latency(
@@ -19,23 +19,23 @@ pub struct Latency(
 /// [`Latency`] in JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LatencyReport {
-    /// How many times there are.
+    /// Times recorded.
     pub count: u64,
-    /// Their mean; `None`, like the rest, where there are none.
+    /// The mean; `None`, like the percentiles, where nothing was recorded.
     pub mean_us: Option<f64>,
-    /// Half of them are no more than this.
+    /// The median.
     pub p50_us: Option<f64>,
-    /// 90% of them.
+    /// The 90th percentile.
     pub p90_us: Option<f64>,
-    /// 99% of them.
+    /// The 99th percentile.
     pub p99_us: Option<f64>,
-    /// 99.9% of them.
+    /// The 99.9th percentile.
     pub p99_9_us: Option<f64>,
-    /// 99.99% of them.
+    /// The 99.99th percentile.
     pub p99_99_us: Option<f64>,
-    /// The longest.
+    /// The maximum.
     pub max_us: Option<f64>,
-    /// All, in nanoseconds: HdrHistogram's format V2, compressed, in base64.
+    /// All times in nanoseconds: HdrHistogram's format V2, compressed, in base64.
     pub histogram: String,
 }
 
@@ -63,8 +63,8 @@ impl From<Latency> for LatencyReport {
     fn from(Latency(times): Latency) -> LatencyReport {
         let known = |ns: f64| (!times.is_empty()).then_some(ns / 1e3);
         let at = |quantile| known(times.value_at_quantile(quantile) as f64);
-        let mut octets = Vec::new();
-        V2DeflateSerializer::new().serialize(&times, &mut octets).expect("writing to memory");
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new().serialize(&times, &mut bytes).expect("writing to memory");
         LatencyReport {
             count: times.len(),
             mean_us: known(times.mean()),
@@ -74,7 +74,7 @@ impl From<Latency> for LatencyReport {
             p99_9_us: at(0.999),
             p99_99_us: at(0.9999),
             max_us: known(times.max() as f64),
-            histogram: STANDARD.encode(octets),
+            histogram: STANDARD.encode(bytes),
         }
     }
 }
@@ -83,9 +83,9 @@ impl TryFrom<LatencyReport> for Latency {
     type Error = String;
 
     fn try_from(report: LatencyReport) -> Result<Latency, String> {
-        let octets = STANDARD.decode(report.histogram).map_err(|error| error.to_string())?;
+        let bytes = STANDARD.decode(report.histogram).map_err(|error| error.to_string())?;
         let mut times = histogram_ns();
-        let read = Deserializer::new().deserialize::<u64, _>(&mut octets.as_slice());
+        let read = Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice());
         times.add(read.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
         Ok(Latency(times))
     }

@@ -1,4 +1,4 @@
-//! `million.json`: what `client million` measured. README.md of this crate documents it.
+//! `million.json`, which `client million` writes. README.md of this crate documents it.
 //!
 //! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
 
@@ -19,17 +19,17 @@ pub struct Record {
     pub date: String,
     /// The commit that was built, with `-dirty` where files had changed; `None` outside a repository.
     pub commit: Option<String>,
-    /// The command line that repeats it; of merged records one a line.
+    /// The command line that repeats it; in merged records, one per line.
     pub command: String,
     /// Where it ran.
     pub machine: Machine,
-    /// What was asked of every stage.
+    /// The load on every stage.
     pub settings: Settings,
-    /// One for each stage, in the order of time.
+    /// One per stage, in order of time.
     pub runs: Vec<Run>,
 }
 
-/// What was asked of every stage.
+/// The load on every stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// Their numbers.
@@ -38,7 +38,7 @@ pub struct Settings {
     pub connections: u64,
     /// How long to hold them idle.
     pub hold_s: f64,
-    /// Messages a second in open loop, over all connections.
+    /// Messages per second in open loop, over all connections.
     pub rate_per_s: f64,
     /// Length of the open loop.
     pub duration_s: f64,
@@ -50,7 +50,7 @@ pub struct Settings {
     pub server_flags: Vec<String>,
 }
 
-/// One stage and its connections. `None` is a phase that it did not come to.
+/// One stage. A phase is `None` where it was not reached.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     /// The number of the stage.
@@ -59,19 +59,19 @@ pub struct Run {
     pub package: String,
     /// Connections asked for.
     pub asked: u64,
-    /// Connections tried for: fewer, where a limit of the machine was known to stop it.
+    /// Connections tried for: fewer where a known limit of the machine would stop it.
     pub goal: u64,
     /// The most connections open at the same time.
     pub held: u64,
-    /// What kept it from all that were asked for.
+    /// What stopped it before all that were asked for.
     pub stopped: Option<String>,
-    /// What `client doctor` had to say before, a line each.
+    /// What `client doctor` found before, one line each.
     pub advice: Vec<String>,
     /// Shards of the server.
     pub shards: Option<u64>,
     /// Shards of the client.
     pub client_shards: u64,
-    /// The floor, measured right before.
+    /// The floor, measured just before.
     pub raw: Option<Raw>,
     /// Memory on the way up.
     pub curve: Vec<Point>,
@@ -81,33 +81,33 @@ pub struct Run {
     pub memory: Memory,
     /// Holding them idle.
     pub hold: Option<Hold>,
-    /// One echo on each, a thousand or so at a time.
+    /// One echo per connection, about a thousand at a time.
     pub each: Option<Echoes>,
     /// Messages at a fixed rate over all connections.
     pub open_loop: Option<Echoes>,
-    /// One echo on each, all at once.
+    /// One echo per connection, all at once.
     pub burst: Option<Echoes>,
     /// Closing them.
     pub close: Option<Close>,
-    /// Whether both ends count alike.
+    /// The counts of both ends.
     pub counts: Counts,
-    /// Connections that the server refused, by the reason that it counts them under.
+    /// Connections that the server rejected, by the reason in its metrics.
     pub rejected: BTreeMap<String, u64>,
-    /// What failed, in all phases together.
+    /// Failures of all phases.
     pub failures: Failures,
     /// Flags passed on to the server.
     pub server_flags: Vec<String>,
-    /// How the server ended on SIGTERM, such as `exit 0`.
+    /// How the server exited on SIGTERM, such as `exit 0`.
     pub exit: Option<String>,
-    /// Phases that were left out, and why.
+    /// Phases that were skipped, and why.
     pub notes: Vec<String>,
-    /// Whether a signal ended it.
+    /// Whether Ctrl-C or SIGTERM ended it.
     pub interrupted: bool,
-    /// What broke it off.
+    /// The error that ended it.
     pub error: Option<String>,
 }
 
-/// What the kernel alone needs: [`crate::raw::Floor`].
+/// The floor, which the kernel alone sets: [`crate::raw::Floor`].
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Raw {
     /// Pairs of sockets, all open at the same time.
@@ -123,24 +123,24 @@ pub struct Raw {
 pub struct Point {
     /// Connections open.
     pub connections: u64,
-    /// Time spent connecting so far.
+    /// Time spent connecting until then.
     pub elapsed_s: f64,
     /// Resident memory of the server.
     pub rss_bytes: u64,
-    /// The kernel's memory for the server's end, above that before the first connection.
+    /// Kernel memory for the server's end, above that before the first connection.
     pub kernel_bytes: Option<i64>,
     /// Resident memory of the client.
     pub client_rss_bytes: u64,
-    /// Memory that the machine, or this control group, has left.
+    /// Available memory of the machine, or of this control group.
     pub available_bytes: Option<u64>,
 }
 
 /// Opening connections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Setup {
-    /// How many were opened.
+    /// Connections opened.
     pub opened: u64,
-    /// The time it took, without the looks at memory in between.
+    /// The time it took, without reading memory in between.
     pub elapsed_s: f64,
     /// `opened` over `elapsed_s`.
     pub connects_per_s: f64,
@@ -151,27 +151,27 @@ pub struct Setup {
 /// Resident memory, phase by phase, and the kernel's.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Memory {
-    /// The server without a connection.
+    /// The server before the first connection.
     pub server_start_bytes: u64,
     /// With all connected.
     pub server_connected_bytes: Option<u64>,
-    /// What a connection added to it.
+    /// Growth per connection.
     pub server_bytes_per_connection: Option<f64>,
-    /// At the end of the time that they were held idle.
+    /// After holding them idle.
     pub server_held_bytes: Option<u64>,
-    /// After an echo on each.
+    /// After an echo per connection.
     pub server_echoed_bytes: Option<u64>,
-    /// After all have closed.
+    /// After all were closed.
     pub server_closed_bytes: Option<u64>,
-    /// The kernel's for the server's end, with all connected.
+    /// Kernel memory for the server's end, with all connected.
     pub kernel_bytes: Option<i64>,
-    /// The kernel's for both ends.
+    /// Kernel memory for both ends.
     pub kernel_both_ends_bytes: Option<i64>,
     /// The client before the first stage.
     pub client_start_bytes: u64,
-    /// The most that the client had at the end of a phase.
+    /// The peak of the client, read at the end of each phase.
     pub client_peak_bytes: u64,
-    /// What a connection added to it.
+    /// Growth per connection.
     pub client_bytes_per_connection: Option<f64>,
 }
 
@@ -180,7 +180,7 @@ pub struct Memory {
 pub struct Echoes {
     /// Connections that took part.
     pub connections: u64,
-    /// Messages due in a second, in open loop.
+    /// Messages due per second, in open loop.
     pub rate_per_s: Option<f64>,
     /// Messages sent, without the warm-up.
     pub sent: u64,
@@ -188,49 +188,49 @@ pub struct Echoes {
     pub echoes: u64,
     /// The time measured.
     pub elapsed_s: f64,
-    /// Echoes in that time, over that time.
+    /// Echoes within `elapsed_s`, over `elapsed_s`.
     pub echoes_per_s: f64,
     /// Messages sent more than 1 ms after they were due (open loop).
     pub late: u64,
-    /// Messages whose echo never came.
+    /// Messages without an echo.
     pub missing: u64,
-    /// From sending (in open loop: from when it was due) to the echo.
+    /// From sending (open loop: from the time due) to the echo.
     pub latency: Latency,
 }
 
 /// The counts of both ends.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// At the end of the time that they were held idle.
+    /// After holding the connections idle.
     pub connections: Option<ConnectionCounts>,
-    /// After the last phase that sends.
+    /// After the last phase that sends messages.
     pub messages: Option<MessageCounts>,
 }
 
 /// Connections as both ends count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionCounts {
-    /// Open, as the client has it.
+    /// Open at the client.
     pub client_open: u64,
     /// `ws_connections_active`
     pub server_active: u64,
     /// `ws_connections_accepted_total`
     pub server_accepted: u64,
-    /// `ws_connections_closed_total`, for whatever reason.
+    /// `ws_connections_closed_total`, over all reasons.
     pub server_closed: u64,
-    /// Whether the first is the second, and the third less the fourth.
+    /// Whether `client_open` = `server_active` = `server_accepted` - `server_closed`.
     pub agree: bool,
 }
 
 /// Messages as both ends count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MessageCounts {
-    /// Echoes that the client found right, warm-ups included.
+    /// Echoes that the client verified, warm-ups included.
     pub client_echoes: u64,
     /// `ws_messages_received_total`
     pub server_received: u64,
     /// `ws_messages_sent_total`
     pub server_sent: u64,
-    /// Whether all three are the same.
+    /// Whether all three are equal.
     pub agree: bool,
 }

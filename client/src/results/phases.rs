@@ -1,22 +1,22 @@
-//! Phases that several kinds of results have.
+//! What several kinds of results have of a server and of phases.
 
 use serde::{Deserialize, Serialize};
 
-/// What the server takes at one moment.
+/// A server's memory and processor time at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Resident memory.
     pub rss_bytes: u64,
-    /// Processor time since it was started, user and system.
+    /// Processor time since its start, user and system.
     pub cpu_s: f64,
 }
 
-/// Holding connections idle; in repeated phases, of all rounds together.
+/// A phase that holds connections idle.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Hold {
-    /// For how long.
+    /// The time it took.
     pub elapsed_s: f64,
-    /// Connections left.
+    /// Connections open at the end.
     pub held: u64,
     /// Connections lost.
     pub lost: u64,
@@ -24,12 +24,12 @@ pub struct Hold {
     pub pings: u64,
 }
 
-/// Closing connections; in repeated phases, of all rounds together.
+/// A phase that closes connections; in storm, all rounds together.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Close {
-    /// By the closing handshake.
+    /// Connections closed by the closing handshake.
     pub closed: u64,
-    /// Cut off with a reset.
+    /// Connections reset because the server did not answer in time.
     pub forced: u64,
     /// The time it took.
     pub elapsed_s: f64,

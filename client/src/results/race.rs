@@ -21,14 +21,14 @@ pub struct RaceReport {
 /// One server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Side {
-    /// A stage's package, the name that was given, or the URL.
+    /// The package of a stage, the name from the command line, or the URL.
     pub name: String,
-    /// How it was started, where it was.
+    /// The command that started it; `None` for a server that was running.
     pub command: Option<String>,
-    /// What `client run --json` would write of its load; `None` where that broke off.
+    /// What `client run --json` would write of its load; `None` where the load failed.
     pub run: Option<RunReport>,
-    /// How it ended on SIGTERM, where it was started.
+    /// How it exited on SIGTERM; `None` for a server that was running.
     pub exit: Option<String>,
-    /// What broke it off.
+    /// Why its load, or its exit, failed.
     pub error: Option<String>,
 }

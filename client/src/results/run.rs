@@ -1,4 +1,4 @@
-//! What `--json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
+//! What `client run --json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
 
 use super::{Close, Header, Hold, Latency, Sample};
 use crate::fleet::{Failures, Reconnects};
@@ -16,21 +16,21 @@ pub struct RunReport {
     pub header: Header,
     /// The server; of merged results all of them, with commas.
     pub url: String,
-    /// Clients whose results these are: more than one where they are merged.
+    /// The number of clients: more than one in merged results.
     #[serde(default = "one")]
     pub clients: u64,
     /// The name of the scenario.
     pub scenario: String,
     /// Connections asked for.
     pub connections: u64,
-    /// Threads.
+    /// Threads of the client.
     pub shards: u64,
     /// Bytes of payload in a message.
     pub payload_bytes: u64,
-    /// Messages in flight on a connection in closed loop.
+    /// Messages in flight per connection in closed loop.
     #[serde(default = "one")]
     pub in_flight: u64,
-    /// Messages asked for in a second in open loop (in churn: connections); none in closed loop.
+    /// Messages due per second in open loop, or connections replaced per second in churn; `None` in closed loop.
     pub rate_per_s: Option<f64>,
     /// Opening connections.
     pub connect: Option<ConnectReport>,
@@ -42,24 +42,24 @@ pub struct RunReport {
     pub churn: Option<ChurnReport>,
     /// Closing them.
     pub close: Option<Close>,
-    /// Replacing those that were lost, where that was asked for.
+    /// Replacing lost connections, with `--reconnect`.
     pub reconnect: Option<ReconnectReport>,
     /// The server, if it was watched.
     pub server: Option<ServerReport>,
-    /// What failed, in all phases together.
+    /// Failures of all phases.
     pub failures: Failures,
-    /// Why a phase ended before its time.
+    /// Why a phase ended early.
     pub ended_early: Option<String>,
-    /// Whether it was stopped with a signal.
+    /// Whether Ctrl-C or SIGTERM ended it.
     pub interrupted: bool,
-    /// What the program exits with.
+    /// The exit status of the program.
     pub exit_status: u8,
 }
 
-/// Opening connections; in storm, of all rounds together.
+/// Opening connections; in storm, all rounds together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ConnectReport {
-    /// How often all were opened: more than once only in storm.
+    /// How often all connections were opened: more than once only in storm.
     pub rounds: u64,
     /// Connections opened.
     pub opened: u64,
@@ -73,10 +73,10 @@ pub struct ConnectReport {
     pub handshake: Latency,
 }
 
-/// Sending messages; in storm and burst, of all rounds together.
+/// Sending messages; in storm and burst, all rounds together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EchoReport {
-    /// How often the phase was run: more than once only in storm and burst.
+    /// How often the phase ran: more than once only in storm and burst.
     pub rounds: u64,
     /// Connections that sent.
     pub active: u64,
@@ -88,7 +88,7 @@ pub struct EchoReport {
     pub bytes: u64,
     /// The time measured.
     pub elapsed_s: f64,
-    /// Echoes in that time, over that time.
+    /// Echoes within `elapsed_s`, over `elapsed_s`.
     pub echoes_per_s: f64,
     /// Messages sent more than 1 ms after they were due (open loop).
     pub late: u64,
@@ -108,7 +108,7 @@ pub struct ChurnReport {
     pub opened: u64,
     /// Echoes on those opened.
     pub echoes: u64,
-    /// For how long.
+    /// The time it took.
     pub elapsed_s: f64,
     /// Connections open at the end.
     pub connected: u64,
@@ -116,18 +116,18 @@ pub struct ChurnReport {
     pub handshake: Latency,
 }
 
-/// Replacing connections that were lost, in all phases.
+/// Replacing lost connections, in all phases.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReconnectReport {
     /// Connections lost.
     pub lost: u64,
-    /// Of these, those in whose place another was opened before all were closed.
+    /// Of these, connections replaced before all were closed.
     pub reconnected: u64,
-    /// Attempts that failed on the way.
+    /// Attempts at a replacement that failed.
     pub failed_attempts: u64,
-    /// How they were lost, by class, and the `first` in words.
+    /// Why they were lost, by class, with the first error in words.
     pub causes: Failures,
-    /// From the loss until the next connection stood.
+    /// From the loss until the replacement was open.
     pub away: Latency,
 }
 
@@ -142,7 +142,7 @@ impl From<&Reconnects> for ReconnectReport {
 /// The server's memory and processor time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServerReport {
-    /// What is doubtful about this being the server.
+    /// Why this may not be the server's process.
     #[serde(default)]
     pub doubt: Option<String>,
     /// Before the first connection.
@@ -153,11 +153,11 @@ pub struct ServerReport {
     pub loaded: Option<Sample>,
     /// After all were closed.
     pub closed: Option<Sample>,
-    /// The most memory that was seen, once a second.
+    /// The most resident memory, sampled once per second.
     pub peak_rss_bytes: u64,
-    /// What memory grew by from `before` to `connected`, over the connections.
+    /// Growth of resident memory from `before` to `connected`, per connection.
     pub rss_bytes_per_connection: Option<f64>,
-    /// Processor time from `connected` to `loaded` over the echoes in between, warm-up included.
+    /// Processor time from `connected` to `loaded`, per echo in between, warm-up included.
     pub cpu_us_per_echo: Option<f64>,
 }
 
@@ -168,7 +168,7 @@ impl RunReport {
         echo.or(self.connect.as_ref().map(|connect| &connect.handshake.0))
     }
 
-    /// Connections that were lost, and not replaced before all were closed.
+    /// Connections lost and not replaced before all were closed.
     pub(crate) fn not_replaced(&self) -> u64 {
         self.reconnect.as_ref().map_or(0, |reconnect| reconnect.lost - reconnect.reconnected)
     }

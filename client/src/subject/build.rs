@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail, ensure};
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
-/// Builds the stages among these as this program itself was built, in one call of cargo.
+/// Builds the stages among these in this program's own profile, in one call of cargo.
 ///
 /// # Errors
-/// Where cargo is missing or fails, or leaves a binary elsewhere than beside this program.
+/// Where cargo is missing or fails, or does not put a binary next to this program.
 pub fn stages(subjects: &[Subject]) -> Result<()> {
     let packages: Vec<_> = subjects
         .iter()
@@ -30,12 +30,12 @@ pub fn stages(subjects: &[Subject]) -> Result<()> {
         bail!("cargo cannot build the stages: see above; run this in the workspace, or give --no-build");
     }
     for (name, binary) in packages {
-        ensure!(binary.exists(), "cargo did not put {name} beside this program: run it with `cargo run`");
+        ensure!(binary.exists(), "cargo did not put {name} next to this program: run it with `cargo run`");
     }
     Ok(())
 }
 
-/// Builds the peers among these, which takes minutes the first time; so cargo shows its progress on a terminal.
+/// Builds the peers among these. The first build takes minutes, so cargo shows its progress on a terminal.
 ///
 /// # Errors
 /// Where cargo is missing or fails.
@@ -54,17 +54,17 @@ pub fn peers(subjects: &[Subject], quiet: bool) -> Result<()> {
         command.arg("--quiet");
     }
     if !quiet {
-        words::progress("building the peers: minutes, the first time");
+        words::progress("building the peers: the first build takes minutes");
     }
     let status = command.stdin(Stdio::null()).status();
     let status = status.context("cannot run cargo to build the peers; if they are built, give --no-build")?;
-    ensure!(status.success(), "cargo cannot build the peers: see above; leave one out, or give --no-build");
+    ensure!(status.success(), "cargo cannot build the peers: see above; omit one, or give --no-build");
     Ok(())
 }
 
 /// `cargo build`, in the profile of this program.
 fn cargo_build() -> Command {
-    // `cargo run` names itself here.
+    // `cargo run` sets this to its own path.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.arg("build");

@@ -1,4 +1,4 @@
-//! The machine, as the report names it.
+//! The machine that a result is of.
 
 use crate::doctor::{self, Verdict};
 use crate::results::Machine;
@@ -9,7 +9,7 @@ use std::thread::available_parallelism;
 pub fn machine() -> Machine {
     let here = doctor::Machine::here();
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
-    // The limits alone are wanted, for which any number of connections will do.
+    // Only the limits are used, and they do not depend on the number of connections.
     let checks = doctor::examine(&here, 1, None).checks;
     let limits = checks.into_iter().filter(|check| check.verdict != Verdict::Short).filter_map(|check| {
         let name = check.name.split(" (").next().unwrap_or(&check.name).to_owned();
@@ -24,7 +24,7 @@ pub fn machine() -> Machine {
     }
 }
 
-/// The processor's name: x86 has `model name`, others may have `Model` or nothing.
+/// The processor's name: `model name` on x86, `Model` or nothing on others.
 fn cpu(cpuinfo: &str) -> String {
     let field = |wanted: &str| {
         let fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));

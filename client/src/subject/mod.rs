@@ -33,7 +33,7 @@ pub enum Start {
 /// A server to be measured.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// Its package, its crate, or the name given with `--target`.
+    /// The package of a stage, the crate of a peer, or the name given with `--target`.
     pub name: String,
     /// How it is started.
     pub start: Start,
@@ -42,7 +42,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The stage of this number, beside this program.
+    /// The stage of this number, in this program's own directory.
     ///
     /// # Errors
     /// Where the path of this program is unknown.
@@ -104,7 +104,7 @@ impl Subject {
         }
     }
 
-    /// The limit on memory that so many connections would exceed, if one would: they are not tried.
+    /// The limit on memory that this many connections would exceed, if there is one.
     pub fn lacks_memory_for(&self, connections: u64) -> Option<&'static str> {
         self.capacity.filter(|(holds, by)| connections > *holds && by.contains("memory")).map(|(_, by)| by)
     }

@@ -1,4 +1,4 @@
-//! The peers: echo servers on other crates, in the folder `peers/` of the workspace. Its `src/bin` is the list of them.
+//! The peers: echo servers on other crates, in the folder `peers/` of the workspace. Each file in its `src/bin` is one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// A peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its name, which is that of its crate.
+    /// The name of the crate that it uses.
     pub name: String,
-    /// Where its binary is, or will be when it is built.
+    /// The path of its binary, which may not be built yet.
     pub binary: PathBuf,
 }
 
@@ -24,7 +24,7 @@ pub fn folder() -> Result<PathBuf, String> {
         .ok_or_else(|| "there is no folder peers/ here: run this in the workspace".into())
 }
 
-/// The peers of these names, in their order; all of them for no name.
+/// The peers of these names, in this order; all peers if there is no name.
 ///
 /// # Errors
 /// Outside the workspace, or where a name is unknown.

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-/// The commit that the working directory is at, with `-dirty` where files differ from it.
+/// The commit of the working directory, with `-dirty` where tracked files differ from it; `None` outside a repository.
 pub fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output =
@@ -22,7 +22,7 @@ pub fn command_line() -> String {
     format!("cargo run {release}-p client -- {}", words.collect::<Vec<_>>().join(" "))
 }
 
-/// A word as a shell takes it for one.
+/// A word, quoted for a shell where it has to be.
 fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "-_./:,=@%+".contains(letter);
     match !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! A server process: started, found, watched, ended.
+//! A server process: how it is started, when it is ready, how it is watched, and how it ends.
 
 use super::{Start, Subject};
 use crate::fleet::Url;
@@ -14,17 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a server may take to be ready, and to go.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a server may take to be ready, and to exit.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running server; killed when dropped.
 pub struct Server {
     child: Child,
     /// Where it echoes.
     pub url: Url,
-    /// Where it answers `/metrics`; `None` for servers that are none of ours.
+    /// Where it serves `/metrics`; `None` for a server that is not a stage.
     pub admin: Option<SocketAddr>,
-    /// Its shards, where it says how many.
+    /// The number of its shards; `None` for a server that is not a stage.
     pub shards: Option<u64>,
     last_words: LastWords,
 }
@@ -38,7 +38,10 @@ impl Server {
         Self::start_with(subject, max_connections, &[])
     }
 
-    /// The same, a stage with further flags.
+    /// Starts it with these flags as well, if it is a stage.
+    ///
+    /// # Errors
+    /// What kept it from starting, in one line.
     pub fn start_with(subject: &Subject, max_connections: u64, flags: &[String]) -> Result<Self> {
         match &subject.start {
             Start::Stage(binary) => {
@@ -53,12 +56,12 @@ impl Server {
                     &most,
                 ]);
                 command.args(flags);
-                // Its own environment is not to change what is measured; warnings are its last words.
+                // The environment must not change what is measured. Warnings are quoted where it dies.
                 command.env("WS_LOG", "warn");
                 let missing = "cannot start it: build it first (cargo build --release --workspace)";
                 let (mut child, lines, last_words) = spawn(&mut command).context(missing)?;
                 match lines
-                    .recv_timeout(PATIENCE)
+                    .recv_timeout(TIMEOUT)
                     .ok()
                     .and_then(|line| Some((addresses(&line)?, shards(&line))))
                 {
@@ -70,7 +73,7 @@ impl Server {
             }
             Start::Peer(binary) => {
                 let port = free_port()?;
-                let missing = "cannot start it: build it first (leave --no-build out)";
+                let missing = "cannot start it: build it first (omit --no-build)";
                 let mut command = Command::new(binary);
                 Self::start_other(command.arg(format!("127.0.0.1:{port}")), port, "/", missing)
             }
@@ -84,7 +87,7 @@ impl Server {
         }
     }
 
-    /// Starts a server that says nothing when it is ready, but listens.
+    /// Starts a server that prints no line when it is ready: it is ready when it listens.
     fn start_other(command: &mut Command, port: u16, path: &str, missing: &'static str) -> Result<Self> {
         let (mut child, _, last_words) = spawn(command).context(missing)?;
         if !is_listening(&mut child, port) {
@@ -94,7 +97,7 @@ impl Server {
         Ok(Self { child, url, admin: None, shards: None, last_words })
     }
 
-    /// The process, to be read.
+    /// For reading its memory and processor time.
     pub fn watched(&self) -> Watched {
         Watched::new(self.child.id())
     }
@@ -104,7 +107,10 @@ impl Server {
         self.child.id()
     }
 
-    /// Fails if it has died, and says how.
+    /// Fails if it has died.
+    ///
+    /// # Errors
+    /// How it ended, and the last line that it wrote on standard error.
     pub fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => Err(death(status, &self.last_words)),
@@ -112,10 +118,10 @@ impl Server {
         }
     }
 
-    /// What was measured; or of a server that died meanwhile, its death, and not what the connections noticed of it.
+    /// Returns `outcome`, unless the server has died meanwhile.
     ///
     /// # Errors
-    /// Either.
+    /// How the server ended, which explains more than the connections it reset; else the error of `outcome`.
     pub fn outlived<T>(&mut self, outcome: Result<T>) -> Result<T> {
         /// The kernel closes a process's connections before its parent can wait for it.
         const DEATH_TAKES: Duration = Duration::from_millis(500);
@@ -127,24 +133,27 @@ impl Server {
         outcome
     }
 
-    /// Sends SIGTERM and waits for the end; says how it ended.
+    /// Sends SIGTERM, waits for the server to exit, and returns how it did, such as `exit 0`.
+    ///
+    /// # Errors
+    /// Where it has died before, or does not exit in time; then it is killed.
     pub fn stop(mut self) -> Result<String> {
         self.check_alive()?;
         signal(&self.child, Signal::TERM);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(ending(status));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        bail!("it did not end within {} s of SIGTERM, and was killed", PATIENCE.as_secs())
+        bail!("it did not end within {} s of SIGTERM, and was killed", TIMEOUT.as_secs())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both fail only for a process that has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -152,10 +161,10 @@ impl Drop for Server {
 
 type Spawned = (Child, Receiver<String>, LastWords);
 
-/// Starts a process that ends with this one, with threads that read its output so that it never blocks on it.
+/// Starts a process that is killed with this one. Threads read its output, so that it never blocks on a full pipe.
 fn spawn(command: &mut Command) -> Result<Spawned> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A signal to the terminal's process group is for this program alone, which then ends the server in order.
+    // Ctrl-C signals the terminal's process group: only this program must get it, and then stop the server itself.
     command.process_group(0);
     let end_with_parent =
         || rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).map_err(Into::into);
@@ -164,7 +173,7 @@ fn spawn(command: &mut Command) -> Result<Spawned> {
     let mut child = command.spawn()?;
     let (send, lines) = mpsc::channel();
     read_lines(child.stdout.take(), move |line| {
-        // Nobody listens any more once the server is ready.
+        // The receiver is dropped once the server is ready.
         let _ = send.send(line);
     });
     let last = Arc::new(Mutex::new(String::new()));
@@ -175,15 +184,15 @@ fn spawn(command: &mut Command) -> Result<Spawned> {
     Ok((child, lines, LastWords { last, reader }))
 }
 
-/// The last line that a server has written on standard error.
+/// The last line that a server wrote on standard error.
 struct LastWords {
     last: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl LastWords {
-    /// What it is, once the process has ended: all of its output is awaited, unless a child of its own holds it open.
-    fn of_the_dead(&self) -> String {
+    /// The line, once the process has exited. Waits for the end of its output, which a child of its own may keep open.
+    fn after_exit(&self) -> String {
         let deadline = Instant::now() + Duration::from_millis(500);
         while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
@@ -200,7 +209,7 @@ fn read_lines(
     Some(thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).for_each(&mut take)))
 }
 
-/// The addresses in the line that a stage prints when it is ready: `… ws://IP:PORT/echo, admin http://IP:PORT, …`.
+/// The addresses in a stage's ready line: `… ws://IP:PORT/echo, admin http://IP:PORT, …`.
 fn addresses(line: &str) -> Option<(Url, SocketAddr)> {
     let word = |start: &str| line.split([' ', ',']).find(|word| word.starts_with(start));
     let url = word("ws://")?.parse().ok()?;
@@ -213,15 +222,15 @@ fn shards(line: &str) -> Option<u64> {
     line.split(", ").find_map(|part| part.trim_end_matches('s').strip_suffix(" shard")?.parse().ok())
 }
 
-/// A port that nobody has at the moment.
+/// A port that is free at the moment.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?.port())
 }
 
-/// Waits until a connection succeeds; `false` where the process ends before, or time is over.
+/// Waits until a connection succeeds; `false` where the process exits first, or times out.
 fn is_listening(child: &mut Child, port: u16) -> bool {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
@@ -232,14 +241,14 @@ fn is_listening(child: &mut Child, port: u16) -> bool {
 }
 
 fn not_ready(child: &mut Child, last_words: &LastWords) -> anyhow::Error {
-    // It may have closed its output a moment before it ends.
+    // A process closes its output a moment before it exits.
     thread::sleep(Duration::from_millis(50));
     match child.try_wait() {
         Ok(Some(status)) => death(status, last_words),
         _ => {
             let _ = child.kill();
             let _ = child.wait();
-            anyhow!("it was not ready after {} s", PATIENCE.as_secs())
+            anyhow!("it was not ready after {} s", TIMEOUT.as_secs())
         }
     }
 }
@@ -249,7 +258,7 @@ fn death(status: ExitStatus, last_words: &LastWords) -> anyhow::Error {
         Some(9) => " (killed: was memory short? see dmesg, and client doctor)",
         _ => "",
     };
-    match last_words.of_the_dead().as_str() {
+    match last_words.after_exit().as_str() {
         "" => anyhow!("it died: {}{advice}", ending(status)),
         said => anyhow!("it died: {}{advice}, saying: {said}", ending(status)),
     }
@@ -265,7 +274,7 @@ fn ending(status: ExitStatus) -> String {
 
 fn signal(child: &Child, signal: Signal) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // It has not been waited for, so that the id is still its own.
+        // The process has not been reaped, so its id is not reused.
         let _ = kill_process(pid, signal);
     }
 }

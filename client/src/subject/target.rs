@@ -1,26 +1,29 @@
 //! Servers as a command line names them: stages by number, any other by `NAME=COMMAND`.
 
-/// Which stages, as `--stages` has it: their numbers.
+/// The numbers of the stages given with `--stages`, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stages(pub Vec<u8>);
 
 /// A server given with `--target`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Other {
-    /// Its name.
+    /// Its name in results.
     pub name: String,
-    /// The words of its command.
+    /// Its command, split into words.
     pub words: Vec<String>,
 }
 
-/// Reads `1,3` or `none`.
+/// Parses `1,3` or `none`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
 pub fn parse_stages(text: &str) -> Result<Stages, String> {
     if text == "none" {
         return Ok(Stages(Vec::new()));
     }
     let number = |word: &str| match word.trim().parse() {
         Ok(number @ 1..=4) => Ok(number),
-        _ => Err(format!("'{word}' is none of the stages 1, 2, 3 and 4")),
+        _ => Err(format!("'{word}' is not one of the stages 1, 2, 3 and 4")),
     };
     let mut stages = text.split(',').map(number).collect::<Result<Vec<u8>, _>>()?;
     stages.sort_unstable();
@@ -28,7 +31,10 @@ pub fn parse_stages(text: &str) -> Result<Stages, String> {
     Ok(Stages(stages))
 }
 
-/// Reads `NAME=COMMAND`.
+/// Parses `NAME=COMMAND`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
 pub fn parse_target(text: &str) -> Result<Other, String> {
     let (name, command) = text.split_once('=').ok_or("write NAME=COMMAND")?;
     let words = words(command)?;
@@ -38,7 +44,7 @@ pub fn parse_target(text: &str) -> Result<Other, String> {
     Ok(Other { name: name.trim().into(), words })
 }
 
-/// Splits a command at spaces, but for those in single or double quotes: a path may have some.
+/// Splits a command at spaces outside single and double quotes: a path may contain spaces.
 fn words(command: &str) -> Result<Vec<String>, String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for letter in command.chars() {

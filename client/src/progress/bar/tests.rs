@@ -5,7 +5,7 @@ use crate::fleet::{Fleet, FleetConfig};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// A server that takes its time for the handshake, which is not to be seen in echoes, and 2 ms for an echo.
+/// A server that delays the handshake by 300 ms, which must not show in echoes, and each echo by 2 ms.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = listener.local_addr().expect("address");
@@ -42,7 +42,7 @@ impl Shown {
         self.lane.lock().expect("lane").clone().expect("it was drawn")
     }
 
-    /// That nothing of another phase is shown as one begins.
+    /// Checks that a phase begins without counts of the one before.
     #[track_caller]
     fn assert_blank(&self, phase: &str) {
         let (panel, history) = self.last();
@@ -51,7 +51,7 @@ impl Shown {
         assert!(history.latest(999).all(|slice| slice.per_s == 0.0 && slice.times_us.is_none()), "{phase}");
     }
 
-    /// Median and 99th percentile are those of the result, as far as steps of 13% tell.
+    /// Checks that median and 99th percentile are those of the result, within the buckets' resolution.
     #[track_caller]
     fn assert_times(&self, expected: &hdrhistogram::Histogram<u64>) {
         let [p50, p99, _] = self.bar.history.times_us().expect("times");
@@ -97,7 +97,7 @@ fn every_phase_begins_anew_and_ends_as_it_is_reported() {
     assert_eq!(panel.phase, "echoing");
 
     shown.bar.begin("churning", Goal::Churn(second));
-    // The last of the phase before was shown before this one began.
+    // The latest progress of the phase before was shown first.
     shown.assert_blank("churning");
     let phase = fleet.churn(20.0, second, &mut |progress| shown.bar.tick(progress)).expect("churn");
     assert_eq!(shown.last().0.times, "handshake");
@@ -113,7 +113,7 @@ fn every_phase_begins_anew_and_ends_as_it_is_reported() {
     assert_eq!(shown.last().0.done, "0 of 40");
 }
 
-/// A fleet that comes after another begins with its own counts, though nothing was shown of its first phases.
+/// The counts of a second fleet start at zero, even if its first phases were not shown.
 #[test]
 fn what_was_not_shown_is_not_counted_later() {
     let mut shown = Shown::new();
