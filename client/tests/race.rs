@@ -105,7 +105,7 @@ fn two_stages_are_started_watched_and_ended() {
     }
     let table = text(&output.stdout);
     assert!(table.contains("stage3-mio-epoll  stage4-zero-buffer"), "{table}");
-    assert!(table.lines().any(|line| line.starts_with("a connection ")), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("per connection ")), "{table}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `client anatomy`: what one connection costs a server, part by part, in user space and in the kernel.
 //!
-//! Nothing tells a process which memory of the kernel's is for it. So connections are opened, and what has come with them
-//! is looked at, before and after: in the server's own mappings, and in the kernel's caches, which are counted for the
-//! whole machine. Both ends are on it, for the server is.
+//! The kernel does not attribute its memory to processes. So memory is read before and after connections are opened: in
+//! the server's mappings, and in the kernel's slab caches, which are counted for the whole machine. The server runs on this
+//! machine, so both ends of each connection are counted.
 
 mod parts;
 mod snapshot;
@@ -26,16 +26,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-/// Begins the line that says what went wrong.
+/// Begins error lines.
 const PROGRAM: &str = "client anatomy";
 
-/// Connections that come, echo and go before anything is counted: what a server, or the kernel, makes once is made then.
+/// Connections that are opened, echo and are closed before anything is counted, so that one-time allocations are not.
 const WARM_CONNECTIONS: u64 = 200;
 
-/// Shows where the bytes of a connection are, by opening some to a server on this machine
+/// Shows what the memory of a connection consists of, by opening some to a server on this machine
 ///
 /// Exit status: 0 if all were opened and counted, 1 if not, 2 if a flag is wrong. Reading the kernel's caches one by one
-/// takes root. Memory that other programs take or give back meanwhile is counted as if it were the connections'.
+/// takes root. Memory that other programs allocate or free meanwhile is counted as if it were the connections'.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
 pub struct AnatomyArgs {
@@ -43,11 +43,11 @@ pub struct AnatomyArgs {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: u32,
 
-    /// Where it listens
+    /// The server's URL
     #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
     pub url: Url,
 
-    /// Connections to open; of few, what comes once and not with each shows
+    /// Connections to open; with few, one-time allocations show in the figures
     #[arg(long, default_value = "10000", value_name = "N", value_parser = cli::count)]
     pub connections: u64,
 
@@ -56,7 +56,7 @@ pub struct AnatomyArgs {
     pub json: Option<PathBuf>,
 }
 
-/// Takes a server apart. The exit status is 0 where all connections were opened, and 1 anywhere else.
+/// Measures and reports. The exit status is 0 where all connections were opened, else 1.
 pub fn run(args: &AnatomyArgs) -> ExitCode {
     match measure(args).and_then(|anatomy| deliver(args.json.as_deref(), &anatomy)) {
         Ok(true) => ExitCode::SUCCESS,
@@ -108,14 +108,14 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
     })
 }
 
-/// The name of the file that a process runs.
+/// The file name of a process's program.
 fn program(pid: u32) -> Result<String> {
     let path = fs::read_link(format!("/proc/{pid}/exe"))
-        .with_context(|| format!("cannot look at process {pid} (is this its id, and is it yours?)"))?;
+        .with_context(|| format!("cannot read process {pid} (is this its id, and is it yours?)"))?;
     Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// Writes the JSON and prints the table. False: the JSON is lost, and it was said.
+/// Writes the JSON and prints the table. False: the JSON could not be written, and an error was printed.
 fn deliver(to_json: Option<&Path>, anatomy: &Anatomy) -> Result<bool> {
     let json = serde_json::to_string_pretty(anatomy)? + "\n";
     let results: Vec<_> = to_json.map(|file| (file, json)).into_iter().collect();

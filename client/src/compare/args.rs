@@ -18,7 +18,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", default_value = "3", value_parser = cli::count_to(1_000))]
     pub rounds: u64,
 
-    /// What to load the servers with; without `small` memory is not measured
+    /// The messages to load the servers with; memory is measured with `small` only
     #[arg(
         long,
         value_name = "NAME,...",
@@ -32,11 +32,11 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = cli::count_to(10_000_000))]
     pub levels: Vec<u64>,
 
-    /// Which stages, or `none`
+    /// Stages to compare, or `none`
     #[arg(long, value_name = "N,N,...", default_value = "1,2,3,4", value_parser = subject::parse_stages)]
     pub stages: subject::Stages,
 
-    /// Servers on other crates beside the stages: all of the folder `peers`, or those named
+    /// Compare servers on other crates too: all in the folder `peers`, or those named
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', num_args = 0..=1, require_equals = true)]
     pub peers: Option<Vec<String>>,
 
@@ -45,27 +45,27 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME=COMMAND", value_parser = subject::parse_target)]
     pub target: Vec<subject::Other>,
 
-    /// The path at which those servers echo
+    /// The path at which the servers given by --target echo
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = cli::path)]
     pub target_path: String,
 
-    /// Messages a second in open loop [default: 40% of what the slowest does in closed loop]
+    /// Messages per second in open loop [default: 40% of the slowest server's rate in closed loop]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub open_rate: Option<f64>,
 
-    /// Where the report goes
+    /// Write the report to this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "report")]
     pub out: PathBuf,
 
-    /// Take the stages and peers as they are built
+    /// Do not build the stages and peers
     #[arg(long)]
     pub no_build: bool,
 
-    /// Show no progress
+    /// Do not show progress
     #[arg(long)]
     pub quiet: bool,
 
-    /// Measure nothing: write the report anew from the results.json of an earlier comparison
+    /// Do not measure: write the report from the results.json of an earlier comparison
     #[arg(long, value_name = "RESULTS.JSON")]
     pub from: Option<PathBuf>,
 }
@@ -77,9 +77,7 @@ impl CompareArgs {
     /// What is wrong, in one line.
     pub fn check(&self) -> Result<(), String> {
         if !workload::has_small(&self.workload) && (!self.levels.is_empty() || self.open_rate.is_some()) {
-            return Err(
-                "--levels and --open-rate are for --workload small: add it, or leave them away".into()
-            );
+            return Err("--levels and --open-rate are for --workload small: add it, or omit them".into());
         }
         let stages = self.stages.0.iter().map(|&number| STAGES[usize::from(number) - 1].package);
         let targets = self.target.iter().map(|target| target.name.as_str());
@@ -95,7 +93,7 @@ impl CompareArgs {
         }
     }
 
-    /// The peers that `--peers` names.
+    /// The peers given with `--peers`.
     ///
     /// # Errors
     /// Those of [`subject::choose_peers`].

@@ -1,4 +1,4 @@
-//! The loops of a visit: how a fleet loads a server, what that cost the server, and whether every echo came.
+//! The loops of a visit: how a fleet loads a server, the cost at the server, and whether every echo arrived.
 
 use super::plan::Plan;
 use super::show::Show;
@@ -20,10 +20,10 @@ pub fn fleet(plan: &Plan, server: &Server, connections: u64) -> Result<Fleet> {
     Fleet::start(config)
 }
 
-/// Loads a server with one of them, over connections of its own.
+/// Runs a workload on a server, over connections of its own.
 ///
 /// # Errors
-/// Where the server does not take the connections, or an echo is wrong or does not come.
+/// Where the server does not accept the connections, or an echo is wrong or missing.
 pub fn run(plan: &Plan, server: &mut Server, workload: &Workload, show: &mut Show) -> Result<ClosedLoop> {
     let mut fleet = Fleet::start(FleetConfig {
         payload_len: workload.payload_bytes as usize,
@@ -39,7 +39,10 @@ pub fn run(plan: &Plan, server: &mut Server, workload: &Workload, show: &mut Sho
     Ok(run)
 }
 
-/// A closed loop over so many active connections, and what it cost the server.
+/// A closed loop over `active` connections, and its cost at the server.
+///
+/// # Errors
+/// Where an echo is wrong or missing, or on Ctrl-C.
 pub fn closed_loop(
     plan: &Plan,
     server: &mut Server,
@@ -59,8 +62,8 @@ pub fn closed_loop(
     Ok(measure::closed_loop(&run, before, after))
 }
 
-/// User instructions per echo, or why there are none. They have a loop of their own: counting takes time at every
-/// switch between threads.
+/// User-space instructions per echo, or why they cannot be counted. They have a loop of their own, because counting slows
+/// down each context switch.
 pub fn instructions(
     plan: &Plan,
     server: &Server,
@@ -83,13 +86,19 @@ pub fn instructions(
     Ok(count.finish().map(|instructions| (instructions / echoes).round()))
 }
 
-/// Fails where not all connections were opened, or the server has died.
+/// Fails where not all connections were opened.
+///
+/// # Errors
+/// The death of the server, or else the failures, in one line.
 pub fn check_connected(opened: &ConnectPhase, server: &mut Server) -> Result<()> {
     server.check_alive()?;
     measure::ensure_connected(opened)
 }
 
-/// Fails where an echo was wrong or did not come.
+/// Fails where an echo is wrong or missing.
+///
+/// # Errors
+/// The death of the server, or else the failures, in one line.
 pub fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
     server.check_alive()?;
     match run.failures.classes().next() {
@@ -97,12 +106,12 @@ pub fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
             let first = run.failures.first.as_deref().unwrap_or_default();
             bail!("{count} echoes failed ({}: {first}): {}", class.name(), run.failures.advice(class))
         }
-        None if run.missing > 0 => bail!("{} echoes never came", run.missing),
+        None if run.missing > 0 => bail!("{} echoes are missing", run.missing),
         None => Ok(()),
     }
 }
 
-/// Fails where the user wants an end.
+/// Fails after Ctrl-C.
 pub fn check_interrupted(plan: &Plan) -> Result<()> {
     ensure!(!plan.stop.load(Relaxed), "interrupted");
     Ok(())

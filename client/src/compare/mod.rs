@@ -1,4 +1,4 @@
-//! `client compare`: the same load against one server after the other, in interleaved rounds, and a report.
+//! `client compare`: the same load on one server after the other, in interleaved rounds, and a report.
 
 mod args;
 mod loops;
@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Begins the lines that say what went wrong.
+/// Begins error lines.
 const PROGRAM: &str = "client compare";
 
-/// Compares. The exit status is 0 for a complete comparison, and 1 for any other.
+/// Compares. The exit status is 0 for a complete comparison, else 1.
 pub fn run(args: &CompareArgs) -> ExitCode {
     let outcome = match &args.from {
         Some(results) => report::read(results).and_then(|results| finish(&results, &args.out)),
@@ -40,14 +40,14 @@ pub fn run(args: &CompareArgs) -> ExitCode {
     }
 }
 
-/// Measures and reports; says whether all went well.
+/// Measures and reports. Returns whether the comparison is complete.
 fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
     let mut plan = Plan::new(args, stop)?;
     if !args.no_build {
         subject::build_stages(&plan.subjects)?;
         subject::build_peers(&plan.subjects, args.quiet)?;
     }
-    // Before the first minute is spent: can the report be written, and does every server start and echo?
+    // Fail before the first minute is spent: where the report cannot be written, or a server does not start or echo.
     file::check_directory(&args.out)?;
     let began = Instant::now();
     let mut results = blank(&plan);
@@ -59,8 +59,8 @@ fn compare(args: &CompareArgs, stop: &'static AtomicBool) -> Result<bool> {
     finish(&results, &args.out)
 }
 
-/// Visits every server in every round. The report is written after each visit, so that an end at any moment keeps
-/// what was measured.
+/// Visits every server in every round. The report is written after each visit, so that an interrupted comparison keeps
+/// its figures.
 fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began: Instant) {
     let mut failed: Vec<&str> = Vec::new();
     for round in 1..=plan.settings.rounds {
@@ -69,7 +69,7 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
                 continue;
             }
             show.visit(round, &subject.name);
-            // One that a server cannot do it need not be asked again.
+            // A workload that failed once is not tried again.
             let mut workloads = plan.settings.workloads.clone();
             workloads.retain(|workload| {
                 results.visits_to(&subject.name).all(|visit| visit.workloads.contains_key(&workload.name))
@@ -88,7 +88,7 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
             results.failures.extend(failures.map(|error| format!("{place}: {error:#}")));
             results.visits.push(visit);
             results.elapsed_s = began.elapsed().as_secs_f64().round();
-            // Room may be made before the end, where it is written again.
+            // Not fatal: the next visit writes it again.
             if let Err(error) = report::write(results, out) {
                 words::complain(PROGRAM, &format!("{error:#}"));
             }
@@ -99,7 +99,7 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
     }
 }
 
-/// Writes the report, and the table to the terminal; says whether the comparison was complete.
+/// Writes the report, and the table to standard output. Returns whether the comparison is complete.
 fn finish(results: &Results, out: &Path) -> Result<bool> {
     let written = report::write(results, out);
     words::print(&cli::fitted(&report::table(results)));

@@ -1,4 +1,4 @@
-//! What is to be measured, on which servers.
+//! What a comparison measures, on which servers.
 
 use super::args::CompareArgs;
 use super::workload;
@@ -10,17 +10,17 @@ use anyhow::Result;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// All that is to be done.
+/// What a comparison measures, on which servers.
 pub struct Plan {
     /// The servers, in the order of each round.
     pub subjects: Vec<Subject>,
-    /// Sizes and times.
+    /// Sizes and times of the load.
     pub settings: Settings,
-    /// What precedes each measured loop, and is not recorded.
+    /// The time before each measured loop that is not recorded.
     pub warmup: Duration,
-    /// Why instructions cannot be counted here, if they cannot.
+    /// Why instructions cannot be counted on this machine; `None` where they can.
     pub no_instructions: Option<String>,
-    /// Set when the user wants an end.
+    /// Set by Ctrl-C.
     pub stop: &'static AtomicBool,
 }
 
@@ -66,7 +66,7 @@ fn settings(args: &CompareArgs) -> Settings {
     }
     levels.sort_unstable();
     levels.dedup();
-    // As many as the talk's tables have, unless fewer are wanted anywhere.
+    // As many as in the talk's tables, unless all levels are lower.
     let load_connections = levels.last().map_or(0, |&most| most.min(2_000));
     Settings {
         rounds: args.rounds as u32,

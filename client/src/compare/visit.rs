@@ -1,4 +1,4 @@
-//! One visit: a server is started, warmed, grown, loaded, emptied and ended.
+//! One visit to a server: start, warm-up, memory level by level, loops, close, stop.
 
 use super::loops::{self, check_connected, check_echoes, check_interrupted, fleet};
 use super::plan::Plan;
@@ -16,11 +16,11 @@ use std::time::Duration;
 /// How long a server may take to notice that all connections have closed.
 const UNTIL_EMPTY: Duration = Duration::from_secs(5);
 
-/// Starts each server once and loads it for a moment: whatever cannot be compared is found before the first minute is
-/// spent, and the rate of the open loop is set to what the slowest sustains.
+/// Starts each server once and loads it briefly, to find what cannot be compared before the first minute is spent, and to
+/// set the rate of the open loop to what the slowest server sustains.
 ///
 /// # Errors
-/// The first server that does not start, or does not echo.
+/// The first server that does not start, or does not echo, and why.
 pub fn rehearse(plan: &mut Plan, show: &mut Show) -> Result<()> {
     let mut slowest = f64::INFINITY;
     for subject in &plan.subjects {
@@ -54,17 +54,17 @@ fn rehearse_one(plan: &Plan, server: &mut Server) -> Result<f64> {
     Ok(run.echoes_per_s)
 }
 
-/// What comes of a visit.
+/// The outcome of a visit.
 pub struct Visited {
-    /// What was measured.
+    /// Its figures, up to the error if there was one.
     pub visit: Visit,
-    /// Workloads that the server cannot do, and why.
+    /// Workloads that failed on this server, and why.
     pub failed_workloads: Vec<Error>,
-    /// What ended the visit before its time.
+    /// What ended the visit early.
     pub error: Option<Error>,
 }
 
-/// Visits a server, which is to do these workloads beside the default one. What was measured before an error is kept.
+/// Visits a server: the default workload, if the plan has it, and these. What was measured before an error is kept.
 pub fn visit(plan: &Plan, subject: &Subject, workloads: &[Workload], round: u32, show: &mut Show) -> Visited {
     let visit = Visit {
         target: subject.name.clone(),
@@ -135,7 +135,7 @@ fn loops(
     Ok(())
 }
 
-/// From the warm, empty process to as many connections as the plan asks for or the server holds, and back.
+/// Measures memory from the warm process without connections to as many as the plan asks for or the server holds, and back.
 fn grow(
     plan: &Plan,
     subject: &Subject,
@@ -183,7 +183,7 @@ fn grow(
     Ok(())
 }
 
-/// Measures at one number of connections: idle, and after an echo on each.
+/// Measures at one number of connections: idle, and after an echo per connection.
 fn level(
     fleet: &mut Fleet,
     server: &Server,
@@ -191,7 +191,7 @@ fn level(
     opened: &ConnectPhase,
     show: &mut Show,
 ) -> Result<Level> {
-    /// Fewer take too short a time to speak of a rate.
+    /// Fewer are opened too quickly to measure a rate.
     const ENOUGH_FOR_A_RATE: u64 = 500;
     show.step(&format!("memory at {} connections", count(opened.connected as f64)));
     let idle = Rest::of(&server.watched())?;
@@ -211,7 +211,8 @@ fn level(
     })
 }
 
-/// What kept a server from holding all: its own reason, where it gives one, and the limit behind that.
+/// What stopped a server before a level: the reason in its metrics, and the limit behind it, or else the most frequent
+/// failure.
 fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectPhase) -> String {
     let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
     match (most, subject.capacity) {
@@ -225,7 +226,7 @@ fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectP
     }
 }
 
-/// Throughput, then latency, at a number of connections that all servers hold.
+/// Measures throughput, then latency, at a number of connections that all servers hold.
 fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) -> Result<()> {
     let settings = &plan.settings;
     let mut fleet = fleet(plan, server, settings.load_connections)?;

@@ -1,14 +1,14 @@
-//! Workloads beside the default one: closed loops of other messages, over few connections, all of them active.
+//! Workloads by name: the default one, and closed loops of other messages over few connections, all of them active.
 
 use crate::results::compare::Workload;
 use clap::builder::PossibleValue;
 
-/// The default: memory, level by level, and both loops with small messages.
+/// The default workload: memory, level by level, and both loops with small messages.
 pub const SMALL: &str = "small";
-/// Every workload there is.
+/// All workloads.
 const ALL: &str = "all";
 
-/// A name, and then connections, messages in flight on each, bytes of payload.
+/// Name, connections, messages in flight per connection, bytes of payload per message.
 const TABLE: [(&str, u64, u64, u64); 8] = [
     ("1KiB", 100, 1, 1 << 10),
     ("8KiB", 10, 1, 8 << 10),
@@ -20,25 +20,29 @@ const TABLE: [(&str, u64, u64, u64); 8] = [
     ("64x32B", 10, 64, 32),
 ];
 
-/// What `--workload` takes.
+/// The values of `--workload`, with their help.
 pub fn names() -> Vec<PossibleValue> {
     let named = |name, help: String| PossibleValue::new(name).help(help);
-    let mut names = vec![named(SMALL, "what is compared by default".into())];
+    let mut names =
+        vec![named(SMALL, "the default: memory, throughput and latency with 32-byte messages".into())];
     names.extend(TABLE.map(|(name, connections, in_flight, _)| {
-        let in_flight =
-            if in_flight > 1 { format!(", {in_flight} messages in flight on each") } else { "".into() };
+        let in_flight = if in_flight > 1 {
+            format!(", {in_flight} messages in flight per connection")
+        } else {
+            "".into()
+        };
         named(name, format!("{connections} connections{in_flight}"))
     }));
-    names.push(named(ALL, "all of them".into()));
+    names.push(named(ALL, "all workloads".into()));
     names
 }
 
-/// Whether these names ask for the default workload.
+/// Whether these names include the default workload.
 pub fn has_small(names: &[String]) -> bool {
     names.iter().any(|name| name == SMALL || name == ALL)
 }
 
-/// The others that these names ask for.
+/// The other workloads that these names include.
 pub fn others(names: &[String]) -> Vec<Workload> {
     let asked = |of: &str| names.iter().any(|name| name == of || name == ALL);
     let table = TABLE.into_iter().filter(|(name, ..)| asked(name));

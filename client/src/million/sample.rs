@@ -1,4 +1,4 @@
-//! A made-up record, for tests alone: its figures mean nothing.
+//! A record for tests, with made-up figures.
 
 use super::record::*;
 use crate::fleet::histogram_ns;

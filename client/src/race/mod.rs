@@ -24,19 +24,18 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// Begins the lines that say what went wrong.
+/// Begins error lines.
 const PROGRAM: &str = "client race";
 
-/// Loads two servers in the same way at the same time, and shows them side by side
+/// Loads two servers alike at the same time, and shows them side by side
 ///
-/// They share the machine, and each takes from it what the other then lacks: for figures to be quoted, client compare
-/// has them run one after the other. Exit status: 0 if all went well for both, 1 if anything failed, 2 if an argument
+/// The servers compete for the machine: for figures to be quoted, use client compare, which runs them one after the other. Exit status: 0 if all went well for both, 1 if anything failed, 2 if an argument
 /// is wrong. Ctrl-C ends the load at once, and the results so far are reported.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct RaceArgs {
     /// Each a stage (1 to 4), another server by NAME=COMMAND, in which {port} becomes a free port, or the URL of a
-    /// server that is running
+    /// running server
     #[arg(value_name = "SERVER", num_args = 2, required = true, value_parser = contender::parse)]
     pub servers: Vec<Contender>,
 
@@ -44,11 +43,11 @@ pub struct RaceArgs {
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
     pub connections: u64,
 
-    /// Connections to open to each in a second [default: as fast as they are accepted]
+    /// Connections to open to each per second [default: as fast as they are accepted]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub connect_rate: Option<f64>,
 
-    /// How long to hold them idle before sending
+    /// Hold them idle for this long before sending
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
@@ -56,20 +55,20 @@ pub struct RaceArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Bytes of payload in a message, such as 32 or 4KiB
+    /// Payload per message, such as 32 or 4KiB
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
-    /// Messages in flight on each active connection, in closed loop
+    /// Messages in flight per active connection, in closed loop
     #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
     pub in_flight: u64,
 
-    /// Send each so many messages per second in open loop [default: closed loop, --in-flight messages outstanding on
-    /// each active connection]
+    /// Send N messages per second to each in open loop [default: closed loop, --in-flight messages outstanding per active
+    /// connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
 
-    /// How long to send, after a second of warm-up
+    /// Send for this long, after a warm-up of 1 s
     #[arg(long, default_value = "20s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub duration: Duration,
 
@@ -77,7 +76,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = cli::path)]
     pub target_path: String,
 
-    /// Take the stages as they are built
+    /// Do not build the stages
     #[arg(long)]
     pub no_build: bool,
 
@@ -85,7 +84,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Show no progress
+    /// Do not show progress
     #[arg(long)]
     pub quiet: bool,
 }
@@ -136,7 +135,7 @@ fn race(args: &RaceArgs) -> Result<bool> {
     Ok(complete && complaints.is_empty())
 }
 
-/// Builds the stages that take part, and starts what does not run yet.
+/// Builds the stages that take part, and starts the servers that are not running yet.
 fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
     let machine = Machine::here();
     let subject = |contender: &Contender| contender.subject(&machine, &args.target_path);
@@ -150,7 +149,7 @@ fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
     args.servers.iter().zip(subjects).map(start).collect()
 }
 
-/// Loads both, each from a thread of its own, and shows how they do meanwhile.
+/// Loads both, each from a thread of its own, and shows their progress.
 fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Result<RunReport>> {
     let mut show = SideBySide::new(args.quiet);
     thread::scope(|scope| {

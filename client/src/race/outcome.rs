@@ -1,18 +1,18 @@
-//! What became of a server in a race.
+//! The outcome of a race for one server.
 
 use super::contender::Ready;
 use crate::results::race::Side;
 use crate::results::run::RunReport;
 use anyhow::Result;
 
-/// Ends a server, and puts together what became of it.
+/// Stops a server, and puts its results together.
 pub(super) fn side(ready: Ready, outcome: Result<RunReport>) -> Side {
     let (name, command) = (ready.name.clone(), ready.command.clone());
     let (run, failed) = match outcome {
         Ok(run) => (Some(run), None),
         Err(error) => (None, Some(error)),
     };
-    // Of a server that died, its death is the news, and not what the connections noticed of it.
+    // The death of a server explains more than the connections that it reset.
     let (exit, died) = match ready.stop() {
         Ok(exit) => (exit, None),
         Err(error) => (None, Some(error)),
@@ -22,7 +22,7 @@ pub(super) fn side(ready: Ready, outcome: Result<RunReport>) -> Side {
 }
 
 impl Side {
-    /// What went wrong, in one line.
+    /// What failed, in one line; `None` where nothing failed.
     pub fn complaint(&self) -> Option<String> {
         let what = self.error.clone().or_else(|| self.run.as_ref()?.complaint())?;
         Some(format!("{}: {what}", self.name))

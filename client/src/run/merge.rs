@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 /// Merges the results of clients that ran at the same time, as `client run --json` wrote them
 ///
-/// Counts and rates are added up, times are those of the client that took longest, distributions are merged whole.
+/// Counts and rates are added up, times are those of the slowest client, histograms are merged.
 /// Exit status: 0 if all went well for every client, 1 if anything failed for one of them, 2 if a flag is wrong.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
 pub struct MergeArgs {
-    /// Results of clients
+    /// Results to merge
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
@@ -30,7 +30,7 @@ pub struct MergeArgs {
 }
 
 impl MergeArgs {
-    /// Fails where a file would be counted twice, or two results be written over each other.
+    /// Fails where a file would be counted twice, or two results would be written to the same file.
     ///
     /// # Errors
     /// Which ones, in one line.
@@ -45,7 +45,7 @@ impl MergeArgs {
     }
 }
 
-/// Merges, reports, and says in one line on standard error what failed.
+/// Merges, reports, and prints what failed in one line on standard error.
 pub fn merge(args: &MergeArgs) -> ExitCode {
     let mut outputs = args.json.iter().chain(&args.hdr);
     let merged = outputs.try_for_each(|file| file::check(file)).and_then(|()| read_all(&args.files));
@@ -68,7 +68,7 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
         watched += usize::from(more.server.is_some());
         merged.merge(&more).with_context(|| format!("cannot merge {}", file.display()))?;
     }
-    // One server, watched by several at different moments, has no sum; watched by one it has its figures.
+    // Samples of several clients cannot be added up; those of one are kept.
     merged.server = merged.server.filter(|_| watched == 1);
     merged.header.command = std::env::args().collect();
     Ok(merged)
@@ -76,9 +76,8 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
 
 fn read(file: &Path) -> Result<RunReport> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let report: RunReport = serde_json::from_str(&text).with_context(|| {
-        format!("{} is no result of `client run --json`, or not all of one", file.display())
-    })?;
+    let report: RunReport = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a complete result of `client run --json`", file.display()))?;
     ensure!(
         report.header.schema == SCHEMA,
         "{} has schema {}, and this program reads {SCHEMA}",
@@ -89,15 +88,15 @@ fn read(file: &Path) -> Result<RunReport> {
 }
 
 impl RunReport {
-    /// Adds what another client did at the same time.
+    /// Adds the result of another client that ran at the same time.
     ///
     /// # Errors
-    /// Where the two did different things, of which the sum would say nothing.
+    /// Where the loads differ, so that a sum would mean nothing.
     fn merge(&mut self, more: &RunReport) -> Result<()> {
         let did = |report: &RunReport| (report.scenario.clone(), report.payload_bytes, report.in_flight);
         ensure!(
             did(self) == did(more) && self.rate_per_s.is_some() == more.rate_per_s.is_some(),
-            "it did something else: {}, payload {}, and the first {}, payload {}",
+            "its load differs: {}, payload {}, and the first {}, payload {}",
             more.description(),
             more.payload_bytes,
             self.description(),
@@ -176,7 +175,7 @@ impl RunReport {
         }
     }
 
-    /// What was done, in a few words.
+    /// The load, in a few words.
     fn description(&self) -> String {
         match (self.rate_per_s, self.in_flight) {
             (Some(_), _) => format!("{} at a rate", self.scenario),
@@ -234,7 +233,7 @@ mod tests {
         let error = report(1, 1.0).merge(&other).expect_err("another payload").to_string();
         assert_eq!(
             error,
-            "it did something else: echo at a rate, payload 64, and the first echo at a rate, payload 32"
+            "its load differs: echo at a rate, payload 64, and the first echo at a rate, payload 32"
         );
         let mut other = report(1, 1.0);
         other.rate_per_s = None;

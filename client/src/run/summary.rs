@@ -1,4 +1,4 @@
-//! The results as a person reads them.
+//! The summary of a run.
 
 use crate::fleet::Failures;
 use crate::report::format::{bytes, count, micros, number, seconds};
@@ -6,7 +6,7 @@ use crate::results::run::{ConnectReport, EchoReport, RunReport, ServerReport};
 use crate::results::{Latency, Sample};
 use std::fmt::Write;
 
-/// The whole run on less than a screen.
+/// A row per phase, on less than a screen.
 pub(super) fn render(report: &RunReport) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(connect) = &report.connect {
@@ -77,7 +77,7 @@ fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoRepo
     rows.push((
         "echoes",
         format!(
-            "{}{rounds} in {}, {}/s over {} connections, each as it was sent",
+            "{}{rounds} in {}, {}/s over {} connections, all verified",
             whole(echo.echoes),
             seconds(echo.elapsed_s),
             number(echo.echoes_per_s),
@@ -106,7 +106,7 @@ fn server_row(server: &ServerReport) -> String {
     text += &at("after load", server.loaded);
     text += &at("closed", server.closed);
     if let Some(cpu_us) = server.cpu_us_per_echo {
-        text += &format!("; {} of CPU an echo", micros(cpu_us));
+        text += &format!("; {} of CPU per echo", micros(cpu_us));
     }
     text
 }
