@@ -1,4 +1,4 @@
-//! What the subcommands' command lines have in common.
+//! What the command lines of all subcommands share: parsers of values, Ctrl-C, and the width of the terminal.
 
 use crate::fleet::Url;
 use std::mem;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Set by the first SIGINT or SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Has Ctrl-C (SIGINT) and SIGTERM set the flag that is returned, once; a second one ends the process at once.
+/// Installs a handler: the first SIGINT (Ctrl-C) or SIGTERM sets the returned flag, a second one ends the process at once.
 pub fn stop_on_ctrl_c() -> &'static AtomicBool {
     extern "C" fn stop(_signal: libc::c_int) {
         STOP.store(true, Relaxed);
@@ -28,13 +28,13 @@ pub fn stop_on_ctrl_c() -> &'static AtomicBool {
     &STOP
 }
 
-/// Whether one of these signals has come.
+/// Whether SIGINT or SIGTERM was received.
 pub fn is_stopping() -> bool {
     STOP.load(Relaxed)
 }
 
-/// Breaks the lines of a summary where the terminal at standard output would, but between words and further in; leaves
-/// them as they are where there is no terminal.
+/// Wraps the lines of a summary to the width of the terminal at standard output, between words and indented; returns it
+/// unchanged where there is no terminal.
 pub fn fitted(summary: &str) -> String {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     match size.map(|size| usize::from(size.ws_col)) {
@@ -43,12 +43,12 @@ pub fn fitted(summary: &str) -> String {
     }
 }
 
-/// A line of at most so many columns, and as many more as it takes, below the first one's second word.
-fn broken(line: &str, columns: usize) -> String {
-    /// Where the values of a summary stand.
+/// A row wrapped to this many columns; continuation lines are indented to the values.
+fn broken(row: &str, columns: usize) -> String {
+    /// The column of the values in a summary.
     const INDENT: usize = 15;
     let (mut done, mut column) = (String::new(), 0);
-    for word in line.split_inclusive(' ') {
+    for word in row.split_inclusive(' ') {
         let width = word.trim_end().chars().count();
         if column + width > columns && column > INDENT {
             done.truncate(done.trim_end().len());
@@ -61,7 +61,7 @@ fn broken(line: &str, columns: usize) -> String {
     done
 }
 
-/// A size of up to `most` bytes, in bytes or in a unit.
+/// A parser of sizes of up to `most` bytes, such as 32 or 4KiB.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
@@ -73,7 +73,7 @@ pub fn size_to(most: bytesize::ByteSize) -> impl Fn(&str) -> Result<usize, Strin
     }
 }
 
-/// A path such as a request line takes.
+/// Parses the path of a request line.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
@@ -87,12 +87,12 @@ pub fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A number without what may stand between its digits.
+/// A number without the separators `_` and `,`.
 fn digits(text: &str) -> String {
     text.replace(['_', ','], "")
 }
 
-/// A whole number above zero, with `_` or `,` between its digits if one likes: `1_000_000`.
+/// Parses a whole number above zero, with `_` or `,` as separators: `1_000_000`.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
@@ -104,7 +104,7 @@ pub fn count(text: &str) -> Result<u64, String> {
     }
 }
 
-/// As [`count`], up to `most`.
+/// A parser like [`count`], of numbers up to `most`.
 pub fn count_to(most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
     move |text| match count(text)? {
         many if many > most => Err(format!("more than {most}")),
@@ -112,28 +112,28 @@ pub fn count_to(most: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
     }
 }
 
-/// A number above zero, of things in a second.
+/// Parses a rate per second, from 0.001 to 1e9.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn rate_per_s(text: &str) -> Result<f64, String> {
     match digits(text).parse::<f64>() {
         Ok(rate) if (1e-3..=1e9).contains(&rate) => Ok(rate),
-        Ok(_) => Err("must be between 0.001 and 1e9 a second".into()),
+        Ok(_) => Err("must be between 0.001 and 1e9 per second".into()),
         Err(_) => Err("not a number such as 2000 or 0.5".into()),
     }
 }
 
-/// A time of up to a year.
+/// Parses a time of up to a year, such as 500ms, 30s or 2m.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(&digits(text)).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
+    let time = common::config::duration(&digits(text))?;
     if time.as_secs() > 31_536_000 { Err("longer than a year".into()) } else { Ok(time) }
 }
 
-/// A time above zero, of up to a year.
+/// Parses a time above zero, of up to a year.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.

@@ -1,4 +1,4 @@
-//! Files of results: at any moment there is the old one, or all of the new one.
+//! Result files, replaced atomically: at any moment there is the old file or the complete new one.
 
 use crate::words;
 use anyhow::{Context, Result};
@@ -12,15 +12,15 @@ use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Links that are followed from one name to the next (path_resolution(7)).
+/// Symbolic links that are followed in a row (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
 
-/// Where a result ends up.
+/// Where a result is written.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// A file that is replaced, or made.
+    /// A file that is replaced or created.
     File(PathBuf),
-    /// A device, a pipe, or what this process has open: written to as it is.
+    /// A device, a pipe, or a descriptor of this process: written to in place.
     Stream(PathBuf),
 }
 
@@ -30,13 +30,13 @@ pub fn is_stdout(file: &Path) -> bool {
     if names.iter().any(|name| file == Path::new(name)) {
         return true;
     }
-    // A shell may have opened the same file for it: to replace that would lose what is printed.
+    // A shell may have redirected standard output to this file: replacing it would lose what is printed.
     let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).metadata());
     let (Ok(file), Ok(stdout)) = (fs::metadata(file), stdout) else { return false };
     file.is_file() && (file.dev(), file.ino()) == (stdout.dev(), stdout.ino())
 }
 
-/// Whether two flags' FILEs are one, so that one result would be written over the other.
+/// Whether two flags name the same file, so that one result would overwrite the other.
 pub fn are_one(one: &Path, other: &Path) -> bool {
     match (is_stdout(one), is_stdout(other)) {
         (true, true) => true,
@@ -48,7 +48,7 @@ pub fn are_one(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// What tells a file from others, be it there or not: its number, or its directory's and its name.
+/// What identifies a file: its device and inode if it exists, else those of its directory and its name.
 fn identity(file: &Path) -> Option<(u64, u64, Option<PathBuf>)> {
     let number = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let there = number(file).map(|(dev, ino)| (dev, ino, None));
@@ -56,10 +56,10 @@ fn identity(file: &Path) -> Option<(u64, u64, Option<PathBuf>)> {
     there.or_else(|| number(directory(file)).map(|(dev, ino)| (dev, ino, name())))
 }
 
-/// Fails where a result could not be written there, and touches nothing: better now than after a long run.
+/// Fails where a result could not be written, before a long run. Changes nothing.
 ///
 /// # Errors
-/// In one line, which file and why.
+/// The file and the reason, in one line.
 pub fn check(file: &Path) -> Result<()> {
     let checked = match place(file) {
         _ if is_stdout(file) => Ok(()),
@@ -69,7 +69,7 @@ pub fn check(file: &Path) -> Result<()> {
                 let _ = fs::remove_file(temporary);
                 if is_there { access(&file, Access::WRITE_OK).map_err(io::Error::from) } else { Ok(()) }
             }
-            // It is then written in place.
+            // The file can be written in place.
             (true, Err(_)) => access(&file, Access::WRITE_OK).map_err(io::Error::from),
             (false, Err(error)) => Err(error),
         },
@@ -78,10 +78,10 @@ pub fn check(file: &Path) -> Result<()> {
     checked.with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Fails where the files of a report could not be written to a directory, which is made if it is missing.
+/// Fails where a report could not be written to a directory, which is created if it does not exist.
 ///
 /// # Errors
-/// In one line, which directory and why.
+/// The directory and the reason, in one line.
 pub fn check_directory(directory: &Path) -> Result<()> {
     let probe = fs::create_dir_all(directory).and_then(|()| temporary(&directory.join("report")));
     let (_, probe) =
@@ -90,10 +90,10 @@ pub fn check_directory(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a result: beside the old file and then in its place, or to what is no file as it is.
+/// Writes a result: to a temporary file that then replaces the old one, or in place where it is not a regular file.
 ///
 /// # Errors
-/// In one line, which file and why. A reader that has gone (`EPIPE`) has had what it wanted.
+/// The file and the reason, in one line. A closed pipe (`EPIPE`) is no error.
 pub fn write(file: &Path, text: &str) -> Result<()> {
     let written = match place(file) {
         _ if is_stdout(file) => output::print_data(text),
@@ -109,8 +109,9 @@ pub fn write(file: &Path, text: &str) -> Result<()> {
     written.with_context(|| format!("cannot write {name}"))
 }
 
-/// Writes results, files before standard output, and then prints the summary, to standard error where a result has
-/// standard output. `summary` is told whether it will be on standard output. False: a result is lost, and it was said.
+/// Writes results, files before standard output, and then prints the summary, to standard error where standard output has
+/// a result. `summary` takes whether it will be on standard output. False: a result could not be written, and an error was
+/// printed.
 pub fn deliver(program: &str, results: &[(&Path, String)], summary: impl FnOnce(bool) -> String) -> bool {
     let (printed, files): (Vec<_>, Vec<_>) = results.iter().partition(|(file, _)| is_stdout(file));
     let all = files.iter().chain(&printed).map(|(file, text)| write(file, text));
@@ -127,12 +128,12 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     let old = fs::metadata(file).ok();
     let (mut new, temporary) = match temporary(file) {
         Ok(new) => new,
-        // The file may be ours to write where the directory is not.
+        // The file may be writable where the directory is not.
         Err(_) if old.is_some() => return fs::write(file, text),
         Err(error) => return Err(error),
     };
     let written = old.as_ref().map_or(Ok(()), |old| {
-        // Only root can give a file away.
+        // Only root can change the owner.
         let _ = fchown(&new, Some(old.uid()), Some(old.gid()));
         new.set_permissions(old.permissions())
     });
@@ -142,17 +143,17 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     match replaced {
-        // A file that is mounted, into a container say, cannot be replaced.
+        // A bind mount, as into a container, cannot be replaced.
         Err(error) if error.kind() == ErrorKind::ResourceBusy && old.is_some() => fs::write(file, text),
         replaced => replaced,
     }
 }
 
-/// A new file beside another.
-fn temporary(beside: &Path) -> io::Result<(File, PathBuf)> {
+/// Creates a temporary file in the same directory as another.
+fn temporary(other: &Path) -> io::Result<(File, PathBuf)> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!(".client-{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Relaxed));
-    let path = directory(beside).join(name);
+    let path = directory(other).join(name);
     Ok((OpenOptions::new().write(true).create_new(true).open(&path)?, path))
 }
 
@@ -160,9 +161,9 @@ fn directory(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Follows links to what is to be written.
+/// Follows symbolic links to the file to be written.
 fn place(file: &Path) -> io::Result<Place> {
-    // Neither an empty name nor one with a slash at its end is a file's.
+    // An empty name, or one that ends with a slash, does not name a file.
     let is_name = file.file_name().is_some() && !file.as_os_str().as_encoded_bytes().ends_with(b"/");
     if !is_name && !file.exists() {
         return Err(Errno::NOENT.into());
@@ -180,7 +181,7 @@ fn place(file: &Path) -> io::Result<Place> {
         if !kind.is_symlink() {
             return Ok(if kind.is_file() { Place::File(path) } else { Place::Stream(path) });
         }
-        // /dev/fd/3, say: what is open there may be a file, and is to be written to all the same.
+        // /dev/fd/3, for example: an open descriptor is written to in place, even if it is a regular file.
         if fs::canonicalize(directory(&path))?.starts_with("/proc") {
             return Ok(Place::Stream(path));
         }
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o640);
         symlink("y.json", at.join("dangling")).expect("a link");
         write(&at.join("dangling"), "new").expect("written");
-        assert_eq!(names(&at), ["dangling", "link", "x.json", "y.json"], "and nothing is left beside it");
+        assert_eq!(names(&at), ["dangling", "link", "x.json", "y.json"], "and no temporary file is left");
         fs::remove_dir_all(at).expect("removed");
     }
 

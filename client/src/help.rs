@@ -1,8 +1,8 @@
-//! What `--help` shows beside the flags themselves: headings over groups of them, and examples.
+//! What `--help` adds to the flags: headings and examples.
 
 use clap::Command;
 
-/// Headings, and the flags under each, whichever subcommand has them.
+/// Headings, and the flags under each, of all subcommands.
 const HEADINGS: [(&str, &[&str]); 4] = [
     (
         "Server",
@@ -61,7 +61,7 @@ const EXAMPLES: [(&str, &str); 9] = [
         "run",
         "  client run --connections 10000 --active 500      closed loop
   client run --connections 10000 --rate 20000      open loop, 20,000 messages/s
-  client run --connections 10 --in-flight 64       closed loop, 64 messages at once on each
+  client run --connections 10 --in-flight 64       closed loop, 64 messages in flight per connection
   client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
   client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json",
     ),
@@ -74,9 +74,9 @@ const EXAMPLES: [(&str, &str); 9] = [
         "compare",
         "  client compare                                   under 4 minutes on 2 cores, once built
   client compare --quick                           under 40 seconds, rougher figures
-  client compare --stages 4 --peers                the crates that people choose between
+  client compare --stages 4 --peers                with peers: servers on other crates
   client compare --stages 4 --target 'gorilla=/opt/gorilla-echo -port {port}' --target-path /ws
-  client compare --workload 1KiB,64x32B            other messages, and nothing else
+  client compare --workload 1KiB,64x32B            these workloads only
   client compare --from report/results.json --out report",
     ),
     (
@@ -89,9 +89,9 @@ const EXAMPLES: [(&str, &str); 9] = [
     (
         "million",
         "  client million                                   stage 4, about four minutes
-  client million --raw                             with the floor, what the kernel alone needs
+  client million --raw                             with the floor, which the kernel alone sets
   client million --stage 1,2,3,4 --connections 100000
-  client million -- --ping-interval 30s            flags after -- are the server's",
+  client million -- --ping-interval 30s            flags for the server after --",
     ),
     (
         "doctor",

@@ -1,4 +1,4 @@
-//! The command line: which subcommand, and nothing else.
+//! The command line: selects the subcommand.
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -31,7 +31,7 @@ enum Command {
     },
     /// Writes manual pages, one for each subcommand
     Man {
-        /// Where they go
+        /// Write them to this directory
         directory: PathBuf,
     },
 }
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
             }
             Command::Man { directory } => man(&directory),
         },
-        // What has been asked for.
+        // --help or --version.
         Err(error) if !error.use_stderr() => ExitCode::from(common::config::explain("client", &error)),
         Err(error) => {
             words::complain("client", &common::config::in_one_line("client", &error));
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 impl Cli {
-    /// Refuses flags that do not go together.
+    /// Rejects flags that contradict one another.
     fn check(self) -> Result<Cli, clap::Error> {
         let checked = match &self.command {
             Command::Run(args) => args.check(),

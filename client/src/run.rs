@@ -1,44 +1,30 @@
 //! `client run`: one load against one server.
 
-pub(crate) mod bar;
-pub(crate) mod check;
 mod exporter;
-pub(crate) mod gate;
-mod goal;
 mod hdr;
-mod latency;
-mod load;
 mod merge;
-mod report;
-pub(crate) mod server;
-pub(crate) mod side;
 mod summary;
 
-pub use latency::{Latency, LatencyReport};
+pub use crate::load::Scenario;
+pub use crate::results::run::{RunReport, SCHEMA};
+pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
-pub use report::{RunReport, SCHEMA};
 
 use crate::fleet::{Fleet, FleetConfig, Url};
-use crate::watch::{Listens, doubt, listens};
+use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::measure::{Sampler, metrics_addr};
+use crate::progress::{Bar, Look};
+use crate::results::run::ReconnectReport;
+use crate::watch::{Listens, Watched, doubt, listens};
 use crate::{cli, file, words};
 use anyhow::{Context, Result};
-use bar::{Bar, Look};
-use clap::{Args, ValueEnum};
-use report::ReconnectReport;
-use server::Server;
+use clap::Args;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, SystemTime};
-
-/// The largest payload, which is the largest message that the servers take as they come.
-pub(crate) const MAX_PAYLOAD: bytesize::ByteSize = bytesize::ByteSize::mib(16);
-/// The most messages in flight on a connection.
-pub(crate) const MAX_IN_FLIGHT: u64 = 1_024;
-/// The most payload in flight on a connection, which may all have to wait for its socket.
-const MAX_ROUND: bytesize::ByteSize = bytesize::ByteSize::mib(64);
 
 /// Opens connections to one server, sends messages, and verifies every echo
 ///
@@ -55,15 +41,15 @@ pub struct RunArgs {
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
     pub connections: u64,
 
-    /// Connections to open in a second [default: as fast as they are accepted]
+    /// Connections to open per second [default: as fast as they are accepted]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub connect_rate: Option<f64>,
 
-    /// Begin at this time, such as 2026-01-31T12:00:00Z, so that many clients begin together; a late one begins at once
+    /// Start at this time, such as 2026-01-31T12:00:00Z, so that many clients start together; a late one starts at once
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
     pub start_at: Option<SystemTime>,
 
-    /// What to do with them
+    /// What to do with the connections
     #[arg(long, value_enum, default_value_t = Scenario::Echo)]
     pub scenario: Scenario,
 
@@ -71,68 +57,68 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Bytes of payload in a message, such as 32 or 4KiB
+    /// Payload per message, such as 32 or 4KiB
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
-    /// Messages in flight on each active connection, in closed loop: a round of so many is sent at once, and the next
-    /// when all are echoed
+    /// Messages in flight per active connection, in closed loop: a round of N messages is sent at once, and the next when
+    /// all are echoed
     #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
     pub in_flight: u64,
 
-    /// Send so many messages per second over all active connections, in open loop: latency then counts from the time
-    /// a message was due. With --scenario churn: replace so many connections per second (100 if not given)
-    /// [default: closed loop, --in-flight messages outstanding on each active connection]
+    /// Send N messages per second over all active connections, in open loop: latency then counts from the time a message
+    /// was due. With --scenario churn: replace N connections per second (100 if not given)
+    /// [default: closed loop, --in-flight messages outstanding per active connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
 
-    /// How long to measure
+    /// Measure for this long
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub duration: Duration,
 
-    /// How long to send before measuring
+    /// Send for this long before measuring
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = cli::duration)]
     pub warmup: Duration,
 
-    /// How long to hold the connections idle before sending
+    /// Hold the connections idle for this long before sending
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
-    /// Local address to connect from, IPv4 or IPv6 as the server's; give several for more connections than an address has ports
-    /// [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
+    /// Local address to connect from, of the same family as the server's; give several for more connections than an address
+    /// has ports [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
     #[arg(long, value_name = "IP", num_args = 1.., value_delimiter = ',')]
     pub source_ip: Vec<IpAddr>,
 
-    /// Threads [default: one per core, or as many as the limit on open files makes necessary]
+    /// Threads [default: one per core, or as many as the limit on open files requires]
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub shards: Option<u64>,
 
-    /// Keep each thread on one core: for a server on this machine that has --pin as well
+    /// Pin each thread to a core: for a server on this machine that also has --pin
     #[arg(long)]
     pub pin: bool,
 
-    /// How long a handshake may take
+    /// Fail a handshake that takes longer than this
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub connect_timeout: Duration,
 
-    /// How long to wait for an echo, or for the answer to a Close
+    /// Fail a connection that waits longer than this for an echo, or for the server's Close
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub message_timeout: Duration,
 
-    /// Replace a connection that is lost, after a random wait of 100 ms to 5 s that grows with failed attempts; what
-    /// is lost is then counted and no failure, unless it is not back when all are closed
+    /// Replace a lost connection, after a random wait of 100 ms to 5 s that grows with failed attempts. Losses are then
+    /// counted, and are failures only if they are not replaced before all connections are closed
     #[arg(long)]
     pub reconnect: bool,
 
-    /// The server's process id, to watch its memory and processor time
+    /// The server's process id, to sample its memory and processor time
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "metrics_url")]
     pub pid: Option<u32>,
 
-    /// Where the server has its metrics, to watch the same from afar: http://IP:PORT/metrics
-    #[arg(long, value_name = "URL", value_parser = server::metrics_addr)]
+    /// The server's metrics, to sample the same on another machine: http://IP:PORT/metrics
+    #[arg(long, value_name = "URL", value_parser = metrics_addr)]
     pub metrics_url: Option<SocketAddr>,
 
-    /// Serve this client's own metrics here while it runs, for Prometheus: http://IP:PORT/metrics
+    /// Serve this client's own metrics on this address, for Prometheus: http://IP:PORT/metrics
     #[arg(long, value_name = "IP:PORT")]
     pub metrics_addr: Option<SocketAddr>,
 
@@ -140,40 +126,26 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write the latencies to this file, or to standard output if it is '-', as a percentile distribution in microseconds that HdrHistogram's plotter
-    /// reads
+    /// Write the latencies to this file, or to standard output if it is '-', as a percentile distribution in microseconds
+    /// for HdrHistogram's plotter
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
 
-    /// Show no progress
+    /// Do not show progress
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// What to do with the connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// Hold them idle for --duration
-    Idle,
-    /// Send messages for --duration
-    Echo,
-    /// Connect all at once, one message each, close all; again until --duration is over
-    Storm,
-    /// Every connection sends one message at once; again until --duration is over
-    Burst,
-    /// Close and reopen --rate connections per second for --duration
-    Churn,
-}
-
 impl RunArgs {
-    /// Fails where flags do not go together.
+    /// Fails where flags contradict one another.
     ///
     /// # Errors
     /// Which ones, and why, in one line.
     pub fn check(&self) -> Result<(), String> {
         outputs(self.json.as_deref(), self.hdr.as_deref())?;
-        active(self.active, self.connections)?;
-        in_flight(self.in_flight, self.payload, self.scenario == Scenario::Echo && self.rate.is_none())?;
+        load::check_active(self.active, self.connections)?;
+        let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
+        load::check_in_flight(self.in_flight, self.payload, in_closed_loop)?;
         match self.source_ip.iter().find(|source| source.is_ipv4() != self.url.addr.is_ipv4()) {
             Some(source) => Err(format!(
                 "--source-ip {source} and the server's address {} are not both IPv4, or both IPv6",
@@ -184,7 +156,7 @@ impl RunArgs {
     }
 }
 
-/// Fails where two results would be written over each other.
+/// Fails where two results would be written to the same file.
 fn outputs(json: Option<&Path>, hdr: Option<&Path>) -> Result<(), String> {
     match json.zip(hdr).filter(|(json, hdr)| file::are_one(json, hdr)) {
         Some((json, _)) => {
@@ -194,29 +166,7 @@ fn outputs(json: Option<&Path>, hdr: Option<&Path>) -> Result<(), String> {
     }
 }
 
-/// Fails where more connections are to send than there are to be.
-pub(crate) fn active(active: Option<u64>, connections: u64) -> Result<(), String> {
-    match active.filter(|&active| active > connections) {
-        Some(active) => Err(format!("--active {active} is more than --connections {connections}")),
-        None => Ok(()),
-    }
-}
-
-/// Fails where so many messages of this size cannot be in flight on a connection.
-pub(crate) fn in_flight(count: u64, payload: usize, in_closed_loop: bool) -> Result<(), String> {
-    let bytes = bytesize::ByteSize(count * payload as u64);
-    match count {
-        2.. if !in_closed_loop => Err(format!(
-            "--in-flight {count} is for the closed loop: leave it away with --rate and scenarios other than echo"
-        )),
-        _ if bytes > MAX_ROUND => Err(format!(
-            "--in-flight {count} of such a --payload is {bytes} on each connection, which is more than {MAX_ROUND}"
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Runs the load, reports it, and says in one line on standard error what failed.
+/// Runs the load, reports it, and prints what failed in one line on standard error.
 pub fn run(args: &RunArgs) -> ExitCode {
     match try_run(args) {
         Ok(exit_status) => ExitCode::from(exit_status),
@@ -228,27 +178,28 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<u8> {
-    check::fits(&args.url, &args.source_ip, args.connections)?;
+    load::fits(&args.url, &args.source_ip, args.connections)?;
     args.json.iter().chain(&args.hdr).try_for_each(|file| file::check(file))?;
-    let server = Server::new(args);
+    let server = sampler(args);
     if args.pid.is_some() || args.metrics_url.is_some() {
         server.read().context("the server cannot be watched")?;
     }
     if let Some(pid) = args.pid.filter(|&pid| listens(pid, args.url.addr) == Listens::No) {
-        // In the results it is said as well, but a long run may be saved now.
+        // The results have it too, but a warning now can save a long run.
         doubt(pid, args.url.addr).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let mut fleet = Fleet::start(fleet_config(args))?;
+    let load = load_of(args);
+    let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
     }
     if let Some(time) = args.start_at {
-        wait_until(time, cli::stop_on_ctrl_c());
+        wait_until(time, load.fleet.stop);
     }
-    let mut report = RunReport::new(args, &fleet, humantime::format_rfc3339_millis(SystemTime::now()));
+    let mut report = load.report(&fleet);
     let mut bar = Bar::new(Look::new(args.quiet), format!("client run {}", args.url), server);
-    if let Err(error) = load::run(args, &mut fleet, &mut bar, &mut report) {
+    if let Err(error) = load.run(&mut fleet, &mut bar, &mut report) {
         // What was measured before is kept.
         report.ended_early.get_or_insert(format!("{error:#}"));
     }
@@ -259,21 +210,21 @@ fn try_run(args: &RunArgs) -> Result<u8> {
     Ok(deliver(args.json.as_deref(), args.hdr.as_deref(), &report))
 }
 
-/// Sleeps until `time`, or until it is told to stop.
+/// Sleeps until `time`, or until `stop` is set.
 fn wait_until(time: SystemTime, stop: &AtomicBool) {
-    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    const POLL_EVERY: Duration = Duration::from_millis(50);
     if let Ok(late) = SystemTime::now().duration_since(time) {
-        words::complain("client", &format!("{late:.1?} late for --start-at; begins at once"));
+        words::complain("client", &format!("{late:.1?} late for --start-at; starting at once"));
     }
     while let Ok(left) = time.duration_since(SystemTime::now())
         && !stop.load(Relaxed)
     {
-        thread::sleep(left.min(LOOK_EVERY));
+        thread::sleep(left.min(POLL_EVERY));
     }
 }
 
-fn fleet_config(args: &RunArgs) -> FleetConfig {
-    FleetConfig {
+fn load_of(args: &RunArgs) -> Load {
+    let fleet = FleetConfig {
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
         source_ips: args.source_ip.clone(),
@@ -284,13 +235,33 @@ fn fleet_config(args: &RunArgs) -> FleetConfig {
         reconnect: args.reconnect,
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(args.url.clone(), args.connections)
+    };
+    Load {
+        fleet,
+        connect_rate: args.connect_rate,
+        scenario: args.scenario,
+        active: args.active,
+        rate: args.rate,
+        hold: args.hold,
+        warmup: args.warmup,
+        duration: args.duration,
+        pid: args.pid,
     }
 }
 
-/// Writes the results, prints the summary, and says in one line what failed; returns the exit status.
+/// How the server is sampled, by the flags.
+fn sampler(args: &RunArgs) -> Sampler {
+    match (args.pid, args.metrics_url) {
+        (Some(pid), _) => Sampler::Process(Watched::new(pid)),
+        (None, Some(addr)) => Sampler::Metrics(addr),
+        (None, None) => Sampler::Unwatched,
+    }
+}
+
+/// Writes the results, prints the summary, and what failed in one line; returns the exit status.
 fn deliver(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> u8 {
     let json = to_json.map(|file| {
-        // In one line on standard output, which is found in a log that has both streams.
+        // In one line on standard output, so that a log of both streams can be parsed.
         let json = if file::is_stdout(file) { serde_json::to_string } else { serde_json::to_string_pretty };
         (file, json(report).expect("a report has no map whose keys are not text") + "\n")
     });
@@ -299,7 +270,7 @@ fn deliver(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) ->
     let summary = summary::render(report);
     let fitted = |to_stdout| if to_stdout { cli::fitted(&summary) } else { summary.clone() };
     let complete = file::deliver("client", &results, fitted);
-    if let Some(line) = summary::complaint(report) {
+    if let Some(line) = report.complaint() {
         words::complain("client", &line);
     }
     report.exit_status.max(u8::from(!complete))

@@ -1,5 +1,5 @@
-//! Words for people, on standard output and standard error: what their terminal can show of them, and that no reader is
-//! worth the program's life (see [`common::output`]).
+//! Text for people, on standard output and standard error: reduced to what the terminal can show, and never a reason to
+//! fail or block (see [`common::output`]).
 
 use common::output;
 use std::borrow::Cow;
@@ -12,17 +12,17 @@ pub fn print(text: &str) {
     output::print(shown(text));
 }
 
-/// Prints a line to standard output, which need not be read.
+/// Prints a line to standard output; errors are ignored.
 pub fn line(text: &str) {
     output::line(shown(text));
 }
 
-/// Says on standard error, in one line, what went wrong in a subcommand.
+/// Prints an error of a subcommand to standard error, in one line.
 pub fn complain(program: &str, what: &str) {
     output::complain(shown(&format!("{program}: {}", escaped(what))));
 }
 
-/// Prints a summary to standard error, where standard output is for a program.
+/// Prints a summary to standard error, where standard output has a result.
 pub fn print_aside(text: &str) {
     output::complain(shown(text.trim_end_matches('\n')));
 }
@@ -32,13 +32,13 @@ pub fn progress(text: &str) {
     output::progress(shown(text));
 }
 
-/// The text as terminals here can show it: where the locale is not one of UTF-8, or the terminal is dumb, in ASCII.
+/// The text as the terminal can show it: in ASCII where the locale is not UTF-8, or the terminal is dumb.
 pub fn shown(text: &str) -> Cow<'_, str> {
     static UNICODE: LazyLock<bool> = LazyLock::new(|| is_unicode(|name| std::env::var_os(name)));
     if text.is_ascii() || *UNICODE { text.into() } else { ascii(text).into() }
 }
 
-/// What the environment says (locale(7): the first that is set and not empty counts; none means ASCII).
+/// Whether the environment says UTF-8 (locale(7): the first variable that is set and not empty counts; none means ASCII).
 fn is_unicode(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
@@ -47,7 +47,7 @@ fn is_unicode(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     (locale.contains("utf-8") || locale.contains("utf8")) && !dumb
 }
 
-/// The text in ASCII, each character in as many columns as before, so that what stands in columns stays there.
+/// The text in ASCII, each character in as many columns as before, so that tables stay aligned.
 fn ascii(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
         match stand_in(c) {
@@ -58,7 +58,7 @@ fn ascii(text: &str) -> String {
     })
 }
 
-/// What is drawn in place of a character; `None` where nothing is like it.
+/// The ASCII character closest to one; `None` where none is close.
 fn stand_in(c: char) -> Option<char> {
     Some(match c {
         c if c.is_ascii() => c,
@@ -77,7 +77,7 @@ fn stand_in(c: char) -> Option<char> {
         '▆' => '+',
         '▇' => '*',
         '█' => '#',
-        // Braille: the more dots, the darker.
+        // Braille patterns by their number of dots.
         '\u{2800}'..='\u{28ff}' => match (c as u32 & 0xff).count_ones() {
             0 => ' ',
             1..=2 => '.',
@@ -88,7 +88,7 @@ fn stand_in(c: char) -> Option<char> {
     })
 }
 
-/// The text on one line, and without anything that a terminal would obey.
+/// The text on one line, with control characters escaped.
 pub fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
         match c {
@@ -99,9 +99,9 @@ pub fn escaped(text: &str) -> String {
     })
 }
 
-/// What a peer has said, to be quoted: the beginning of it, between quotation marks.
+/// What a peer sent, escaped, cut to a length and in quotation marks.
 pub fn quoted(said: &[u8]) -> String {
-    /// More than this of a reason or an address is not worth a line.
+    /// Characters that are shown of it.
     const MOST: usize = 120;
     let said = escaped(&String::from_utf8_lossy(said));
     match said.char_indices().nth(MOST) {

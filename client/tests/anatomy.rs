@@ -71,7 +71,7 @@ fn errors_are_one_line() {
     let me = std::process::id();
     for (arguments, exit_status, expected) in [
         (format!("--pid {me} --url ws://{closed}/echo"), 1, "refused"),
-        ("--pid 4000000000".into(), 1, "cannot look at process 4000000000"),
+        ("--pid 4000000000".into(), 1, "cannot read process 4000000000"),
         (format!("--pid {me} --connections 900000000"), 1, "ask for at most"),
         (format!("--pid {me} --json /nowhere/x.json"), 1, "cannot write /nowhere/x.json"),
         ("--pid 0".into(), 2, "--pid"),

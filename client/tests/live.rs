@@ -155,7 +155,7 @@ fn a_run_is_drawn_and_leaves_its_summary_alone() {
     let (status, left) = terminal.end();
     assert_eq!(status, Some(0), "{left}");
     let unwrapped = unwrapped(&left);
-    for part in ["connections 20 of 20 in", "each as it was sent", "failures none"] {
+    for part in ["connections 20 of 20 in", "all verified", "failures none"] {
         assert!(unwrapped.contains(part), "{part} in {left}");
     }
     assert!(left.starts_with("ws://"), "nothing is above the summary: {left}");

@@ -67,7 +67,7 @@ fn two_running_servers_get_the_same_load() {
     let output = race(urls.each_ref().map(String::as_str), load);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let report = report(&output.stdout);
-    assert_eq!((report.schema, report.servers.len()), (1, 2));
+    assert_eq!((report.header.schema, report.servers.len()), (1, 2));
     for (server, url) in report.servers.iter().zip(&urls) {
         let run = server.run.as_ref().expect("a run");
         assert_eq!((&server.name, &run.url), (url, url));
@@ -105,7 +105,7 @@ fn two_stages_are_started_watched_and_ended() {
     }
     let table = text(&output.stdout);
     assert!(table.contains("stage3-mio-epoll  stage4-zero-buffer"), "{table}");
-    assert!(table.lines().any(|line| line.starts_with("a connection ")), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("per connection ")), "{table}");
 }
 
 #[test]

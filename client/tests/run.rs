@@ -90,15 +90,13 @@ fn a_successful_run_prints_a_summary_and_writes_its_files() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "nothing to complain of");
     assert_eq!(output.status.code(), Some(0));
     let summary = String::from_utf8(output.stdout).expect("text");
-    for part in
-        ["20 of 20 in", "each as it was sent", "p99.9", "20 by closing handshake", "failures     none"]
-    {
+    for part in ["20 of 20 in", "all verified", "p99.9", "20 by closing handshake", "failures     none"] {
         assert!(summary.contains(part), "{part} in {summary}");
     }
     assert!(summary.lines().count() <= 24, "it fits a screen");
     let report: RunReport = serde_json::from_str(&fs::read_to_string(json).expect("a file")).expect("JSON");
     let echo = report.echo.expect("echoes");
-    assert_eq!((report.schema, report.exit_status, report.connections), (1, 0, 20));
+    assert_eq!((report.header.schema, report.exit_status, report.connections), (1, 0, 20));
     assert_eq!((echo.missing, echo.latency.0.len()), (0, echo.echoes));
     let hdr = fs::read_to_string(hdr).expect("a file");
     assert!(
@@ -298,5 +296,5 @@ fn results_of_clients_that_start_together_are_merged() {
     assert_eq!(report.echo.expect("echoes").echoes, 20);
     fs::write(&files[1], "{}").expect("a file");
     let line = one_line(&merge(&merged), 1);
-    assert!(line.contains("b.json is no result of `client run --json`"), "{line}");
+    assert!(line.contains("b.json is not a complete result of `client run --json`"), "{line}");
 }

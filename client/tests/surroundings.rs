@@ -272,7 +272,7 @@ fn a_run_that_cannot_start_keeps_the_old_result() {
     for (arguments, named) in [
         (format!("run --url {url} --connections 1_000_000_000_000"), "ask for at most"),
         (format!("run --url {url} --pid 4194304"), "cannot be watched"),
-        (format!("anatomy --pid 4194304 --url {url}"), "cannot look at process"),
+        (format!("anatomy --pid 4194304 --url {url}"), "cannot read process"),
         ("merge /nowhere/a.json".into(), "cannot read"),
         ("race x=/nonexistent/server y=/nonexistent/server".into(), "is the command right?"),
     ] {

@@ -165,9 +165,17 @@ fn drain_timeout(text: &str) -> Result<Duration, String> {
     time(text, Duration::ZERO, Duration::from_secs(24 * 60 * 60))
 }
 
+/// Parses a time such as `500ms` or `1m 30s`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 30s or 2m".into())
+}
+
 /// A time within bounds, which an error names.
 fn time(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|_| "not a time such as 500ms, 30s or 2m")?;
+    let time = duration(text)?;
     if (least..=most).contains(&time) {
         return Ok(time);
     }

@@ -8,12 +8,13 @@ pub mod event_loop;
 pub mod http;
 mod lifecycle;
 mod observe;
+pub mod random;
 mod shard;
 mod ws;
 
 pub use http::{origin, subprotocol};
 pub use lifecycle::{heartbeat, quiet, shutdown, timer, untaken};
-pub use observe::{cgroup, colours, families, kernel, latency, memory, metrics, output};
+pub use observe::{buckets, cgroup, colours, families, kernel, latency, memory, metrics, output};
 pub use shard::{budget, cores, limits, table, threads};
 pub use ws::{echoed, frame, mask, partial, send_queue, text};
 #[cfg(feature = "tungstenite")]

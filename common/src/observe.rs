@@ -1,5 +1,6 @@
 //! What a server says of itself: metrics, pages, log; and what it reads of its machine for that.
 
+pub mod buckets;
 pub mod cgroup;
 pub mod colours;
 pub mod families;

@@ -1,44 +1,41 @@
 //! `client anatomy`: what one connection costs a server, part by part, in user space and in the kernel.
 //!
-//! Nothing tells a process which memory of the kernel's is for it. So connections are opened, and what has come with them
-//! is looked at, before and after: in the server's own mappings, and in the kernel's caches, which are counted for the
-//! whole machine. Both ends are on it, for the server is.
+//! The kernel does not attribute its memory to processes. So memory is read before and after connections are opened: in
+//! the server's mappings, and in the kernel's slab caches, which are counted for the whole machine. The server runs on this
+//! machine, so both ends of each connection are counted.
 
 mod parts;
 mod snapshot;
 mod table;
 
-pub use parts::{Check, Part, Share, parts};
-pub use snapshot::Snapshot;
+pub use crate::results::anatomy::{Anatomy, Check, Part, SCHEMA, Share};
 
-use crate::compare::plan::command_line;
-use crate::fleet::{ConnectPhase, Fleet, FleetConfig, Url};
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::check;
-use crate::run::server::Server;
+use crate::fleet::{Fleet, FleetConfig, Url};
+use crate::load::fits;
+use crate::measure::{Sampler, ensure_connected};
+use crate::progress::{Bar, Goal, Look};
+use crate::subject::command_line;
 use crate::watch::{Watched, doubt};
 use crate::{cli, file, words};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use parts::parts;
+use snapshot::Snapshot;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-/// Begins the line that says what went wrong.
+/// Begins error lines.
 const PROGRAM: &str = "client anatomy";
 
-/// The version of the JSON's layout.
-pub const SCHEMA: u32 = 1;
-
-/// Connections that come, echo and go before anything is counted: what a server, or the kernel, makes once is made then.
+/// Connections that are opened, echo and are closed before anything is counted, so that one-time allocations are not.
 const WARM_CONNECTIONS: u64 = 200;
 
-/// Shows where the bytes of a connection are, by opening some to a server on this machine
+/// Shows what the memory of a connection consists of, by opening some to a server on this machine
 ///
 /// Exit status: 0 if all were opened and counted, 1 if not, 2 if a flag is wrong. Reading the kernel's caches one by one
-/// takes root. Memory that other programs take or give back meanwhile is counted as if it were the connections'.
+/// takes root. Memory that other programs allocate or free meanwhile is counted as if it were the connections'.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
 pub struct AnatomyArgs {
@@ -46,11 +43,11 @@ pub struct AnatomyArgs {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: u32,
 
-    /// Where it listens
+    /// The server's URL
     #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
     pub url: Url,
 
-    /// Connections to open; of few, what comes once and not with each shows
+    /// Connections to open; with few, one-time allocations show in the figures
     #[arg(long, default_value = "10000", value_name = "N", value_parser = cli::count)]
     pub connections: u64,
 
@@ -59,37 +56,7 @@ pub struct AnatomyArgs {
     pub json: Option<PathBuf>,
 }
 
-/// What one connection costs. The layout of `client anatomy --json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Anatomy {
-    /// [`SCHEMA`]
-    pub schema: u32,
-    /// When it was taken (RFC 3339, UTC).
-    pub date: String,
-    /// The command line.
-    pub command: String,
-    /// The server's process.
-    pub pid: u32,
-    /// The name of its program's file.
-    pub program: String,
-    /// What is doubtful about this being the server.
-    #[serde(default)]
-    pub doubt: Option<String>,
-    /// Where it listens.
-    pub url: String,
-    /// Connections that were opened.
-    pub connections: u64,
-    /// The parts, in bytes for each connection at the server's end.
-    pub parts: Vec<Part>,
-    /// Resident memory of its process, by `smaps_rollup`, for each connection.
-    pub user_bytes: f64,
-    /// The kernel's parts together.
-    pub kernel_bytes: f64,
-    /// Whether the parts are all there is.
-    pub check: Check,
-}
-
-/// Takes a server apart. The exit status is 0 where all connections were opened, and 1 anywhere else.
+/// Measures and reports. The exit status is 0 where all connections were opened, else 1.
 pub fn run(args: &AnatomyArgs) -> ExitCode {
     match measure(args).and_then(|anatomy| deliver(args.json.as_deref(), &anatomy)) {
         Ok(true) => ExitCode::SUCCESS,
@@ -102,7 +69,7 @@ pub fn run(args: &AnatomyArgs) -> ExitCode {
 }
 
 fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
-    check::fits(&args.url, &[], args.connections)?;
+    fits(&args.url, &[], args.connections)?;
     let program = program(args.pid)?;
     args.json.iter().try_for_each(|file| file::check(file))?;
     let mut fleet = Fleet::start(FleetConfig {
@@ -110,8 +77,8 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
         ..FleetConfig::new(args.url.clone(), args.connections.max(WARM_CONNECTIONS))
     })?;
     let mut bar =
-        Bar::new(Look::new(false), "client anatomy".into(), Server::Process(Watched::new(args.pid)));
-    all_open(&fleet.connect_to(WARM_CONNECTIONS, None, &mut |_| ())?)?;
+        Bar::new(Look::new(false), "client anatomy".into(), Sampler::Process(Watched::new(args.pid)));
+    ensure_connected(&fleet.connect_to(WARM_CONNECTIONS, None, &mut |_| ())?)?;
     fleet.echo_once(&mut |_| ())?;
     fleet.close_all(&mut |_| ())?;
     let before = Snapshot::take(args.pid)?;
@@ -121,7 +88,7 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
     if fleet.is_stopped() {
         bail!("interrupted before all connections were open");
     }
-    all_open(&opened)?;
+    ensure_connected(&opened)?;
     let after = Snapshot::take(args.pid)?;
     fleet.close_all(&mut |_| ())?;
     let (parts, check) = parts(&before, &after, opened.connected);
@@ -141,26 +108,14 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
     })
 }
 
-/// The name of the file that a process runs.
+/// The file name of a process's program.
 fn program(pid: u32) -> Result<String> {
     let path = fs::read_link(format!("/proc/{pid}/exe"))
-        .with_context(|| format!("cannot look at process {pid} (is this its id, and is it yours?)"))?;
+        .with_context(|| format!("cannot read process {pid} (is this its id, and is it yours?)"))?;
     Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// Fails where some connections could not be opened: what these took is not to be divided among the others.
-fn all_open(opened: &ConnectPhase) -> Result<()> {
-    let Some((class, count)) = opened.failures.classes().next() else { return Ok(()) };
-    let first = opened.failures.first.as_deref().unwrap_or_default();
-    bail!(
-        "{count} of {} connections failed ({}: {first}): {}",
-        opened.requested,
-        class.name(),
-        opened.failures.advice(class)
-    );
-}
-
-/// Writes the JSON and prints the table. False: the JSON is lost, and it was said.
+/// Writes the JSON and prints the table. False: the JSON could not be written, and an error was printed.
 fn deliver(to_json: Option<&Path>, anatomy: &Anatomy) -> Result<bool> {
     let json = serde_json::to_string_pretty(anatomy)? + "\n";
     let results: Vec<_> = to_json.map(|file| (file, json)).into_iter().collect();

@@ -1,55 +1,16 @@
 //! From two snapshots to what one connection costs, part by part.
 
 use super::snapshot::Snapshot;
+use crate::results::anatomy::{Check, Part, Share};
 use crate::watch::{Kind, Owner, Slab};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Caches that grew by fewer objects for a connection, at the server, are shown as one: these are no part of a connection,
-/// but of others on the machine, or of what comes once for many.
+/// Caches that grew by fewer objects per connection at the server are added up in one row: they belong to other programs,
+/// or are allocated once for many connections.
 const WORTH_A_ROW_OBJECTS: f64 = 0.5;
 
-/// A part of what a connection costs the server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    /// What it is; of the kernel's objects, the name of their cache.
-    pub name: String,
-    /// How it is known to be the server's.
-    pub share: Share,
-    /// Objects that the server's end of a connection has, where they are counted.
-    pub objects: Option<f64>,
-    /// The size of one.
-    pub object_bytes: Option<u64>,
-    /// Bytes for each connection.
-    pub bytes: f64,
-}
-
-/// How a part is known to be the server's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Resident memory of its process.
-    User,
-    /// The kernel's memory, known to be for its process.
-    Process,
-    /// The kernel's memory, counted for the machine, of a kind that grows at the server alone.
-    Server,
-    /// The kernel's memory, counted for the machine, of a kind that both ends have as much of: half of it.
-    Half,
-}
-
-/// Whether the kernel's parts are all that its pages were taken for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// The kernel's parts at both ends, for each connection.
-    pub parts_bytes: f64,
-    /// What slab caches, stacks in the kernel and page tables have grown by for each connection, by /proc/meminfo: in whole
-    /// pages, with the room that is left in them.
-    pub pages_bytes: f64,
-}
-
-/// What each of `connections` has added between two snapshots.
+/// What each of `connections` added between two snapshots, part by part, at the server's end.
 pub fn parts(before: &Snapshot, after: &Snapshot, connections: u64) -> (Vec<Part>, Check) {
     let each = |now: u64, then: u64| (now as f64 - then as f64) / connections as f64;
     let mut parts = user_parts(before, after, &each);
@@ -95,7 +56,7 @@ fn user_parts(before: &Snapshot, after: &Snapshot, each: &impl Fn(u64, u64) -> f
     after.user_bytes.iter().map(|(kind, &now)| part(*kind, each(now, then(kind)))).collect()
 }
 
-/// The caches of one kind: a row for each that is worth it, and one for all others.
+/// The caches of one owner: a row for each of [`WORTH_A_ROW_OBJECTS`] or more, and one for all others.
 fn slab_parts(
     before: &BTreeMap<&str, &Slab>,
     after: &[Slab],
@@ -130,7 +91,7 @@ mod tests {
         Slab { name: name.into(), objects, object_bytes }
     }
 
-    /// An empty server and 100 connections, each of which is a thread at the server.
+    /// A server without connections, and with 100, each of which is a thread.
     fn snapshots() -> (Snapshot, Snapshot) {
         let before = Snapshot {
             user_bytes: BTreeMap::from([(Kind::Files, 500_000), (Kind::Heap, 10_000)]),
@@ -184,7 +145,7 @@ mod tests {
             ("other caches", None, 0.0),
         ];
         assert_eq!(rows(&parts, Share::Server), threads);
-        // A cache that was not there before, and one that others on the machine have used by the way.
+        // A cache that did not exist before, and one that grew for other programs.
         let ends = [("TCP", Some(1.0), 2_368.0), ("filp", Some(1.0), 200.0), ("other caches", None, 48.0)];
         assert_eq!(rows(&parts, Share::Half), ends);
         let both_ends = 200.0 + 22_000.0 + 2.0 * (2_368.0 + 200.0 + 48.0);

@@ -1,36 +1,36 @@
-//! What a server, and the machine under it, have at one moment.
+//! The memory of a server and of the kernel at one moment.
 
-use crate::compare::measure::Rest;
+use crate::measure::Rest;
 use crate::watch::{Kind, Slab, Watched, resident_bytes};
 use anyhow::{Context, Result};
 use procfs::{FromRead, Meminfo};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Everything that the parts of a connection are differences of.
+/// Memory by kind: the parts of a connection are differences between two of these.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The server's resident memory by what it is for.
+    /// The server's resident memory by kind of mapping (smaps).
     pub user_bytes: BTreeMap<Kind, u64>,
-    /// The same as a whole, by another file: `Rss` in smaps_rollup.
+    /// The server's resident memory (`Rss` in smaps_rollup).
     pub rss_bytes: u64,
     /// The server's page tables.
     pub page_table_bytes: u64,
-    /// Stacks of all threads of the machine, in the kernel.
+    /// Kernel stacks of all threads of the machine.
     pub kernel_stack_bytes: u64,
-    /// All pages in slab caches.
+    /// Pages of all slab caches.
     pub slab_bytes: u64,
-    /// The caches one by one; `None` without the privilege.
+    /// The slab caches one by one; `None` without root.
     pub slabs: Option<Vec<Slab>>,
     /// Page tables of all processes.
     pub all_page_table_bytes: u64,
 }
 
 impl Snapshot {
-    /// Takes it once the server is at rest.
+    /// Reads everything once the server is quiescent.
     ///
     /// # Errors
-    /// Where the server has gone, or belongs to another user.
+    /// Where the server has exited, or belongs to another user.
     pub fn take(pid: u32) -> Result<Self> {
         let server = Rest::of(&Watched::new(pid))?.process;
         let proc = Path::new("/proc");
@@ -46,7 +46,7 @@ impl Snapshot {
         })
     }
 
-    /// The pages of the kernel that parts are taken from, by /proc/meminfo.
+    /// The kernel's pages that contain the parts, from /proc/meminfo.
     pub fn kernel_page_bytes(&self) -> u64 {
         self.slab_bytes + self.kernel_stack_bytes + self.all_page_table_bytes
     }

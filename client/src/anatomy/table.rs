@@ -1,10 +1,10 @@
-//! The anatomy on a terminal.
+//! The summary of `client anatomy`.
 
-use super::{Anatomy, Part, Share};
 use crate::report::format::{bytes, count, number};
+use crate::results::anatomy::{Anatomy, Part, Share};
 use std::fmt::Write;
 
-/// Rows under a heading, for each way in which parts are known to be the server's.
+/// The headings, one per way of attributing parts to the server.
 const GROUPS: [(Share, &str); 4] = [
     (Share::User, "resident memory of the process"),
     (Share::Process, "the kernel's, for the process"),
@@ -15,7 +15,7 @@ const GROUPS: [(Share, &str); 4] = [
     (Share::Half, "the kernel's, of connections (counted for the machine, half of it the server's)"),
 ];
 
-/// Less than this is not shown: it is what happened by the way.
+/// Smaller parts are not shown: they are noise.
 const SHOWN_BYTES: f64 = 0.5;
 
 /// The whole table.
@@ -25,7 +25,7 @@ pub fn render(anatomy: &Anatomy) -> String {
     let mut text = format!("{program} ({pid}) with {connections} connections more, at {url}\n");
     text.extend(anatomy.doubt.iter().map(|doubt| format!("{doubt}\n")));
     text.push('\n');
-    let _ = writeln!(text, "{:<52} {:>8} {:>8} {:>14}", "", "objects", "of", "a connection");
+    let _ = writeln!(text, "{:<52} {:>8} {:>8} {:>14}", "", "objects", "of", "per connection");
     for (share, heading) in GROUPS {
         let rows: Vec<&Part> = anatomy
             .parts
@@ -42,7 +42,7 @@ pub fn render(anatomy: &Anatomy) -> String {
     text += "\n";
     text += &sum("in user space (smaps_rollup)", anatomy.user_bytes);
     text += &sum("in the kernel", anatomy.kernel_bytes);
-    text += &sum("a connection, at the server", all);
+    text += &sum("per connection, at the server", all);
     let (parts, pages) = (anatomy.check.parts_bytes, anatomy.check.pages_bytes);
     let _ = writeln!(
         text,

@@ -1,33 +1,33 @@
-//! Progress: a live view on a terminal, and a line for each visit anywhere else.
+//! Progress of a comparison: a live view on a terminal, and a line per visit elsewhere.
 
 use super::plan::Plan;
 use crate::fleet::Progress;
 use crate::live::Screen;
+use crate::measure::Sampler;
+use crate::progress::{Bar, Goal, Look};
 use crate::report::format::{bytes, count, number};
-use crate::report::results::Visit;
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::server::Server;
+use crate::results::compare::Visit;
 use crate::words;
 use std::time::Duration;
 
-/// What the user sees while it runs.
+/// Shows visits and their phases.
 pub struct Show {
-    /// It does not look at the server: to read the memory of ten thousand stacks takes time that others then lack.
+    /// It does not sample the server: reading the memory of ten thousand stacks would disturb the measurement.
     bar: Bar,
     quiet: bool,
     rounds: u32,
     place: String,
-    /// Visits that are over, and all.
+    /// Visits that have ended, and all visits.
     visits: (u64, u64),
 }
 
 impl Show {
-    /// For this plan.
+    /// The view of this plan, before its first visit.
     pub fn new(plan: &Plan, quiet: bool) -> Self {
         let screen = if quiet { None } else { Screen::open() };
         let look = screen.map_or(Look::Quiet, Look::Live);
         Self {
-            bar: Bar::new(look, "client compare".into(), Server::Unwatched),
+            bar: Bar::new(look, "client compare".into(), Sampler::Unwatched),
             quiet,
             rounds: plan.settings.rounds,
             place: String::new(),
@@ -35,38 +35,38 @@ impl Show {
         }
     }
 
-    /// A visit begins.
+    /// Begins a visit.
     pub fn visit(&mut self, round: u32, name: &str) {
         self.place = format!("{round}/{} {name}", self.rounds);
         self.bar.restart(format!("client compare: round {round} of {}, {name}", self.rounds));
         self.step("starting");
     }
 
-    /// What is being done now, and takes a moment.
+    /// Begins a short step, without a goal of its own.
     pub fn step(&mut self, what: &str) {
         let (done, all) = self.visits;
         self.bar.begin(what, Goal::Visits { done, all });
     }
 
-    /// What is being done now, and how far it will go.
+    /// Begins a phase.
     pub fn phase(&mut self, what: &str, goal: Goal) {
         self.bar.begin(what, goal);
     }
 
-    /// The same of what measures for so long after a warm-up.
+    /// Begins a phase that measures for `duration` after `warmup`.
     pub fn measured(&mut self, what: &str, warmup: Duration, duration: Duration) {
         self.bar.begin_measured(what, warmup, duration);
     }
 
-    /// Where that stands.
+    /// Shows the phase's progress.
     pub fn tick(&mut self, progress: &Progress) {
         self.bar.tick(progress);
     }
 
-    /// A visit is over.
+    /// Ends a visit.
     pub fn visited(&mut self, visit: &Visit) {
         let memory = visit.levels.iter().rev().find(|level| level.is_full()).map_or(String::new(), |level| {
-            format!(", {} a connection", bytes(level.per_connection(level.idle_bytes)))
+            format!(", {} per connection", bytes(level.per_connection(level.idle_bytes)))
         });
         let stopped = visit.stopped.as_ref().map_or(String::new(), |reason| format!(" (stopped: {reason})"));
         let rate = visit
@@ -81,12 +81,12 @@ impl Show {
         self.end_visit(&parts.join(", "));
     }
 
-    /// A visit broke off; the reason is told at the end, where it does not scroll away.
+    /// Ends a visit that failed. The reason is printed at the end, below all visits.
     pub fn failed(&mut self) {
         self.end_visit("failed");
     }
 
-    /// Writes a line that stays.
+    /// Writes a permanent line.
     fn end_visit(&mut self, outcome: &str) {
         self.visits.0 += 1;
         let line = format!("round {}: {outcome}", self.place);
@@ -95,7 +95,7 @@ impl Show {
         }
     }
 
-    /// All visits are over.
+    /// Ends the view.
     pub fn finish(&mut self) {
         self.bar.finish();
     }

@@ -1,25 +1,26 @@
-//! One visit: a server is started, warmed, grown, loaded, emptied and ended.
+//! One visit to a server: start, warm-up, memory level by level, loops, close, stop.
 
-use super::measure::{self, Others, Rest, by_class, rejected, wait_until_empty};
-use super::plan::{Plan, Start, Subject};
-use super::server::Server;
+use super::loops::{self, check_connected, check_echoes, check_interrupted, fleet};
+use super::plan::Plan;
 use super::show::Show;
-use super::workload;
-use crate::fleet::{ConnectPhase, EchoPhase, Fleet, FleetConfig, Progress};
+use crate::fleet::{ConnectPhase, Fleet, Progress};
+use crate::measure::{self, Others, Rest};
+use crate::progress::Goal;
 use crate::report::format::count;
-use crate::report::results::{Level, Process, Visit, Workload};
-use crate::run::bar::Goal;
-use crate::watch::InstructionCount;
-use anyhow::{Context, Error, Result, bail, ensure};
+use crate::results::compare::{Level, Process, Visit, Workload};
+use crate::subject::{Server, Subject};
+use anyhow::{Context, Error, Result, ensure};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Starts each server once and loads it for a moment: whatever cannot be compared is found before the first minute is
-/// spent, and the rate of the open loop is set to what the slowest sustains.
+/// How long a server may take to notice that all connections have closed.
+const UNTIL_EMPTY: Duration = Duration::from_secs(5);
+
+/// Starts each server once and loads it briefly, to find what cannot be compared before the first minute is spent, and to
+/// set the rate of the open loop to what the slowest server sustains.
 ///
 /// # Errors
-/// The first server that does not start, or does not echo.
+/// The first server that does not start, or does not echo, and why.
 pub fn rehearse(plan: &mut Plan, show: &mut Show) -> Result<()> {
     let mut slowest = f64::INFINITY;
     for subject in &plan.subjects {
@@ -53,17 +54,17 @@ fn rehearse_one(plan: &Plan, server: &mut Server) -> Result<f64> {
     Ok(run.echoes_per_s)
 }
 
-/// What comes of a visit.
+/// The outcome of a visit.
 pub struct Visited {
-    /// What was measured.
+    /// Its figures, up to the error if there was one.
     pub visit: Visit,
-    /// Workloads that the server cannot do, and why.
+    /// Workloads that failed on this server, and why.
     pub failed_workloads: Vec<Error>,
-    /// What ended the visit before its time.
+    /// What ended the visit early.
     pub error: Option<Error>,
 }
 
-/// Visits a server, which is to do these workloads beside the default one. What was measured before an error is kept.
+/// Visits a server: the default workload, if the plan has it, and these. What was measured before an error is kept.
 pub fn visit(plan: &Plan, subject: &Subject, workloads: &[Workload], round: u32, show: &mut Show) -> Visited {
     let visit = Visit {
         target: subject.name.clone(),
@@ -96,7 +97,7 @@ fn measure_all(
     let outcome = loops(plan, subject, &mut server, workloads, visited, show);
     server.outlived(outcome)?;
     let ending = server.stop()?;
-    let is_stage = matches!(subject.start, Start::Stage(_));
+    let is_stage = subject.is_stage();
     let well = !is_stage || ending == "exit 0";
     visited.visit.exit = is_stage.then(|| ending.clone());
     ensure!(well, "it ended with {ending} on SIGTERM, and not with exit 0");
@@ -120,7 +121,7 @@ fn loops(
         load(plan, server, &mut visited.visit, show)?;
     }
     for workload in workloads {
-        let outcome = workload::run(plan, server, workload, show);
+        let outcome = loops::run(plan, server, workload, show);
         check_interrupted(plan)?;
         match server.outlived(outcome) {
             Ok(run) => drop(visited.visit.workloads.insert(workload.name.clone(), run)),
@@ -134,14 +135,7 @@ fn loops(
     Ok(())
 }
 
-fn fleet(plan: &Plan, server: &Server, connections: u64) -> Result<Fleet> {
-    let mut config = FleetConfig::new(server.url.clone(), connections);
-    config.payload_len = plan.settings.payload_bytes as usize;
-    config.stop = plan.stop;
-    Fleet::start(config)
-}
-
-/// From the warm, empty process to as many connections as the plan asks for or the server holds, and back.
+/// Measures memory from the warm process without connections to as many as the plan asks for or the server holds, and back.
 fn grow(
     plan: &Plan,
     subject: &Subject,
@@ -154,7 +148,7 @@ fn grow(
     fleet.connect_to(plan.settings.warm_connections, None, &mut |_| ())?;
     check_echoes(&fleet.echo_once(&mut |_| ())?, server)?;
     fleet.close_all(&mut |_| ())?;
-    wait_until_empty(server);
+    measure::wait_until_empty(server.admin, UNTIL_EMPTY);
     let warm = Rest::of(&server.watched())?;
     visit.warm = warm.to_process();
 
@@ -172,7 +166,7 @@ fn grow(
         visit.held = visit.held.max(level.open);
         let full = level.is_full();
         visit.levels.push(level);
-        visit.rejected = rejected(server);
+        visit.rejected = measure::rejected(server.admin);
         if !full {
             visit.stopped = Some(reason(subject, &visit.rejected, &opened));
             break;
@@ -183,13 +177,13 @@ fn grow(
         }
     }
     close(&mut fleet, show)?;
-    wait_until_empty(server);
+    measure::wait_until_empty(server.admin, UNTIL_EMPTY);
     measure::wait_until_given_back(&server.watched())?;
     visit.after_close = Some(Rest::of(&server.watched())?.to_process());
     Ok(())
 }
 
-/// Measures at one number of connections: idle, and after an echo on each.
+/// Measures at one number of connections: idle, and after an echo per connection.
 fn level(
     fleet: &mut Fleet,
     server: &Server,
@@ -197,7 +191,7 @@ fn level(
     opened: &ConnectPhase,
     show: &mut Show,
 ) -> Result<Level> {
-    /// Fewer take too short a time to speak of a rate.
+    /// Fewer are opened too quickly to measure a rate.
     const ENOUGH_FOR_A_RATE: u64 = 500;
     show.step(&format!("memory at {} connections", count(opened.connected as f64)));
     let idle = Rest::of(&server.watched())?;
@@ -213,14 +207,15 @@ fn level(
         kernel_bytes,
         kernel_source: kernel_source.map(str::to_owned),
         threads: idle.process.threads,
-        failures: by_class(&opened.failures),
+        failures: measure::by_class(&opened.failures),
     })
 }
 
-/// What kept a server from holding all: its own reason, where it gives one, and the limit behind that.
+/// What stopped a server before a level: the reason in its metrics, and the limit behind it, or else the most frequent
+/// failure.
 fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectPhase) -> String {
     let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
-    match (most, subject.reckoned) {
+    match (most, subject.capacity) {
         (Some("threads"), Some((_, limit))) => limit.into(),
         (Some("full"), _) => "its --max-connections".into(),
         (Some(reason), _) => reason.replace('_', " "),
@@ -231,16 +226,16 @@ fn reason(subject: &Subject, rejected: &BTreeMap<String, u64>, opened: &ConnectP
     }
 }
 
-/// Throughput, then latency, at a number of connections that all servers hold.
+/// Measures throughput, then latency, at a number of connections that all servers hold.
 fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) -> Result<()> {
     let settings = &plan.settings;
     let mut fleet = fleet(plan, server, settings.load_connections)?;
     show.phase("connecting", Goal::Connections(settings.load_connections));
     fleet.connect_to(settings.load_connections, None, &mut |progress| show.tick(progress))?;
     check_interrupted(plan)?;
-    let run = workload::closed_loop(plan, server, &mut fleet, ("closed loop", settings.active), show)?;
+    let run = loops::closed_loop(plan, server, &mut fleet, ("closed loop", settings.active), show)?;
     let closed = visit.closed_loop.insert(run);
-    match instructions(plan, server, &mut fleet, show)? {
+    match loops::instructions(plan, server, &mut fleet, show)? {
         Ok(each) => closed.user_instructions_per_echo = Some(each),
         Err(note) => closed.instructions_note = Some(note),
     }
@@ -259,62 +254,6 @@ fn load(plan: &Plan, server: &mut Server, visit: &mut Visit, show: &mut Show) ->
 fn close(fleet: &mut Fleet, show: &mut Show) -> Result<()> {
     show.phase("closing", Goal::Close);
     fleet.close_all(&mut |progress| show.tick(progress))?;
-    Ok(())
-}
-
-/// User instructions per echo, or why there are none. They have a loop of their own: counting takes time at every
-/// switch between threads.
-fn instructions(
-    plan: &Plan,
-    server: &Server,
-    fleet: &mut Fleet,
-    show: &mut Show,
-) -> Result<Result<f64, String>> {
-    if let Some(reason) = &plan.no_instructions {
-        return Ok(Err(reason.clone()));
-    }
-    let count = match InstructionCount::start(server.pid()) {
-        Ok(count) => count,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let before = fleet.progress().echoes;
-    let length = Duration::from_secs_f64(plan.settings.closed_loop_s / 4.0);
-    show.phase("counting instructions", Goal::Time(length));
-    let show = &mut |progress: &Progress| show.tick(progress);
-    fleet.closed_loop(plan.settings.active, Duration::ZERO, length, show)?;
-    let echoes = fleet.progress().echoes.saturating_sub(before).max(1) as f64;
-    Ok(count.finish().map(|instructions| (instructions / echoes).round()))
-}
-
-/// Fails where not all connections were opened.
-pub fn check_connected(opened: &ConnectPhase, server: &mut Server) -> Result<()> {
-    server.check_alive()?;
-    let Some((class, count)) = opened.failures.classes().next() else { return Ok(()) };
-    bail!(
-        "{count} of {} connections failed ({}: {}): {}",
-        opened.requested,
-        class.name(),
-        opened.failures.first.as_deref().unwrap_or_default(),
-        opened.failures.advice(class)
-    )
-}
-
-/// Fails where an echo was wrong or did not come.
-pub fn check_echoes(run: &EchoPhase, server: &mut Server) -> Result<()> {
-    server.check_alive()?;
-    match run.failures.classes().next() {
-        Some((class, count)) => {
-            let first = run.failures.first.as_deref().unwrap_or_default();
-            bail!("{count} echoes failed ({}: {first}): {}", class.name(), run.failures.advice(class))
-        }
-        None if run.missing > 0 => bail!("{} echoes never came", run.missing),
-        None => Ok(()),
-    }
-}
-
-/// Fails where the user wants an end.
-pub fn check_interrupted(plan: &Plan) -> Result<()> {
-    ensure!(!plan.stop.load(Relaxed), "interrupted");
     Ok(())
 }
 

@@ -1,22 +1,14 @@
-//! Workloads beside the default one: closed loops of other messages, over few connections, all of them active.
+//! Workloads by name: the default one, and closed loops of other messages over few connections, all of them active.
 
-use super::measure;
-use super::plan::Plan;
-use super::server::Server;
-use super::show::Show;
-use super::visit::{check_connected, check_echoes, check_interrupted};
-use crate::fleet::{Fleet, FleetConfig, Progress};
-use crate::report::results::{ClosedLoop, Workload};
-use anyhow::Result;
+use crate::results::compare::Workload;
 use clap::builder::PossibleValue;
-use std::time::Duration;
 
-/// The default: memory, level by level, and both loops with small messages.
+/// The default workload: memory, level by level, and both loops with small messages.
 pub const SMALL: &str = "small";
-/// Every workload there is.
+/// All workloads.
 const ALL: &str = "all";
 
-/// A name, and then connections, messages in flight on each, bytes of payload.
+/// Name, connections, messages in flight per connection, bytes of payload per message.
 const TABLE: [(&str, u64, u64, u64); 8] = [
     ("1KiB", 100, 1, 1 << 10),
     ("8KiB", 10, 1, 8 << 10),
@@ -28,25 +20,29 @@ const TABLE: [(&str, u64, u64, u64); 8] = [
     ("64x32B", 10, 64, 32),
 ];
 
-/// What `--workload` takes.
+/// The values of `--workload`, with their help.
 pub fn names() -> Vec<PossibleValue> {
     let named = |name, help: String| PossibleValue::new(name).help(help);
-    let mut names = vec![named(SMALL, "what is compared by default".into())];
+    let mut names =
+        vec![named(SMALL, "the default: memory, throughput and latency with 32-byte messages".into())];
     names.extend(TABLE.map(|(name, connections, in_flight, _)| {
-        let in_flight =
-            if in_flight > 1 { format!(", {in_flight} messages in flight on each") } else { "".into() };
+        let in_flight = if in_flight > 1 {
+            format!(", {in_flight} messages in flight per connection")
+        } else {
+            "".into()
+        };
         named(name, format!("{connections} connections{in_flight}"))
     }));
-    names.push(named(ALL, "all of them".into()));
+    names.push(named(ALL, "all workloads".into()));
     names
 }
 
-/// Whether these names ask for the default workload.
+/// Whether these names include the default workload.
 pub fn has_small(names: &[String]) -> bool {
     names.iter().any(|name| name == SMALL || name == ALL)
 }
 
-/// The others that these names ask for.
+/// The other workloads that these names include.
 pub fn others(names: &[String]) -> Vec<Workload> {
     let asked = |of: &str| names.iter().any(|name| name == of || name == ALL);
     let table = TABLE.into_iter().filter(|(name, ..)| asked(name));
@@ -58,45 +54,6 @@ pub fn others(names: &[String]) -> Vec<Workload> {
             payload_bytes,
         })
         .collect()
-}
-
-/// Loads a server with one of them, over connections of its own.
-///
-/// # Errors
-/// Where the server does not take the connections, or an echo is wrong or does not come.
-pub fn run(plan: &Plan, server: &mut Server, workload: &Workload, show: &mut Show) -> Result<ClosedLoop> {
-    let mut fleet = Fleet::start(FleetConfig {
-        payload_len: workload.payload_bytes as usize,
-        in_flight: workload.in_flight as u32,
-        stop: plan.stop,
-        ..FleetConfig::new(server.url.clone(), workload.connections)
-    })?;
-    let opened = fleet.connect_to(workload.connections, None, &mut |_| ())?;
-    check_interrupted(plan)?;
-    check_connected(&opened, server)?;
-    let run = closed_loop(plan, server, &mut fleet, (&workload.name, workload.connections), show)?;
-    fleet.close_all(&mut |_| ())?;
-    Ok(run)
-}
-
-/// A closed loop over so many active connections, and what it cost the server.
-pub fn closed_loop(
-    plan: &Plan,
-    server: &mut Server,
-    fleet: &mut Fleet,
-    (what, active): (&str, u64),
-    show: &mut Show,
-) -> Result<ClosedLoop> {
-    let watched = server.watched();
-    let length = Duration::from_secs_f64(plan.settings.closed_loop_s);
-    let before = (watched.read()?, fleet.progress());
-    show.measured(what, plan.warmup, length);
-    let on_tick = &mut |progress: &Progress| show.tick(progress);
-    let run = fleet.closed_loop(active, plan.warmup, length, on_tick)?;
-    let after = (watched.read()?, fleet.progress());
-    check_interrupted(plan)?;
-    check_echoes(&run, server)?;
-    Ok(measure::closed_loop(&run, before, after))
 }
 
 #[cfg(test)]

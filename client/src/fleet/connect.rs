@@ -13,7 +13,12 @@ use rustix::net::{SendFlags, send, sockopt};
 use std::io;
 use std::time::Duration;
 
-/// This many consecutive failures end the attempts …
+/// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
+/// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
+/// listeners, one per core, has room for more than this, and more would not make it any faster.
+pub(super) const CONNECT_WINDOW: u32 = 256;
+
+/// So many failures in a row, and not one success, show that there is no use in going on …
 const STREAK: u64 = 128;
 /// … if they are immediate and permanent, or if nothing else happened for this long.
 const STREAK_NS: u64 = 1_000_000_000;
@@ -130,7 +135,7 @@ impl Shard {
         self.streak = 0;
         let handshake_ns = now_ns - self.slots[index].since_ns;
         self.setup.counters.handshakes.record(handshake_ns);
-        if self.has_returned(index, now_ns) {
+        if self.reconnect.as_mut().is_some_and(|reconnect| reconnect.succeeded(index, now_ns)) {
             return self.resume(index, now_ns);
         }
         if self.phase == Phase::Rest {

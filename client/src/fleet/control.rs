@@ -1,5 +1,6 @@
 //! The phases in the controlling thread: it splits the work among the shards, waits, and adds up the results.
 
+use super::connect::CONNECT_WINDOW;
 use super::counters::Watch;
 use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
@@ -12,11 +13,7 @@ use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Handshakes in progress, over all shards. A listener's queue is limited by its backlog, and by `somaxconn` to as few
-/// as 128; beyond that the kernel drops SYNs, which the client retransmits after a second. A server with one listener
-/// per core can queue more than this, but is not faster with more.
-pub(super) const CONNECT_WINDOW: u32 = 256;
-/// Messages in flight over all shards when each connection sends one.
+/// Messages under way over all shards where each connection sends one.
 const ECHO_WINDOW: u32 = 1024;
 /// Closing handshakes in progress, over all shards.
 const CLOSE_WINDOW: u32 = 1024;

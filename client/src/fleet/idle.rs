@@ -7,20 +7,8 @@ use super::shard::Shard;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 impl Shard {
-    /// Counts a connection that has opened.
-    pub(super) fn joins(&mut self, index: u32) {
-        self.totals.live += 1;
-        self.taking_part += u32::from(index < self.active);
-    }
-
-    /// Counts a connection that is no longer open.
-    pub(super) fn leaves(&mut self, index: u32) {
-        self.totals.live -= 1;
-        self.taking_part -= u32::from(index < self.active);
-    }
-
-    /// Sets that the first `active` connections take part in the new phase. There may be fewer: some may have been lost
-    /// since the controlling thread counted them.
+    /// Has the first `active` connections take part in the phase that begins. There may be fewer: some were lost since
+    /// they were counted.
     pub(super) fn take_part(&mut self, active: u32) {
         self.active = active;
         self.taking_part = (self.totals.live as u32).min(active);

@@ -4,10 +4,9 @@
 //! down: each delay is random, within a range that doubles with every failed attempt.
 
 use super::failures::{Class, Failures};
-use super::phase::Phase;
+use super::random::generator;
 use super::results::{Reconnects, shard_times_ns};
-use super::shard::Shard;
-use super::slots::{State, UNASKED};
+use common::random::Xorshift;
 use hdrhistogram::Histogram;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -23,7 +22,7 @@ const LONGEST_NS: u64 = 5_000_000_000;
 
 /// A lost connection to replace. Ordered by due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Retry {
+pub(super) struct Retry {
     due_ns: u64,
     lost_ns: u64,
     /// Failed attempts so far.
@@ -38,8 +37,8 @@ pub(super) struct Reconnect {
     trying: HashMap<u32, Retry>,
     /// The most attempts in progress.
     window: usize,
-    /// State of the random delays (xorshift64).
-    random: u64,
+    /// Where the waits come from.
+    random: Xorshift,
     lost: u64,
     reconnected: u64,
     failed_attempts: u64,
@@ -54,7 +53,7 @@ impl Reconnect {
             waiting: BinaryHeap::new(),
             trying: HashMap::new(),
             window: window as usize,
-            random: super::source::random() | 1,
+            random: generator(),
             lost: 0,
             reconnected: 0,
             failed_attempts: 0,
@@ -101,28 +100,53 @@ impl Reconnect {
 
     /// Schedules the next attempt.
     fn wait(&mut self, now_ns: u64, lost_ns: u64, failed: u32) {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let due_ns = now_ns + wait_ns(failed, self.random);
+        let due_ns = now_ns + wait_ns(failed, self.random.next_u64());
         self.waiting.push(Reverse(Retry { due_ns, lost_ns, failed }));
     }
 
-    fn attempt_failed(&mut self, now_ns: u64, retry: Retry) {
+    /// A connection was lost: another is to take its place.
+    pub(super) fn lost(&mut self, now_ns: u64, class: Class, why: &dyn Fn() -> String) {
+        self.lost += 1;
+        self.causes.add(class, 1);
+        self.causes.first.get_or_insert_with(why);
+        self.wait(now_ns, now_ns, 0);
+    }
+
+    /// An attempt is under way, in this slot.
+    pub(super) fn begun(&mut self, index: u32, retry: Retry) {
+        self.trying.insert(index, retry);
+    }
+
+    /// The attempt in this slot failed, if there was one: another will be made.
+    pub(super) fn trial_failed(&mut self, index: u32, now_ns: u64) -> bool {
+        let Some(retry) = self.trying.remove(&index) else { return false };
+        self.attempt_failed(now_ns, retry);
+        true
+    }
+
+    /// The attempt in this slot succeeded, if there was one: its connection takes the place of one that was lost.
+    pub(super) fn succeeded(&mut self, index: u32, now_ns: u64) -> bool {
+        let Some(retry) = self.trying.remove(&index) else { return false };
+        self.reconnected += 1;
+        self.away.saturating_record(now_ns - retry.lost_ns);
+        true
+    }
+
+    pub(super) fn attempt_failed(&mut self, now_ns: u64, retry: Retry) {
         self.failed_attempts += 1;
         self.wait(now_ns, retry.lost_ns, retry.failed.saturating_add(1));
     }
 
-    /// Takes a connection whose attempt is due, if the window has room.
-    fn next(&mut self, now_ns: u64) -> Option<Retry> {
+    /// One whose time has come, if there is room for another attempt.
+    pub(super) fn next(&mut self, now_ns: u64) -> Option<Retry> {
         if self.trying.len() >= self.window || self.waiting.peek()?.0.due_ns > now_ns {
             return None;
         }
         self.waiting.pop().map(|Reverse(retry)| retry)
     }
 
-    /// When the next attempt is due. Never while the window is full: the end of an attempt is an event then.
-    fn due_ns(&self) -> u64 {
+    /// When the next attempt is due; where there is no room for it, the end of another will be an event.
+    pub(super) fn due_ns(&self) -> u64 {
         match self.waiting.peek() {
             Some(Reverse(retry)) if self.trying.len() < self.window => retry.due_ns,
             _ => u64::MAX,
@@ -144,86 +168,6 @@ pub(super) fn notice_silence(socket: impl AsFd, timeout: Duration) -> Result<(),
     sockopt::set_tcp_keepidle(&socket, (timeout / 2).max(second))?;
     sockopt::set_tcp_keepintvl(&socket, (timeout / 8).max(second))?;
     sockopt::set_tcp_user_timeout(&socket, timeout.as_millis().try_into().unwrap_or(u32::MAX))
-}
-
-impl Shard {
-    /// Lost connections not yet replaced.
-    pub(super) fn pending(&self) -> u64 {
-        self.reconnect.as_ref().map_or(0, Reconnect::pending)
-    }
-
-    /// Handshakes in progress on behalf of the phase.
-    pub(super) fn connecting(&self) -> u64 {
-        self.totals.connecting - self.reconnect.as_ref().map_or(0, Reconnect::trying)
-    }
-
-    /// Starts the attempts that are due; returns when the next one is.
-    pub(super) fn restore(&mut self, now_ns: u64) -> u64 {
-        while let Some(retry) = self.reconnect.as_mut().and_then(|reconnect| reconnect.next(now_ns)) {
-            let begun = self.begin();
-            let Some(reconnect) = &mut self.reconnect else { break };
-            match begun {
-                Ok(index) => drop(reconnect.trying.insert(index, retry)),
-                Err(_) => reconnect.attempt_failed(now_ns, retry),
-            }
-        }
-        self.reconnect.as_ref().map_or(u64::MAX, Reconnect::due_ns)
-    }
-
-    /// Schedules the replacement of a lost connection or failed attempt. False: it is not replaced, because the phase
-    /// closes connections or the server sent wrong data.
-    #[cold]
-    pub(super) fn returns(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) -> bool {
-        let now_ns = self.now_ns();
-        let closing = matches!(self.phase, Phase::Close { .. });
-        let Some(reconnect) = &mut self.reconnect else { return false };
-        let slot = &self.slots[index];
-        if slot.has(UNASKED) {
-            // Already counted.
-            return true;
-        }
-        if let Some(retry) = reconnect.trying.remove(&index) {
-            reconnect.attempt_failed(now_ns, retry);
-            return true;
-        }
-        if slot.state != State::Open || closing || class == Class::WrongEcho {
-            return false;
-        }
-        reconnect.lost += 1;
-        reconnect.causes.add(class, 1);
-        reconnect.causes.first.get_or_insert_with(why);
-        reconnect.wait(now_ns, now_ns, 0);
-        true
-    }
-
-    /// Whether a connection that was opened replaces a lost one; counts it if so.
-    pub(super) fn has_returned(&mut self, index: u32, now_ns: u64) -> bool {
-        let Some(reconnect) = &mut self.reconnect else { return false };
-        let Some(retry) = reconnect.trying.remove(&index) else { return false };
-        reconnect.reconnected += 1;
-        reconnect.away.saturating_record(now_ns - retry.lost_ns);
-        true
-    }
-
-    /// Resumes the load of the lost connection on its replacement, which has its slot: free slots are reused first.
-    /// False: the connection was lost at once.
-    pub(super) fn resume(&mut self, index: u32, now_ns: u64) -> bool {
-        match self.phase {
-            Phase::Closed { active, span }
-                if index < active && u64::from(index) < self.next && now_ns < span.end_ns =>
-            {
-                self.send_round(index, self.setup.in_flight, now_ns)
-            }
-            Phase::Open { active, .. } if index < active => {
-                // Messages due in the meantime are skipped, and counted as missing.
-                let passed = self.next.saturating_sub(index.into()).div_ceil(active.into()) as u32;
-                let slot = &mut self.slots[index];
-                (slot.sent, slot.echoed) = (passed, passed);
-                true
-            }
-            _ => true,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -259,7 +203,7 @@ mod tests {
             let retry = reconnect.next(now_ns).expect("it is due");
             assert!(retry.due_ns >= last_ns);
             last_ns = retry.due_ns;
-            reconnect.trying.insert(index, retry);
+            reconnect.begun(index, retry);
         }
         assert_eq!((reconnect.next(now_ns), reconnect.due_ns()), (None, u64::MAX));
         reconnect.requeue(0);

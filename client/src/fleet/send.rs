@@ -1,11 +1,11 @@
 //! Sends messages and control frames, and output that the socket could not take at once.
 
 use super::payload;
-use super::phase::Phase;
 use super::shard::{READABLE, Shard};
 use super::slots::{CLOSE_SEEN, OUTBOX, State};
 use common::frame::{CloseCode, Header, MAX_CONTROL_LEN, MAX_HEADER_LEN, Opcode};
 use common::mask;
+use common::random::Xorshift;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
@@ -13,15 +13,6 @@ use rustix::net::{SendFlags, send};
 /// Most bytes of control frames queued behind a message: a server that sends pings without reading the pongs is
 /// disconnected.
 const MAX_WAITING: usize = 64 * 1024;
-
-/// Output that a socket has not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    bytes: Vec<u8>,
-    written: usize,
-    /// Open-loop messages that have become due since.
-    owed: u32,
-}
 
 impl Shard {
     /// Sends the next message of an open connection. False: the connection is lost.
@@ -38,7 +29,7 @@ impl Shard {
         (slot.sent, slot.since_ns) = (to, now_ns);
         self.outstanding += u64::from(count);
         self.totals.sent += u64::from(count);
-        let (mut len, mut keys) = (0, self.mask_state);
+        let (mut len, mut keys) = (0, self.mask_keys);
         for sequence in from..to {
             let frame = &mut self.round[len..len + self.frame_len];
             len += self.frame_len;
@@ -48,7 +39,7 @@ impl Shard {
             *head.last_chunk_mut().expect("a head ends with the key") = key;
             payload::fill(body, payload::seed(self.setup.number, index, self.phase_number, sequence), key);
         }
-        self.mask_state = keys;
+        self.mask_keys = keys;
         let sent = self.send_now(index, &self.round[..len]);
         if sent == Ok(len) {
             return true;
@@ -61,7 +52,7 @@ impl Shard {
 
     /// Sends a control frame. False: the connection is lost.
     pub(super) fn send_control(&mut self, index: u32, opcode: Opcode, body: &[u8]) -> bool {
-        let key = masking_key(&mut self.mask_state);
+        let key = masking_key(&mut self.mask_keys);
         let header = Header { fin: true, opcode, mask: Some(key), len: body.len() as u64 };
         let mut frame = [0; MAX_HEADER_LEN + MAX_CONTROL_LEN];
         let head_len = header.write(&mut frame);
@@ -157,34 +148,31 @@ impl Shard {
         full
     }
 
-    /// Sends queued output, and then the messages due since. False: the connection is lost.
-    pub(super) fn flush(&mut self, index: u32) -> bool {
-        let Some(outbox) = self.outboxes.get_mut(&index) else { return true };
+    /// Sends on what was kept. Returns the messages that have come due since, once nothing is left; 0 while the socket is
+    /// full. `None`: the connection is lost.
+    pub(super) fn flush(&mut self, index: u32) -> Option<u32> {
+        let Some(outbox) = self.outboxes.get_mut(&index) else { return Some(0) };
         while outbox.written < outbox.bytes.len() {
             match send(self.slots[index].socket(), &outbox.bytes[outbox.written..], SendFlags::NOSIGNAL) {
                 Ok(sent) => outbox.written += sent,
-                Err(Errno::AGAIN) => return true,
+                Err(Errno::AGAIN) => return Some(0),
                 Err(Errno::INTR) => {}
                 Err(error) => {
                     self.lost_in(index, "send", error);
-                    return false;
+                    return None;
                 }
             }
         }
         let owed = outbox.owed;
         self.outboxes.remove(&index);
         self.slots[index].flags &= !OUTBOX;
-        let Phase::Open { pace, span, .. } = self.phase else { return true };
-        (0..owed).all(|_| self.owe(index) || self.send_due(index, pace, span))
+        Some(owed)
     }
 }
 
-/// The next masking key (xorshift64). Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); for a
-/// load client, keys that differ between messages suffice.
+/// The next masking key. Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); here
+/// they only have to differ from message to message, so that the server has to unmask.
 #[inline]
-fn masking_key(state: &mut u64) -> [u8; 4] {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    ((*state >> 32) as u32).to_ne_bytes()
+fn masking_key(keys: &mut Xorshift) -> [u8; 4] {
+    ((keys.next_u64() >> 32) as u32).to_ne_bytes()
 }

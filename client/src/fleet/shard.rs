@@ -1,46 +1,35 @@
-//! A shard: one thread, one epoll instance, one descriptor table, and the event loop for its connections.
+//! A shard: one thread, one epoll instance, one descriptor table, and the state of its connections.
 //!
-//! Sockets are registered once, edge-triggered, so epoll_wait(2) does not check exhausted sockets again. A receive that
-//! fills less than the buffer has exhausted the socket (epoll(7)), unless the peer has half-closed. All input passes
-//! through one buffer and all output through another; a connection owns none.
+//! What is read and written passes through one buffer each; a connection owns none.
 
 use super::counters::{Counters, Totals};
 use super::failures::Class;
 use super::handshake::Handshake;
+use super::outbox::Outbox;
 use super::phase::{Command, Outcome, Phase};
+use super::random::generator;
 use super::reconnect::Reconnect;
 use super::results::shard_times_ns;
-use super::send::Outbox;
-use super::slots::{Slots, State};
+use super::slots::{Slots, State, UNASKED};
 use super::source::{Sources, class_of, cut_off};
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
+use common::random::Xorshift;
 use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
+use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender};
 
-/// Event data of the eventfd: above every slot index.
-const WAKE: u64 = u64::MAX;
-/// Event data of the timer.
-const TIMER: u64 = u64::MAX - 1;
-/// Most events per epoll_wait(2).
-const EVENTS: usize = 256;
-/// Least and greatest length of the read buffer: a few messages, or a part of one.
-const READ_LEN: (usize, usize) = (16 * 1024, 64 * 1024);
-/// The longest epoll_wait(2) in a phase: the resolution of timeouts.
-const NAP_NS: u64 = 100_000_000;
-
-/// A shard's configuration and channels.
+/// The event of the eventfd, whose number is above that of any slot.
+pub(super) const WAKE: u64 = u64::MAX;
+/// The event of the timer.
+pub(super) const TIMER: u64 = u64::MAX - 1;
+/// What a shard is given.
 pub(super) struct Setup {
     pub number: u32,
     pub server: SocketAddr,
@@ -67,10 +56,10 @@ pub(super) struct Setup {
 pub(super) struct Shard {
     pub(super) setup: Setup,
     pub(super) epoll: OwnedFd,
-    /// Wakes the shard with microsecond precision; epoll_wait(2) has milliseconds.
-    timer: OwnedFd,
-    /// Expiry of the timer as last set.
-    timer_ns: u64,
+    /// Wakes the shard to the microsecond, which the timeout of epoll_wait(2) cannot say.
+    pub(super) timer: OwnedFd,
+    /// When the timer was last set to.
+    pub(super) timer_ns: u64,
     pub(super) slots: Slots,
     /// Partial heads and control frames; few connections have one at a time.
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
@@ -83,8 +72,8 @@ pub(super) struct Shard {
     pub(super) frame_head_len: usize,
     /// The frame header of every unfragmented echo.
     pub(super) echo_head: Vec<u8>,
-    /// State of the masking keys (xorshift64).
-    pub(super) mask_state: u64,
+    /// The generator of masking keys.
+    pub(super) mask_keys: Xorshift,
     pub(super) totals: Totals,
     pub(super) outcome: Outcome,
     /// Times of the phase: see [`Outcome::times`].
@@ -143,7 +132,7 @@ impl Shard {
             frame_len: frame.len(),
             frame_head_len,
             echo_head,
-            mask_state: super::source::random() | 1,
+            mask_keys: generator(),
             totals: Totals::default(),
             outcome: Outcome::new(0),
             times: shard_times_ns(),
@@ -172,100 +161,26 @@ impl Shard {
         super::clock::now_ns() - self.setup.base_ns
     }
 
-    /// Runs until [`Command::Quit`], or until the fleet is dropped.
-    pub(super) fn run(mut self) {
-        let mut events = Vec::with_capacity(EVENTS);
-        let mut buffer = vec![0; (4 * self.round.len()).clamp(READ_LEN.0, READ_LEN.1)];
-        loop {
-            let timeout = self.step().map(|next_ns| self.sleep_until(next_ns));
-            events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => unreachable!("epoll_wait: {error}"),
-            }
-            let mut woken = false;
-            for event in &events {
-                let (flags, data) = (event.flags, event.data.u64());
-                match data {
-                    WAKE => woken = true,
-                    TIMER => {}
-                    index => self.ready(index as u32, flags, &mut buffer),
-                }
-            }
-            // After the other events: a new phase may move connections to other slots.
-            if woken && self.commanded().is_none() {
-                return self.cut_all_off();
-            }
-            self.publish();
-        }
+    /// Connections that are to come back.
+    pub(super) fn pending(&self) -> u64 {
+        self.reconnect.as_ref().map_or(0, Reconnect::pending)
     }
 
-    /// Executes the received commands. `None`: quit.
-    fn commanded(&mut self) -> Option<()> {
-        let mut count = [0; 8];
-        // Only resets the eventfd; the number of commands is up to the channel.
-        let _ = rustix::io::read(&*self.setup.wake, &mut count);
-        loop {
-            match self.setup.commands.try_recv() {
-                Ok(Command::Start(phase)) => self.start(phase),
-                Ok(Command::Pace(pace)) => self.set_pace(pace),
-                Ok(Command::Stop) => self.stop(),
-                Ok(Command::Quit) | Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => return Some(()),
-            }
-        }
+    /// Handshakes under way that the phase has asked for.
+    pub(super) fn connecting(&self) -> u64 {
+        self.totals.connecting - self.reconnect.as_ref().map_or(0, Reconnect::trying)
     }
 
-    /// The timeout for a sleep until `next_ns`: zero if that has passed, otherwise [`NAP_NS`], which the timer cuts short.
-    fn sleep_until(&mut self, next_ns: u64) -> Timespec {
-        let sleep_ns = next_ns.saturating_sub(self.now_ns());
-        if sleep_ns == 0 {
-            return Timespec::default();
-        }
-        if sleep_ns < NAP_NS && next_ns != self.timer_ns {
-            self.timer_ns = next_ns;
-            let it_value = Timespec { tv_sec: 0, tv_nsec: sleep_ns as i64 };
-            let once = Itimerspec { it_interval: Timespec::default(), it_value };
-            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).expect("a valid time");
-        }
-        Timespec { tv_sec: 0, tv_nsec: NAP_NS as i64 }
+    /// Counts a connection that is open now.
+    pub(super) fn joins(&mut self, index: u32) {
+        self.totals.live += 1;
+        self.taking_part += u32::from(index < self.active);
     }
 
-    /// Does what is due now, and returns when something will be due next. `None`: only after an event.
-    fn step(&mut self) -> Option<u64> {
-        let now_ns = self.now_ns();
-        self.expire(now_ns);
-        let restore_ns = self.restore(now_ns);
-        let next_ns = match self.phase {
-            Phase::Rest if self.closing + self.pending() == 0 => return None,
-            Phase::Rest => u64::MAX,
-            Phase::Connect { attempts, pace, window } => self.step_connect(now_ns, attempts, pace, window),
-            Phase::Once { active, window } => self.step_once(now_ns, active, window),
-            Phase::Closed { active, span } => self.step_closed(now_ns, active, span),
-            Phase::Open { pace, span, .. } => self.step_open(now_ns, pace, span),
-            Phase::Hold { end_ns } => self.step_hold(now_ns, end_ns),
-            Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
-            Phase::Close { window } => self.step_close(now_ns, window),
-        };
-        Some(next_ns.min(restore_ns))
-    }
-
-    /// Handles the events of one connection.
-    #[inline]
-    fn ready(&mut self, index: u32, flags: EventFlags, buffer: &mut [u8]) {
-        match self.slots[index].state {
-            // Removed by an earlier event of the same batch.
-            State::Free => {}
-            State::Connecting => self.connect_done(index),
-            _ => {
-                if flags.contains(EventFlags::OUT) && !self.flush(index) {
-                    return;
-                }
-                if flags.intersects(EventFlags::IN | HANGUP) {
-                    self.readable(index, flags.intersects(HANGUP), buffer);
-                }
-            }
-        }
+    /// Counts one that is open no more.
+    pub(super) fn leaves(&mut self, index: u32) {
+        self.totals.live -= 1;
+        self.taking_part -= u32::from(index < self.active);
     }
 
     /// Resets and removes a connection.
@@ -298,6 +213,28 @@ impl Shard {
         self.slots.remove(index)
     }
 
+    /// Whether a connection, or the attempt at one, is lost only for a while; then another will take its place. Not
+    /// if it is being closed, or the server cannot be trusted with another.
+    #[cold]
+    pub(super) fn returns(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) -> bool {
+        let now_ns = self.now_ns();
+        let closing = matches!(self.phase, Phase::Close { .. });
+        let Some(reconnect) = &mut self.reconnect else { return false };
+        let slot = &self.slots[index];
+        if slot.has(UNASKED) {
+            // It is counted already.
+            return true;
+        }
+        if reconnect.trial_failed(index, now_ns) {
+            return true;
+        }
+        if slot.state != State::Open || closing || class == Class::WrongEcho {
+            return false;
+        }
+        reconnect.lost(now_ns, class, why);
+        true
+    }
+
     /// Counts a failure.
     #[cold]
     pub(super) fn failed(&mut self, class: Class, why: impl FnOnce() -> String) {
@@ -328,9 +265,6 @@ impl Shard {
 
 /// The registered events; [`EventFlags::OUT`] is added once output is queued.
 pub(super) const READABLE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
-
-/// The peer has half-closed, or the connection has failed: recv(2) tells which.
-const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 
 /// The bytes of a frame header.
 fn head(header: Header) -> Vec<u8> {

@@ -5,10 +5,10 @@
 //! source addresses over loopback. On other interfaces, each further range of ports takes another `--source-ip`.
 
 use super::failures::Class;
+use super::random::random;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -143,12 +143,7 @@ pub(super) fn cut_off(socket: OwnedFd) {
     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
 }
 
-/// A random number from the standard library's hash seeds. Not for cryptography.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-/// The class of a failed call. bind(2) fails with `EADDRNOTAVAIL` for an address that is not local, not for want of ports.
+/// The class of a failed call. Binding fails with `EADDRNOTAVAIL` too, where the address is not one of ours.
 pub(super) fn class_of(call: &str, error: Errno) -> Class {
     if call == "bind" { Class::Other } else { Class::of(error) }
 }

@@ -1,12 +1,14 @@
 //! Starts shards, sends them commands, and ends them.
 
+use super::connect::CONNECT_WINDOW;
 use super::counters::Counters;
 use super::handshake::Handshake;
 use super::phase::Command;
+use super::random::random;
 use super::reconnect::Reconnect;
 use super::results::Reconnects;
 use super::shard::{Setup, Shard};
-use super::source::{Sources, random};
+use super::source::Sources;
 use super::{Fleet, FleetConfig, clock};
 use anyhow::{Context, Result, bail, ensure};
 use common::cores;
@@ -23,9 +25,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Descriptors of a shard's table that are reserved: standard streams, eventfd, epoll instance, timer, and the most
-/// handshakes in progress. At most a quarter of a small table.
-const RESERVED: u64 = 2 * super::control::CONNECT_WINDOW as u64 + 64;
+/// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
+/// instance, timer, and room for as many handshakes as are ever under way. Of a small table, a quarter.
+const RESERVED: u64 = 2 * CONNECT_WINDOW as u64 + 64;
 
 /// Shards have no deep calls.
 const STACK_LEN: usize = 256 * 1024;
@@ -109,7 +111,7 @@ impl Fleet {
             config,
         };
         let config = &fleet.config;
-        let window = (super::control::CONNECT_WINDOW / count as u32).max(4);
+        let window = (CONNECT_WINDOW / count as u32).max(4);
         let sources =
             Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
         let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();

@@ -2,16 +2,13 @@
 //!
 //! Reports use the finer histograms of [`super::phase::Outcome`], which are available only at the end of a phase.
 
+use common::buckets::Buckets;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Eight buckets per power of two: a time is shown up to 6% too long or too short.
-const STEP_BITS: u32 = 3;
-/// Shorter times count as 2^10 ns …
-const LOWEST_BIT: u32 = 10;
-/// … and longer ones as 2^35 ns, half a minute.
-const HIGHEST_BIT: u32 = 35;
-const STEPS: usize = ((HIGHEST_BIT - LOWEST_BIT) << STEP_BITS) as usize;
+/// From 1 µs to half a minute: a time is shown up to 6% too long or too short.
+const SCALE: Buckets = Buckets::new(10..35);
+const STEPS: usize = SCALE.count();
 
 /// A shard's histogram. Only the shard writes it.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ impl LiveTimes {
     /// Records the same time `count` times.
     #[inline]
     pub(super) fn record_n(&self, time_ns: u64, count: u64) {
-        bump(&self.counts[step(time_ns)], count);
+        bump(&self.counts[SCALE.of(time_ns)], count);
         bump(&self.sum_ns, time_ns * count);
     }
 
@@ -92,22 +89,12 @@ impl Times {
 
     /// The quantile `part` (0 to 1) in microseconds; `None` if the histogram is empty.
     pub fn quantile_us(&self, part: f64) -> Option<f64> {
-        let all: u64 = self.counts.iter().sum();
-        let wanted = ((all as f64 * part).ceil() as u64).max(1);
-        let mut seen = 0;
-        let step = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= wanted
-        })?;
-        Some(middle_ns(step) / 1e3)
+        Some(SCALE.quantile_ns(&self.counts, part)? / 1e3)
     }
 
     /// Counts per power of two: upper bound (exclusive) and count. Those of the last may be longer.
     pub fn doublings(&self) -> impl Iterator<Item = (Duration, u64)> {
-        self.counts
-            .chunks_exact(1 << STEP_BITS)
-            .zip(LOWEST_BIT + 1..)
-            .map(|(counts, bit)| (Duration::from_nanos(1 << bit), counts.iter().sum()))
+        SCALE.by_doubling(&self.counts)
     }
 
     /// The sum of all times.
@@ -116,36 +103,12 @@ impl Times {
     }
 }
 
-#[inline]
-fn step(time_ns: u64) -> usize {
-    let time_ns = time_ns.clamp(1 << LOWEST_BIT, (1 << HIGHEST_BIT) - 1);
-    let bit = time_ns.ilog2();
-    let within = (time_ns >> (bit - STEP_BITS)) - (1 << STEP_BITS);
-    (u64::from((bit - LOWEST_BIT) << STEP_BITS) + within) as usize
-}
-
-/// The middle of a bucket, in nanoseconds.
-fn middle_ns(step: usize) -> f64 {
-    let (doubling, within) = (step >> STEP_BITS, step & ((1 << STEP_BITS) - 1));
-    let eighth = f64::powi(2.0, doubling as i32 + (LOWEST_BIT - STEP_BITS) as i32);
-    ((1 << STEP_BITS) as f64 + within as f64 + 0.5) * eighth
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_near_each_of_its_times() {
-        for time_ns in [1_024, 1_100, 1_151, 1_152, 84_000, 1_239_000, 999_999_999, (1 << HIGHEST_BIT) - 1] {
-            let shown = middle_ns(step(time_ns));
-            assert!((shown / time_ns as f64 - 1.0).abs() < 0.07, "{time_ns} is shown as {shown}");
-        }
-        assert_eq!((step(0), step(1_024), step(u64::MAX)), (0, 0, STEPS - 1));
-    }
-
-    #[test]
-    fn quantiles_since_an_earlier_reading() {
+    fn quantiles_of_what_has_come_since() {
         let (live, mut before, mut now) = (LiveTimes::default(), Times::default(), Times::default());
         (0..1_000).for_each(|_| live.record(5_000_000));
         live.add_to(&mut before);

@@ -1,4 +1,4 @@
-//! One stage, from the doctor's forecast to the end of the server.
+//! One stage, from the forecast to the exit of the server.
 
 use super::Task;
 use super::drain::Drain;
@@ -6,25 +6,25 @@ use super::forecast::Forecast;
 use super::load::Load;
 use super::record::{Memory, Raw, Run};
 use super::room;
-use crate::compare::server::Server;
 use crate::fleet::Progress;
+use crate::measure::{Sampler, wait_until_empty};
+use crate::progress::{Bar, Goal, Look};
 use crate::raw;
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::server::Server as Seen;
-use crate::watch::{Metrics, Watched};
+use crate::subject::Server;
+use crate::watch::Watched;
 use anyhow::{Result, ensure};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a server may take to notice that all connections have gone.
+/// How long a server may take to notice that all connections have closed.
 const UNTIL_EMPTY: Duration = Duration::from_secs(3);
-/// The same where they were cut off, all at once.
+/// The same where all were reset at once.
 const UNTIL_EMPTY_CUT_OFF: Duration = Duration::from_secs(15);
-/// A server gives memory back in the second calm second at the latest, and needs some seconds for that of a million.
+/// A server returns memory within two quiescent seconds, and needs some seconds for the memory of a million connections.
 const UNTIL_GIVEN_BACK: Duration = Duration::from_secs(5);
 
-/// Has a stage hold its connections. What was measured before an error is kept, and the error with it.
+/// Loads a stage. What was measured before an error is kept, with the error.
 pub fn attempt(task: &Task, stage: u8, forecast: &Forecast) -> Run {
     let mut run = Run {
         stage,
@@ -50,11 +50,11 @@ fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
     if task.stop.load(Relaxed) {
         return Ok(());
     }
-    // Both ends are on this machine, so each connection can be served on the core that its packets are on.
+    // Both ends are on this machine: with --pin, each connection is served on the core of its packets.
     let flags = [&["--pin".to_owned()], &task.settings.server_flags[..]].concat();
     let mut server = Server::start_with(&forecast.subject, forecast.goal, &flags)?;
     run.shards = server.shards;
-    // The fleet is gone when this returns, and with it whatever connection was left.
+    // The fleet is dropped here, and resets the connections that are still open.
     let outcome = Load::start(task, forecast, &server, run).and_then(|mut load| load.all());
     server.outlived(outcome)?;
     run.memory.server_closed_bytes = Some(emptied(task, &server)?);
@@ -64,10 +64,10 @@ fn measure(task: &Task, forecast: &Forecast, run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// The floor for as many pairs; returns when their sockets have gone.
+/// Measures the floor for as many pairs; returns once the kernel has freed their sockets.
 fn floor(task: &Task, pairs: u64) -> Result<Raw> {
     let drain = Drain::before();
-    let mut bar = Bar::new(Look::new(task.quiet), "raw TCP".into(), Seen::Unwatched)
+    let mut bar = Bar::new(Look::new(task.quiet), "raw TCP".into(), Sampler::Unwatched)
         .with_memory_left(room::available_bytes);
     bar.begin("raw TCP", Goal::Connections(pairs));
     let floor =
@@ -79,14 +79,10 @@ fn floor(task: &Task, pairs: u64) -> Result<Raw> {
     Ok(Raw { pairs: floor.pairs, setup_s, echoes_s })
 }
 
-/// What the server keeps when it has no connection left.
+/// Resident memory of the server after the last connection was closed.
 fn emptied(task: &Task, server: &Server) -> Result<u64> {
     let stopped = task.stop.load(Relaxed);
-    let deadline = Instant::now() + if stopped { UNTIL_EMPTY_CUT_OFF } else { UNTIL_EMPTY };
-    let active = || Metrics::fetch(server.admin?).ok()?.value("ws_connections_active");
-    while active() != Some(0.0) && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until_empty(server.admin, if stopped { UNTIL_EMPTY_CUT_OFF } else { UNTIL_EMPTY });
     if !stopped {
         thread::sleep(UNTIL_GIVEN_BACK);
     }

@@ -1,4 +1,4 @@
-//! Whether both ends count alike.
+//! Connections and messages as both ends count them.
 
 use super::load::Load;
 use super::record::{ConnectionCounts, MessageCounts};
@@ -7,24 +7,24 @@ use anyhow::{Context, Result};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the server may take to have counted the last of them.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the server may take to count the last of them.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Load<'_> {
-    /// The connections that are open, at both ends.
+    /// Counts open connections at both ends.
     pub(super) fn count_connections(&self) -> Result<ConnectionCounts> {
         self.counted(|metrics| connections(self.fleet.progress().connected, metrics), |counts| counts.agree)
     }
 
-    /// The messages of all phases, at both ends.
+    /// Counts messages of all phases at both ends.
     pub(super) fn count_messages(&self) -> Result<MessageCounts> {
         self.counted(|metrics| messages(self.fleet.progress().echoes, metrics), |counts| counts.agree)
     }
 
-    /// Reads the server's counts until they agree with ours, for a while.
+    /// Reads the server's counts until they agree with ours, for at most [`TIMEOUT`].
     fn counted<T>(&self, counts: impl Fn(&Metrics) -> T, agree: impl Fn(&T) -> bool) -> Result<T> {
         let admin = self.server.admin.context("a stage has an admin address")?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let counts = Metrics::fetch(admin).map(|metrics| counts(&metrics));
             if counts.as_ref().is_ok_and(&agree) || Instant::now() > deadline {

@@ -1,32 +1,35 @@
-//! What is known before the first connection: which limits are short, and how far a stage will come.
+//! What is known before the first connection: limits that are too low, and how many connections a stage will hold.
 
-use crate::compare::plan::Subject;
 use crate::doctor::{Check, Examination, Machine, Verdict, examine};
 use crate::report::format::count;
+use crate::subject::Subject;
 use anyhow::Result;
 
-/// Limits that only a thread for each connection meets.
+/// Limits that only a thread per connection meets.
 const OF_THREADS: [&str; 5] =
     ["vm.max_map_count", "kernel.threads-max", "kernel.pid_max", "pids.max of the control group", "nproc"];
 
-/// What `client doctor` knows of one stage.
+/// What `client doctor` finds for one stage.
 pub struct Forecast {
-    /// The stage, to be started.
+    /// The stage.
     pub subject: Subject,
-    /// How many connections to try for.
+    /// Connections to try for.
     pub goal: u64,
-    /// How many it is reckoned to hold.
+    /// Connections that it is estimated to hold.
     pub holds: u64,
-    /// What stops it there.
+    /// The limit that stops it there.
     pub stopped_by: String,
-    /// Whether that is fewer than were asked for.
+    /// Whether it is estimated to hold fewer than were asked for.
     pub short: bool,
-    /// What is worth knowing, a line each.
+    /// Findings, one line each.
     pub lines: Vec<String>,
 }
 
 impl Forecast {
-    /// For so many connections to the stage of this number.
+    /// The forecast for `asked` connections to the stage of this number.
+    ///
+    /// # Errors
+    /// Where the path of this program is unknown.
     pub fn new(stage: u8, asked: u64) -> Result<Self> {
         let machine = Machine::here();
         let subject = Subject::stage(stage, &machine)?;
@@ -42,14 +45,14 @@ impl Forecast {
         let beyond = OF_THREADS.contains(&stopped_by);
         let stopped_by = examination.checks.iter().find(|check| check.name.starts_with(stopped_by)).map_or(
             stopped_by.to_owned(),
-            // The machine's limits can be looked up by their names; a control group's only by who set it.
+            // The machine's limits can be read by their names; a control group's only by its owner.
             |check| match stopped_by.contains("control group") {
                 true => format!("{stopped_by}: {}", check.current),
                 false => stopped_by.to_owned(),
             },
         );
-        // Where threads run out, stage 1 refuses by itself: let it say where. Whoever oversteps another limit, memory
-        // above all, hangs or takes the machine with it.
+        // Where threads run out, stage 1 rejects connections and shows where. Beyond another limit, above all memory, the
+        // server or the machine hangs.
         let goal = match (short, beyond) {
             (false, _) => asked,
             (true, true) => asked.min(holds.saturating_add(holds / 10)),
@@ -60,16 +63,16 @@ impl Forecast {
             let [holds, asked, goal] = [holds, asked, goal].map(|number| count(number as f64));
             lines.push(match beyond {
                 true => format!(
-                    "holds about {holds} of {asked}; going for {goal} to see where {stopped_by} stops it"
+                    "holds about {holds} of {asked}; trying {goal} to see where {stopped_by} stops it"
                 ),
-                false => format!("holds {holds} of {asked}; going for {goal}; stopped by: {stopped_by}"),
+                false => format!("holds {holds} of {asked}; trying {goal}; stopped by: {stopped_by}"),
             });
         }
         Self { subject, goal: goal.max(1), holds, stopped_by, short, lines }
     }
 }
 
-/// A limit that is short, or worth knowing, in one line.
+/// A limit that is too low, or worth a note, in one line.
 fn line(check: &Check) -> Option<String> {
     let verdict = match check.verdict {
         Verdict::Ok => return None,
@@ -85,9 +88,9 @@ fn line(check: &Check) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::plan::Start;
     use crate::doctor::{GROUP_MEMORY, StageVerdict};
     use crate::report::STAGES;
+    use crate::subject::Start;
 
     fn forecast(stage: u8, holds: u64, stopped_by: &'static str) -> Forecast {
         let package = STAGES[usize::from(stage) - 1].package;
@@ -107,7 +110,7 @@ mod tests {
             stages: vec![StageVerdict { stage: package, fits: holds >= 1_000_000, holds, stopped_by }],
         };
         let subject =
-            Subject { name: package.into(), start: Start::Stage("/nowhere".into()), reckoned: None };
+            Subject { name: package.into(), start: Start::Stage("/nowhere".into()), capacity: None };
         Forecast::of(subject, &examination)
     }
 
@@ -117,7 +120,7 @@ mod tests {
         assert_eq!((memory.goal, memory.short), (700_000, true));
         assert_eq!(
             memory.lines.last().unwrap(),
-            "holds 700,000 of 1,000,000; going for 700,000; stopped by: available memory"
+            "holds 700,000 of 1,000,000; trying 700,000; stopped by: available memory"
         );
         let group = forecast(2, 60_000, "memory of the control group");
         assert_eq!(group.stopped_by, "memory of the control group: 512 MiB");

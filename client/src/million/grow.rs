@@ -1,26 +1,26 @@
-//! From no connection to all of them, with a look at memory on the way.
+//! Opening all connections, with memory read on the way.
 
 use super::load::Load;
 use super::record::{Point, Setup};
 use super::room::{self, Room};
-use crate::compare::measure::rejected;
 use crate::fleet::ConnectPhase;
-use crate::run::bar::Goal;
+use crate::measure::rejected;
+use crate::progress::Goal;
 use crate::watch::KernelMemory;
 use anyhow::Result;
 use std::path::Path;
 use std::time::Duration;
 
-/// Looks at memory on the way up.
+/// How often memory is read on the way.
 const STEPS: u64 = 20;
 
 impl Load<'_> {
-    /// Opens connections until there are as many as there should be, or something stops it.
+    /// Opens connections up to the goal, or until a limit stops it.
     pub(super) fn grow(&mut self) -> Result<()> {
         let goal = self.forecast.goal;
         let mut setup = Setup::default();
         let mut elapsed = Duration::ZERO;
-        self.look(elapsed)?;
+        self.add_point(elapsed)?;
         self.bar.begin("connecting", Goal::Connections(goal));
         for level in levels(goal) {
             let (open, fits) = self.fitting(level);
@@ -31,7 +31,7 @@ impl Load<'_> {
                 setup.opened += phase.opened;
                 setup.handshake.add(&phase.handshake);
                 self.run.held = self.run.held.max(phase.connected);
-                self.look(elapsed)?;
+                self.add_point(elapsed)?;
                 if phase.connected < fits {
                     self.run.stopped = self.reason(&phase);
                     break;
@@ -48,11 +48,11 @@ impl Load<'_> {
         if self.run.stopped.is_none() && self.forecast.short {
             self.run.stopped = Some(self.forecast.stopped_by.clone());
         }
-        self.run.rejected = rejected(self.server);
-        self.look_at_client().map(drop)
+        self.run.rejected = rejected(self.server.admin);
+        self.read_client().map(drop)
     }
 
-    /// How many connections are open, and how far memory allows to go on towards `level`.
+    /// Open connections, and how many of `level` memory allows.
     fn fitting(&self, level: u64) -> (u64, u64) {
         let open = self.fleet.progress().connected;
         let fits = match (Room::now(), &self.before.room) {
@@ -62,8 +62,8 @@ impl Load<'_> {
         (open, fits.map_or(level, |more| level.min(open + more)))
     }
 
-    /// Notes memory as it is.
-    fn look(&mut self, elapsed: Duration) -> Result<()> {
+    /// Reads memory, and adds a point to the curve.
+    fn add_point(&mut self, elapsed: Duration) -> Result<()> {
         let connections = self.fleet.progress().connected;
         let process = self.watched.read()?;
         let kernel = KernelMemory::read(Path::new("/proc"));
@@ -79,7 +79,7 @@ impl Load<'_> {
             elapsed_s: elapsed.as_secs_f64(),
             rss_bytes: process.rss_bytes,
             kernel_bytes: shares.map(|(servers, _)| servers),
-            client_rss_bytes: self.look_at_client()?,
+            client_rss_bytes: self.read_client()?,
             available_bytes: room::available_bytes(),
         };
         self.run.curve.push(point);
@@ -94,11 +94,12 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// What kept it from a level: the server's own reason, and the limit behind it, or else the commonest failure.
+    /// What stopped it before a level: the reason in the server's metrics, and the limit behind it, or else the most frequent
+    /// failure.
     fn reason(&self, phase: &ConnectPhase) -> Option<String> {
-        let rejected = rejected(self.server);
+        let rejected = rejected(self.server.admin);
         let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
-        // A limit that is a good way off is none that was met.
+        // A limit that is far off is not the one that was met.
         let near = phase.connected.saturating_mul(10) > self.forecast.holds.saturating_mul(8);
         match most {
             Some("threads") if near => Some(self.forecast.stopped_by.clone()),
@@ -111,7 +112,7 @@ impl Load<'_> {
     }
 }
 
-/// Where to look: about [`STEPS`] numbers of connections up to `goal`, evenly spaced.
+/// Numbers of connections to read memory at: about [`STEPS`], evenly spaced up to `goal`.
 fn levels(goal: u64) -> Vec<u64> {
     let mut levels: Vec<u64> = (1..=STEPS).map(|step| (goal * step).div_ceil(STEPS)).collect();
     levels.dedup();

@@ -1,24 +1,25 @@
-//! What happens to the connections of one server.
+//! The phases of the load on one server.
 
 use super::Task;
 use super::forecast::Forecast;
-use super::record::{Close, Echoes, Hold, Run};
+use super::record::{Echoes, Run};
 use super::room::{self, Room};
-use crate::compare::server::Server;
 use crate::fleet::{EchoPhase, Failures, Fleet, FleetConfig, Progress};
-use crate::run::Latency;
-use crate::run::bar::{Bar, Goal, Look};
-use crate::run::server::Server as Seen;
+use crate::measure::Sampler;
+use crate::progress::{Bar, Goal, Look};
+use crate::results::{Close, Hold, Latency};
+use crate::subject::Server;
 use crate::watch::{KernelMemory, Metrics, Reading, Watched};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// What precedes the open loop, and is not recorded.
+/// The time before the open loop that is not recorded.
 const WARMUP: Duration = Duration::from_secs(1);
-/// How long an echo may take, whatever the number of connections; and how many echoes per second any machine does.
-const PATIENCE_S: u64 = 10;
+/// The timeout for an echo, without the time that a burst over all connections takes on the slowest machine.
+const TIMEOUT_S: u64 = 10;
+/// Echoes per second of the slowest machine.
 const SLOWEST_PER_S: u64 = 10_000;
 
 /// A fleet and the server that it loads.
@@ -34,7 +35,7 @@ pub struct Load<'a> {
     pub(super) run: &'a mut Run,
 }
 
-/// What there was before the first connection.
+/// Memory before the first connection.
 pub(super) struct Before {
     pub(super) process: Reading,
     pub(super) kernel: Option<KernelMemory>,
@@ -42,7 +43,10 @@ pub(super) struct Before {
 }
 
 impl<'a> Load<'a> {
-    /// Starts the fleet, and reads what there is before its first connection.
+    /// Starts the fleet, and reads memory before its first connection.
+    ///
+    /// # Errors
+    /// Where the fleet cannot be started, or the server cannot be read.
     pub fn start(
         task: &'a Task,
         forecast: &'a Forecast,
@@ -50,15 +54,15 @@ impl<'a> Load<'a> {
         run: &'a mut Run,
     ) -> Result<Self> {
         let mut config = FleetConfig::new(server.url.clone(), forecast.goal);
-        // A burst over all connections takes its time, and is not to fail for it.
-        config.message_timeout = Duration::from_secs(PATIENCE_S + forecast.goal / SLOWEST_PER_S);
+        // The last echo of a burst over all connections arrives late, which is no failure.
+        config.message_timeout = Duration::from_secs(TIMEOUT_S + forecast.goal / SLOWEST_PER_S);
         config.payload_len = task.settings.payload_bytes as usize;
         config.stop = task.stop;
         config.pin = true;
         let fleet = Fleet::start(config)?;
         run.client_shards = fleet.shards() as u64;
         let watched = server.watched();
-        // What answers the first scrape is not to be counted as the connections' memory.
+        // What the server allocates for the first scrape must not count as memory of connections.
         Metrics::fetch(server.admin.context("a stage has an admin address")?)?;
         let before = Before {
             process: watched.read()?,
@@ -66,16 +70,16 @@ impl<'a> Load<'a> {
             room: Room::now(),
         };
         run.memory.server_start_bytes = before.process.rss_bytes;
-        let bar = Bar::new(Look::new(task.quiet), run.package.clone(), Seen::Process(watched.clone()))
+        let bar = Bar::new(Look::new(task.quiet), run.package.clone(), Sampler::Process(watched.clone()))
             .with_memory_left(room::available_bytes);
         let own = Watched::new(std::process::id());
         Ok(Self { task, forecast, server, watched, own, fleet, bar, before, run })
     }
 
-    /// All phases, as far as they make sense.
+    /// Runs all phases, until one leaves no connection.
     ///
     /// # Errors
-    /// Where the server or the fleet is gone.
+    /// Where the server or a shard of the fleet has died.
     pub fn all(&mut self) -> Result<()> {
         let result = self.phases();
         self.bar.finish();
@@ -90,7 +94,7 @@ impl<'a> Load<'a> {
                 break;
             }
             phase(self)?;
-            self.look_at_client()?;
+            self.read_client()?;
         }
         if !self.is_over() {
             self.run.counts.messages = Some(self.count_messages()?);
@@ -98,7 +102,7 @@ impl<'a> Load<'a> {
         self.close()
     }
 
-    /// Whether there is nobody left to send, or nobody left who wants them to.
+    /// Whether no connection is left, or Ctrl-C was pressed.
     pub(super) fn is_over(&self) -> bool {
         self.task.stop.load(Relaxed) || self.fleet.progress().connected == 0
     }
@@ -138,7 +142,7 @@ impl<'a> Load<'a> {
     fn burst(&mut self) -> Result<()> {
         let open = self.fleet.progress().connected;
         if Room::now().is_some_and(|room| !room.fits_burst(open)) {
-            self.run.notes.push("no burst: memory would not do for a message on every connection".into());
+            self.run.notes.push("no burst: too little memory for a message on every connection".into());
             return Ok(());
         }
         self.bar.begin("burst", Goal::Echoes(open));
@@ -149,7 +153,7 @@ impl<'a> Load<'a> {
 
     fn close(&mut self) -> Result<()> {
         if self.is_over() {
-            // Of a fleet that is stopped, they are cut off with it.
+            // A stopped fleet resets its connections when it is dropped.
             return Ok(());
         }
         self.bar.begin("closing", Goal::Close);
@@ -157,7 +161,7 @@ impl<'a> Load<'a> {
         self.keep_first(&phase.failures);
         let (closed, forced) = (phase.closed, phase.forced);
         self.run.close = Some(Close { closed, forced, elapsed_s: phase.elapsed.as_secs_f64() });
-        self.look_at_client().map(drop)
+        self.read_client().map(drop)
     }
 
     fn echoes(&mut self, phase: &EchoPhase) -> Echoes {
@@ -175,8 +179,8 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// The client's own memory, at its largest.
-    pub(super) fn look_at_client(&mut self) -> Result<u64> {
+    /// Reads the client's own memory, notes its peak, and returns the bytes.
+    pub(super) fn read_client(&mut self) -> Result<u64> {
         let bytes = self.own.read()?.rss_bytes;
         let memory = &mut self.run.memory;
         memory.client_peak_bytes = memory.client_peak_bytes.max(bytes);
@@ -185,7 +189,7 @@ impl<'a> Load<'a> {
         Ok(bytes)
     }
 
-    /// The words of the first failure; how many there were is read at the end.
+    /// Keeps the words of the first failure; the counts are read at the end.
     pub(super) fn keep_first(&mut self, failures: &Failures) {
         let first = &mut self.run.failures.first;
         if first.is_none() {
@@ -193,7 +197,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Failures of all phases, and of the time between them.
+    /// Counts failures of all phases, and of the time between them.
     fn count_failures(&mut self) {
         self.run.failures =
             Failures { first: self.run.failures.first.take(), ..self.fleet.progress().failures };

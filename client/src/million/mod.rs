@@ -8,20 +8,20 @@ mod grow;
 mod load;
 mod page;
 mod picture;
-mod record;
 mod room;
 mod store;
 mod summary;
 mod verdict;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
-pub use record::{Record, Run, SCHEMA, Settings};
+pub use crate::results::million::{Record, Run, SCHEMA, Settings};
 pub use store::{FILE, merge, read, write};
 
-use crate::compare::{build, host, plan};
 use crate::doctor::Machine;
+use crate::results::million as record;
+use crate::subject::{self, Subject};
 use crate::watch::Watched;
 use crate::{cli, file, words};
 use anyhow::Result;
@@ -33,20 +33,20 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-/// Begins the lines that say what went wrong.
+/// Begins error lines.
 const PROGRAM: &str = "client million";
 
 /// Bytes of payload in a message.
 const PAYLOAD_LEN: u64 = 32;
 
-/// Holds a million connections in one server process, sends over all of them, and counts at both ends
+/// Holds a million connections in one server process, sends messages over all of them, and compares the counts of both ends
 ///
 /// Exit status: 0 if every stage held all connections and nothing failed or was lost, 1 if not, 2 if a flag is wrong.
 /// Ctrl-C ends it at once, and the results so far are reported.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct MillionArgs {
-    /// Which stages, one after the other
+    /// Stages to load, one after the other
     #[arg(long, value_name = "N,N,...", default_value = "4", value_delimiter = ',',
           value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stage: Vec<u8>,
@@ -55,56 +55,56 @@ pub struct MillionArgs {
     #[arg(long, default_value = "1_000_000", value_name = "N", value_parser = cli::count_to(1_000_000_000))]
     pub connections: u64,
 
-    /// How long to hold them idle before anything is sent
+    /// Hold them idle for this long before sending
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
-    /// Messages a second in open loop, over all connections
+    /// Messages per second in open loop, over all connections
     #[arg(long, default_value = "20_000", value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: f64,
 
-    /// How long to send at that rate
+    /// Send at this rate for this long
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub duration: Duration,
 
-    /// Measure the floor before each stage: how long the kernel alone takes to set up as many pairs of sockets
+    /// Measure the floor before each stage: the time that the kernel alone takes for as many pairs of sockets
     #[arg(long)]
     pub raw: bool,
 
-    /// Where million.json, million.svg and index.html go
+    /// Write million.json, million.svg and index.html to this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "report/million")]
     pub out: PathBuf,
 
-    /// Measure nothing: merge the runs of these million.json, and write the table and the picture of all. Of two runs
-    /// of a stage the later one is taken
+    /// Do not measure: merge the runs of these million.json, and write their report. Of two runs of one stage, the later
+    /// file's is used
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub from: Vec<PathBuf>,
 
-    /// Take the stages as they are built
+    /// Do not build the stages
     #[arg(long)]
     pub no_build: bool,
 
-    /// Show no progress
+    /// Do not show progress
     #[arg(long)]
     pub quiet: bool,
 
-    /// Flags to pass on to the server, such as `-- --ping-interval 30s --idle-timeout 60s`
+    /// Flags for the server, such as `-- --ping-interval 30s --idle-timeout 60s`
     #[arg(last = true, value_name = "FLAGS")]
     pub server_flags: Vec<String>,
 }
 
-/// What is to be done to each stage.
+/// The load on each stage.
 struct Task {
     settings: Settings,
     hold: Duration,
     duration: Duration,
     quiet: bool,
     stop: &'static AtomicBool,
-    /// This process, before it held anything.
+    /// Resident memory of this process before its first connection.
     client_start_bytes: u64,
 }
 
-/// Holds the connections. The exit status is 0 where all were held and nothing was lost, and 1 anywhere else.
+/// Measures and reports. The exit status is 0 where all connections were held and nothing was lost, else 1.
 pub fn run(args: &MillionArgs) -> ExitCode {
     let outcome = if args.from.is_empty() { measure(args) } else { again(args) };
     match outcome {
@@ -117,21 +117,21 @@ pub fn run(args: &MillionArgs) -> ExitCode {
     }
 }
 
-/// Tries each stage and reports; says whether all went well. The report is written after each, so that an end at any
-/// moment keeps what was measured.
+/// Loads each stage and reports. Returns whether nothing failed. The report is written after each stage, so that an
+/// interrupted run keeps its figures.
 fn measure(args: &MillionArgs) -> Result<bool> {
     let task = task(args)?;
     if !args.no_build {
         let machine = Machine::here();
-        let subjects = task.settings.stages.iter().map(|&stage| plan::Subject::stage(stage, &machine));
-        build::stages(&subjects.collect::<Result<Vec<_>>>()?)?;
+        let subjects = task.settings.stages.iter().map(|&stage| Subject::stage(stage, &machine));
+        subject::build_stages(&subjects.collect::<Result<Vec<_>>>()?)?;
     }
-    // Before the first minute is spent: can the report be written?
+    // Fail before the first minute is spent, where the report cannot be written.
     file::check_directory(&args.out)?;
     let mut record = blank(&task);
     let drain = Drain::before();
     for &stage in &task.settings.stages {
-        // What the stage before has left behind is not to be counted against this one.
+        // Sockets of the stage before must not disturb this one.
         drain.wait(record.runs.last().map_or(0, |run| run.held), task.stop);
         if task.stop.load(Relaxed) {
             break;
@@ -202,9 +202,9 @@ fn blank(task: &Task) -> Record {
     Record {
         schema: SCHEMA,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        commit: build::commit(),
-        command: plan::command_line(),
-        machine: host::machine(),
+        commit: subject::commit(),
+        command: subject::command_line(),
+        machine: subject::machine(),
         settings: task.settings.clone(),
         runs: Vec::new(),
     }

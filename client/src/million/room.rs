@@ -1,4 +1,4 @@
-//! How much memory is left, and how many more connections fit into it.
+//! Available memory, and how many more connections fit into it.
 
 use crate::doctor::{GROUP_MEMORY, memory_kept};
 use crate::report::format::limit_bytes;
@@ -6,22 +6,22 @@ use common::cgroup;
 use common::memory::Memory;
 use std::path::Path;
 
-/// With fewer connections than this, what the rest of the machine does weighs more than they do.
+/// With fewer connections than this, other programs change available memory more than they do.
 const ENOUGH_TO_MEASURE: u64 = 10_000;
-/// What a connection takes while a message waits at either end: a buffer of the kernel, its head and its data.
+/// Kernel memory per connection while a message is queued at one end: a socket buffer's head and data.
 const BUSY_BYTES: u64 = 3_000;
 
-/// What is left of the memory.
+/// The available memory of the machine, or of this control group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room(Memory);
 
 impl Room {
-    /// As it is now; `None` where /proc does not say.
+    /// Reads it; `None` where /proc does not say.
     pub fn now() -> Option<Self> {
         Memory::now().map(Self)
     }
 
-    /// Whose memory it is, to be named where it stops something.
+    /// The name of the limit, for where it stops a run.
     pub fn name(&self) -> String {
         let group = cgroup::memory(Path::new("/proc"), Path::new("/sys"));
         match group.filter(|group| group.limit == self.0.total) {
@@ -30,13 +30,13 @@ impl Room {
         }
     }
 
-    /// What is available beyond the reserve.
+    /// Available bytes beyond the reserve.
     fn free_bytes(&self) -> u64 {
         self.0.available.saturating_sub(memory_kept(self.0.total))
     }
 
-    /// How many more connections fit, given what those that are open have taken since `before`; `None` where there
-    /// are too few to tell.
+    /// How many more connections fit, judged by what the `open` ones took since `before`; `None` where there are too few to
+    /// judge by.
     pub fn fits(&self, before: &Self, open: u64) -> Option<u64> {
         if self.free_bytes() == 0 {
             return Some(0);
@@ -46,13 +46,13 @@ impl Room {
         (open >= ENOUGH_TO_MEASURE).then(|| (self.free_bytes() as f64 / each) as u64)
     }
 
-    /// Whether all connections may have a message on its way at the same time.
+    /// Whether memory suffices for a message on every connection at the same time.
     pub fn fits_burst(&self, open: u64) -> bool {
         self.free_bytes() >= open.saturating_mul(BUSY_BYTES)
     }
 }
 
-/// What can be had now without swapping.
+/// Bytes that are available without swapping; `None` where /proc does not say.
 pub fn available_bytes() -> Option<u64> {
     Memory::now().map(|memory| memory.available)
 }

@@ -1,9 +1,9 @@
-//! A made-up record, for tests alone: its figures mean nothing.
+//! A record for tests, with made-up figures.
 
 use super::record::*;
 use crate::fleet::histogram_ns;
 use crate::report::sample::machine;
-use crate::run::Latency;
+use crate::results::{Close, Hold, Latency};
 
 /// Four stages, of which the first stops at 16,246 connections.
 pub fn record() -> Record {

@@ -1,4 +1,4 @@
-//! The files: written, read again, and merged.
+//! The files of `client million`: writing, reading, merging.
 
 use super::page;
 use super::picture;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::Path;
 
-/// The name of the file from which the others can be made again.
+/// The name of the file that the others are made from.
 pub const FILE: &str = "million.json";
 
-/// Writes everything into a directory, which is made if it is missing.
+/// Writes all files to a directory, which is created if it does not exist.
 ///
 /// # Errors
 /// Where the directory or a file cannot be written.
@@ -27,10 +27,10 @@ pub fn write(record: &Record, directory: &Path) -> Result<()> {
     put("index.html", &page::render(record, plot.as_ref()))
 }
 
-/// Reads the record of an earlier call.
+/// Reads a record.
 ///
 /// # Errors
-/// Where the file cannot be read, or is none of this [`SCHEMA`].
+/// Where the file cannot be read, or has another [`SCHEMA`].
 pub fn read(path: &Path) -> Result<Record> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let record: Record = serde_json::from_str(&text)
@@ -44,10 +44,10 @@ pub fn read(path: &Path) -> Result<Record> {
     Ok(record)
 }
 
-/// One record of several, its runs by stage. Of two runs of a stage the later one is taken.
+/// Merges records into one, with one run per stage. Of two runs of one stage, the later record's is used.
 ///
 /// # Errors
-/// Where there is none, or they are from different machines: what they say is not to be compared.
+/// Where there is none, or they are from different machines, whose figures are not comparable.
 pub fn merge(records: Vec<Record>) -> Result<Record> {
     let mut records = records.into_iter();
     let mut all = records.next().context("there is no record to merge")?;
@@ -78,7 +78,7 @@ pub fn merge(records: Vec<Record>) -> Result<Record> {
     Ok(all)
 }
 
-/// Both, or the one where it is the same.
+/// Both texts, or one if it contains the other.
 fn joined(one: &str, other: &str, between: &str) -> String {
     if one.split(between).any(|part| part == other) { one.into() } else { [one, other].join(between) }
 }

@@ -1,11 +1,11 @@
-//! A run as a person reads it, on less than a screen.
+//! The summary of a run, on less than a screen.
 
 use super::record::{Echoes, Run};
 use super::verdict::whole;
 use crate::report::format::{bytes, count, micros, number, three_digits};
 use std::fmt::Write;
 
-/// The name of the stage, and a row for each phase that there was.
+/// The name of the stage, and a row per phase that was reached.
 pub fn render(run: &Run) -> String {
     let shards = run.shards.map_or(String::new(), |shards| format!(", {} shards", whole(shards)));
     let mut text = format!("{}: {} connections in one process{shards}\n", run.package, whole(run.held));
@@ -24,7 +24,7 @@ pub fn render(run: &Run) -> String {
         ("burst", echoes(&run.burst)),
         ("closed", close(run)),
         ("counts", counts(run)),
-        ("left out", (!run.notes.is_empty()).then(|| run.notes.join("; "))),
+        ("skipped", (!run.notes.is_empty()).then(|| run.notes.join("; "))),
         ("failures", failures(run)),
     ];
     for (name, value) in rows.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
@@ -63,14 +63,14 @@ fn server(run: &Run) -> Option<String> {
 fn kernel(run: &Run) -> Option<String> {
     let each = run.memory.kernel_bytes? as f64 / run.held.max(1) as f64;
     let both = run.memory.kernel_both_ends_bytes? as f64;
-    Some(format!("{} a connection on the server's side, {} for both ends", bytes(each), bytes(both)))
+    Some(format!("{} per connection at the server's end, {} for both ends", bytes(each), bytes(both)))
 }
 
 fn client(run: &Run) -> Option<String> {
     let memory = &run.memory;
     let each = memory.client_bytes_per_connection?;
     let (start, peak) = (memory.client_start_bytes as f64, memory.client_peak_bytes as f64);
-    Some(format!("{} at start, {} at most: {} a connection", bytes(start), bytes(peak), bytes(each)))
+    Some(format!("{} at start, peak {}: {} per connection", bytes(start), bytes(peak), bytes(each)))
 }
 
 fn hold(run: &Run) -> Option<String> {
@@ -96,7 +96,7 @@ fn each(run: &Run, phase: &Echoes) -> String {
 
 fn open_loop(phase: &Echoes) -> String {
     let lost = if phase.missing == 0 { "none lost".into() } else { format!("{} lost", whole(phase.missing)) };
-    let late = if phase.late == 0 { String::new() } else { format!(", {} left late", whole(phase.late)) };
+    let late = if phase.late == 0 { String::new() } else { format!(", {} sent late", whole(phase.late)) };
     format!("{} messages in {}, {lost}{late}; {}", whole(phase.sent), time(phase.elapsed_s), latency(phase))
 }
 
@@ -114,7 +114,7 @@ fn echoes(phase: &Echoes) -> String {
 fn close(run: &Run) -> Option<String> {
     let close = run.close?;
     let forced =
-        if close.forced == 0 { "none cut off".into() } else { format!("{} cut off", whole(close.forced)) };
+        if close.forced == 0 { "none reset".into() } else { format!("{} reset", whole(close.forced)) };
     Some(format!("{} in {}, {forced}", whole(close.closed), time(close.elapsed_s)))
 }
 
@@ -164,7 +164,7 @@ fn quantile(times: &hdrhistogram::Histogram<u64>, quantile: f64) -> String {
     micros(times.value_at_quantile(quantile) as f64 / 1e3)
 }
 
-/// Three digits: `38.1 s`, `1.2 ms`.
+/// A time with three significant digits: `38.1 s`, `1.2 ms`.
 pub(super) fn time(seconds: f64) -> String {
     if seconds < 1.0 { micros(seconds * 1e6) } else { format!("{} s", number(seconds)) }
 }
@@ -201,7 +201,7 @@ mod tests {
             "times that; handshake p99",
             "4.6 MB at start, 12.9 MB with all connected (8.3 B each)",
             "20,000/s     1,200,000 messages in 60 s, none lost",
-            "1,000,000 in 33 s, none cut off",
+            "1,000,000 in 33 s, none reset",
             "agree at both ends: connections, messages, echoes",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");

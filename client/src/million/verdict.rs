@@ -1,11 +1,11 @@
-//! Whether a run was what it was meant to be.
+//! Whether a run held all connections and lost nothing.
 
 use super::record::Run;
 use crate::fleet::Class;
 use crate::report::format::count;
 
 impl Run {
-    /// What is wrong with it, in one line; nothing where it held all that were asked for, and nothing was lost.
+    /// What failed, in one line; `None` where it held all connections asked for and lost nothing.
     pub fn complaint(&self) -> Option<String> {
         let mut parts: Vec<String> = self.error.iter().cloned().collect();
         if self.interrupted {
@@ -26,7 +26,7 @@ impl Run {
 
     fn losses(&self) -> Vec<String> {
         let failed = self.failures.classes().map(|(class, n)| match class {
-            // The server has said what stopped it, which is more than its status says.
+            // The reason in the server's metrics says more than the status 503.
             Class::Rejected503 if self.stopped.is_some() => format!("{} rejected with 503", whole(n)),
             class => format!("{} {} ({})", whole(n), class.name(), self.failures.advice(class)),
         });
@@ -38,7 +38,7 @@ impl Run {
         for (n, what) in [
             (lost, "connections lost while idle"),
             (missing, "echoes missing"),
-            (forced, "cut off at the end"),
+            (forced, "connections reset at the end"),
         ] {
             parts.extend((n > 0).then(|| format!("{} {what}", whole(n))));
         }
@@ -67,8 +67,9 @@ pub(super) fn whole(value: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{ConnectionCounts, Hold};
+    use super::super::record::ConnectionCounts;
     use super::*;
+    use crate::results::Hold;
 
     fn run() -> Run {
         Run { package: "stage4-zero-buffer".into(), asked: 1_000, goal: 1_000, held: 1_000, ..Run::default() }

@@ -1,10 +1,9 @@
-//! Who takes part: a stage, another server, or one that runs already.
+//! The servers of a race: a stage, another server by its command, or one that is running.
 
-use crate::compare::plan::{self, Subject};
-use crate::compare::server::Server;
 use crate::doctor::Machine;
 use crate::fleet::Url;
-use crate::run::server::Server as Seen;
+use crate::measure::Sampler;
+use crate::subject::{Other, Server, Subject, parse_target};
 use crate::watch::Metrics;
 use anyhow::{Context, Result, ensure};
 
@@ -14,36 +13,35 @@ pub enum Contender {
     /// The stage of this number.
     Stage(u8),
     /// Another server, by its command.
-    Other(plan::Other),
-    /// A server that is running.
+    Other(Other),
+    /// A running server.
     Url(Url),
 }
 
-/// Reads `1` to `4`, `NAME=COMMAND` or `ws://IP:PORT/PATH`.
+/// Parses `1` to `4`, `NAME=COMMAND` or `ws://IP:PORT/PATH`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
 pub fn parse(text: &str) -> Result<Contender, String> {
     if text.contains("://") && !text.contains('=') {
         return text.parse().map(Contender::Url).map_err(|error| format!("{error}"));
     }
     match text {
         "1" | "2" | "3" | "4" => Ok(Contender::Stage(text.as_bytes()[0] - b'0')),
-        _ if text.contains('=') => plan::parse_target(text).map(Contender::Other),
+        _ if text.contains('=') => parse_target(text).map(Contender::Other),
         _ => Err("none of a stage (1 to 4), NAME=COMMAND and ws://IP:PORT/PATH".into()),
     }
 }
 
 impl Contender {
-    /// How it is started; `None` for one that is running. `path` is where those echo that are given by a command.
+    /// How it is started; `None` for one that is running. `path` is where a server given by its command echoes.
     ///
     /// # Errors
-    /// Where this program cannot tell where it is.
+    /// Where the path of this program is unknown.
     pub fn subject(&self, machine: &Machine, path: &str) -> Result<Option<Subject>> {
         Ok(match self {
             Contender::Stage(number) => Some(Subject::stage(*number, machine)?),
-            Contender::Other(other) => Some(Subject {
-                name: other.name.clone(),
-                start: plan::Start::Other(other.words.clone(), path.into()),
-                reckoned: None,
-            }),
+            Contender::Other(other) => Some(Subject::other(other, path)),
             Contender::Url(_) => None,
         })
     }
@@ -51,19 +49,19 @@ impl Contender {
 
 /// A server that is ready.
 pub struct Ready {
-    /// What it is called.
+    /// Its name in results.
     pub name: String,
     /// Where it echoes.
     pub url: Url,
-    /// How it was started, where it was.
+    /// The command that started it; `None` for one that was running.
     pub command: Option<String>,
-    /// Whether it is a stage, and has to end with exit 0.
+    /// Whether it is a stage, which must exit with 0.
     is_stage: bool,
     server: Option<Server>,
 }
 
 impl Ready {
-    /// Starts it, unless it runs.
+    /// Starts it, unless it is running.
     ///
     /// # Errors
     /// What kept it from starting, in one line.
@@ -83,24 +81,24 @@ impl Ready {
                     server: Some(server),
                 })
             }
-            (_, None) => unreachable!("only one that is running has nothing to be started"),
+            (_, None) => unreachable!("only a running server has no subject"),
         }
     }
 
-    /// Where its memory can be read: a stage that is running tells it on the port that it echoes on.
-    pub fn seen(&self) -> Seen {
-        let told = || Metrics::fetch(self.url.addr).ok()?.value("process_resident_memory_bytes");
+    /// How its memory is read: a running stage has `/metrics` on the port that it echoes on.
+    pub fn sampler(&self) -> Sampler {
+        let has_metrics = || Metrics::fetch(self.url.addr).ok()?.value("process_resident_memory_bytes");
         match &self.server {
-            Some(server) => Seen::Process(server.watched()),
-            None if told().is_some() => Seen::Metrics(self.url.addr),
-            None => Seen::Unwatched,
+            Some(server) => Sampler::Process(server.watched()),
+            None if has_metrics().is_some() => Sampler::Metrics(self.url.addr),
+            None => Sampler::Unwatched,
         }
     }
 
-    /// Ends it if it was started here; says how it ended.
+    /// Stops it if it was started here, and returns how it exited.
     ///
     /// # Errors
-    /// Where it has died before, or does not end as it should.
+    /// Where it has died before, does not exit in time, or is a stage and does not exit with 0.
     pub fn stop(self) -> Result<Option<String>> {
         let Some(mut server) = self.server else { return Ok(None) };
         server.check_alive()?;

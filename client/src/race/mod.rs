@@ -1,41 +1,41 @@
 //! `client race`: two servers under the same load at the same time, side by side.
 
 mod contender;
-mod record;
-mod show;
+mod outcome;
 mod table;
 
+pub use crate::results::race::{RaceReport, SCHEMA, Side};
 pub use contender::Contender;
-pub use record::{RaceReport, SCHEMA, Side};
 
-use crate::compare::build;
 use crate::doctor::Machine;
-use crate::run::bar::Bar;
-use crate::run::gate::Gate;
-use crate::run::{MAX_IN_FLIGHT, MAX_PAYLOAD, RunArgs, RunReport, active, in_flight, side};
+use crate::fleet::FleetConfig;
+use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::progress::{Bar, Gate, SideBySide};
+use crate::results::Header;
+use crate::results::run::RunReport;
+use crate::subject::build_stages;
 use crate::{cli, file, words};
 use anyhow::Result;
 use clap::Args;
 use contender::Ready;
-use show::Show;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// Begins the lines that say what went wrong.
+/// Begins error lines.
 const PROGRAM: &str = "client race";
 
-/// Loads two servers in the same way at the same time, and shows them side by side
+/// Loads two servers alike at the same time, and shows them side by side
 ///
-/// They share the machine, and each takes from it what the other then lacks: for figures to be quoted, client compare
-/// has them run one after the other. Exit status: 0 if all went well for both, 1 if anything failed, 2 if an argument
+/// The servers compete for the machine: for figures to be quoted, use client compare, which runs them one after the other. Exit status: 0 if all went well for both, 1 if anything failed, 2 if an argument
 /// is wrong. Ctrl-C ends the load at once, and the results so far are reported.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct RaceArgs {
     /// Each a stage (1 to 4), another server by NAME=COMMAND, in which {port} becomes a free port, or the URL of a
-    /// server that is running
+    /// running server
     #[arg(value_name = "SERVER", num_args = 2, required = true, value_parser = contender::parse)]
     pub servers: Vec<Contender>,
 
@@ -43,11 +43,11 @@ pub struct RaceArgs {
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
     pub connections: u64,
 
-    /// Connections to open to each in a second [default: as fast as they are accepted]
+    /// Connections to open to each per second [default: as fast as they are accepted]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub connect_rate: Option<f64>,
 
-    /// How long to hold them idle before sending
+    /// Hold them idle for this long before sending
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
@@ -55,20 +55,20 @@ pub struct RaceArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Bytes of payload in a message, such as 32 or 4KiB
+    /// Payload per message, such as 32 or 4KiB
     #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
     pub payload: usize,
 
-    /// Messages in flight on each active connection, in closed loop
+    /// Messages in flight per active connection, in closed loop
     #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
     pub in_flight: u64,
 
-    /// Send each so many messages per second in open loop [default: closed loop, --in-flight messages outstanding on
-    /// each active connection]
+    /// Send N messages per second to each in open loop [default: closed loop, --in-flight messages outstanding per active
+    /// connection]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
 
-    /// How long to send, after a second of warm-up
+    /// Send for this long, after a warm-up of 1 s
     #[arg(long, default_value = "20s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub duration: Duration,
 
@@ -76,7 +76,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = cli::path)]
     pub target_path: String,
 
-    /// Take the stages as they are built
+    /// Do not build the stages
     #[arg(long)]
     pub no_build: bool,
 
@@ -84,7 +84,7 @@ pub struct RaceArgs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Show no progress
+    /// Do not show progress
     #[arg(long)]
     pub quiet: bool,
 }
@@ -101,8 +101,8 @@ impl RaceArgs {
         {
             return Err(format!("two servers have the same name, {}", left.name));
         }
-        active(self.active, self.connections)?;
-        in_flight(self.in_flight, self.payload, self.rate.is_none())
+        load::check_active(self.active, self.connections)?;
+        load::check_in_flight(self.in_flight, self.payload, self.rate.is_none())
     }
 }
 
@@ -119,19 +119,13 @@ pub fn run(args: &RaceArgs) -> ExitCode {
 }
 
 fn race(args: &RaceArgs) -> Result<bool> {
-    cli::stop_on_ctrl_c();
+    let stop = cli::stop_on_ctrl_c();
     args.json.iter().try_for_each(|file| file::check(file))?;
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let ready = start(args)?;
-    let outcomes = load(args, &ready);
-    let sides = ready.into_iter().zip(outcomes).map(|(ready, outcome)| record::side(ready, outcome));
-    let report = RaceReport {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
-        started,
-        servers: sides.collect(),
-    };
+    let outcomes = load(args, stop, &ready);
+    let sides = ready.into_iter().zip(outcomes).map(|(ready, outcome)| outcome::side(ready, outcome));
+    let report = RaceReport { header: Header::new(SCHEMA, started), servers: sides.collect() };
     let json = serde_json::to_string_pretty(&report)? + "\n";
     let results: Vec<_> = args.json.as_deref().map(|file| (file, json)).into_iter().collect();
     let colour = |to_stdout| to_stdout && common::output::has_colour(&std::io::stdout());
@@ -141,7 +135,7 @@ fn race(args: &RaceArgs) -> Result<bool> {
     Ok(complete && complaints.is_empty())
 }
 
-/// Builds the stages that take part, and starts what does not run yet.
+/// Builds the stages that take part, and starts the servers that are not running yet.
 fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
     let machine = Machine::here();
     let subject = |contender: &Contender| contender.subject(&machine, &args.target_path);
@@ -149,25 +143,25 @@ fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
     if !args.no_build {
         let mut stages: Vec<_> = subjects.iter().flatten().cloned().collect();
         stages.dedup_by(|left, right| left.name == right.name);
-        build::stages(&stages)?;
+        build_stages(&stages)?;
     }
     let start = |(contender, subject)| Ready::start(contender, subject, args.connections);
     args.servers.iter().zip(subjects).map(start).collect()
 }
 
-/// Loads both, each from a thread of its own, and shows how they do meanwhile.
-fn load(args: &RaceArgs, ready: &[Ready]) -> Vec<Result<RunReport>> {
-    let mut show = Show::new(args.quiet);
+/// Loads both, each from a thread of its own, and shows their progress.
+fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Result<RunReport>> {
+    let mut show = SideBySide::new(args.quiet);
     thread::scope(|scope| {
         let runs = ready.iter().zip(Gate::pair()).map(|(ready, gate)| {
-            let bar = Bar::new(show.look(&ready.name), ready.name.clone(), ready.seen()).with_gate(gate);
-            let args = run_args(args, ready);
-            scope.spawn(move || side::run(&args, bar))
+            let bar = Bar::new(show.look(&ready.name), ready.name.clone(), ready.sampler()).with_gate(gate);
+            let load = load_of(args, stop, ready);
+            scope.spawn(move || load.run_alone(bar))
         });
         let runs: Vec<_> = runs.collect();
         while !runs.iter().all(|run| run.is_finished()) {
             show.draw();
-            thread::sleep(show::EVERY);
+            thread::sleep(SideBySide::EVERY);
         }
         let outcome = |run: thread::ScopedJoinHandle<'_, Result<RunReport>>| {
             run.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its load has panicked")))
@@ -176,17 +170,18 @@ fn load(args: &RaceArgs, ready: &[Ready]) -> Vec<Result<RunReport>> {
     })
 }
 
-fn run_args(args: &RaceArgs, ready: &Ready) -> RunArgs {
-    RunArgs {
-        url: ready.url.clone(),
-        connections: args.connections,
+fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
+    let fleet = FleetConfig {
+        payload_len: args.payload,
+        in_flight: args.in_flight as u32,
+        stop,
+        ..FleetConfig::new(ready.url.clone(), args.connections)
+    };
+    Load {
         connect_rate: args.connect_rate,
         hold: args.hold,
         active: args.active,
-        payload: args.payload,
-        in_flight: args.in_flight,
         rate: args.rate,
-        duration: args.duration,
-        ..side::usual()
+        ..Load::new(fleet, args.duration)
     }
 }

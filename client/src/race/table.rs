@@ -1,17 +1,18 @@
-//! The end of a race: the two side by side, and what the second has against the first.
+//! The summary of a race: both servers side by side, and how the second differs.
 
-use super::record::{RaceReport, Side};
 use crate::live::text::{Row, Tone, cut};
 use crate::report::format::{bytes, change, count, micros, number};
-use crate::run::{Latency, RunReport};
+use crate::results::Latency;
+use crate::results::race::{RaceReport, Side};
+use crate::results::run::RunReport;
 use unicode_width::UnicodeWidthStr;
 
 const LABEL: usize = 17;
-/// Columns of a server, and of its name: at least and at most.
+/// Columns of a server's name, at least and at most.
 const LEAST: usize = 12;
 const MOST: usize = 20;
 
-/// A figure: what it is called, what it is, how it is written, and which is the better one.
+/// A figure: its name, its value, its format, and whether more is better.
 type Figure = (&'static str, fn(&RunReport) -> Option<f64>, fn(f64) -> String, Better);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,9 +29,9 @@ const FIGURES: [Figure; 11] = [
     ("latency p50", |run| quantile_us(&run.echo.as_ref()?.latency, 0.5), micros, Better::Less),
     ("latency p99", |run| quantile_us(&run.echo.as_ref()?.latency, 0.99), micros, Better::Less),
     ("latency max", |run| quantile_us(&run.echo.as_ref()?.latency, 1.0), micros, Better::Less),
-    ("CPU an echo", |run| run.server.as_ref()?.cpu_us_per_echo, micros, Better::Less),
-    ("memory at most", |run| Some(run.server.as_ref()?.peak_rss_bytes as f64), bytes, Better::Less),
-    ("a connection", |run| run.server.as_ref()?.rss_bytes_per_connection, bytes, Better::Less),
+    ("CPU per echo", |run| run.server.as_ref()?.cpu_us_per_echo, micros, Better::Less),
+    ("peak memory", |run| Some(run.server.as_ref()?.peak_rss_bytes as f64), bytes, Better::Less),
+    ("per connection", |run| run.server.as_ref()?.rss_bytes_per_connection, bytes, Better::Less),
     ("failures", |run| Some(run.failures.total() as f64), count, Better::Less),
 ];
 
@@ -38,7 +39,7 @@ fn quantile_us(Latency(times): &Latency, part: f64) -> Option<f64> {
     (!times.is_empty()).then(|| times.value_at_quantile(part) as f64 / 1e3)
 }
 
-/// A row for each figure that either has; the better one stands out where there are colours.
+/// A row per figure that either server has; with colours, the better one is highlighted.
 pub fn render(report: &RaceReport, colour: bool) -> String {
     let widths: Vec<usize> =
         report.servers.iter().map(|side| side.name.width().clamp(LEAST, MOST) + 2).collect();
@@ -57,7 +58,7 @@ pub fn render(report: &RaceReport, colour: bool) -> String {
             rows.push(row(&figure, &values, &widths));
         }
     }
-    rows.extend(report.servers.iter().filter_map(broken));
+    rows.extend(report.servers.iter().filter_map(error));
     rows.iter().map(|row| row.to_terminal(colour) + "\n").collect()
 }
 
@@ -84,8 +85,8 @@ fn row((label, _, written, better): &Figure, values: &[Option<f64>], widths: &[u
     }
 }
 
-/// One that did not come to its end has no figures.
-fn broken(side: &Side) -> Option<Row> {
+/// The error of a server whose race failed.
+fn error(side: &Side) -> Option<Row> {
     let error = side.error.as_ref()?;
-    Some(Row::of(Tone::Bad, format!("{} broke off: ", side.name)).and(Tone::Plain, error.as_str()))
+    Some(Row::of(Tone::Bad, format!("{} failed: ", side.name)).and(Tone::Plain, error.as_str()))
 }

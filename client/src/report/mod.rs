@@ -1,7 +1,6 @@
 //! From `results.json` to the page, the plots, the CSV file and the terminal table.
 
 pub mod format;
-pub mod results;
 
 mod csv;
 mod ladder;
@@ -11,6 +10,7 @@ pub(crate) mod plot;
 mod stats;
 mod table;
 
+pub use crate::results::compare as results;
 pub use ladder::{STAGES, stage};
 pub use stats::median;
 pub use table::render as table;

@@ -1,6 +1,8 @@
 //! Median and best round of a figure.
 
-/// Whether a low or a high value is better.
+use super::results::Results;
+
+/// Which end of the scale is the better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     /// Less is better: memory, latency.
@@ -41,6 +43,16 @@ pub fn median(values: &[f64]) -> Option<f64> {
         0 => None,
         even if even.is_multiple_of(2) => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
         _ => Some(sorted[middle]),
+    }
+}
+
+impl Results {
+    /// How much of the processors' time others took, in the median; `None` where it is little or not known.
+    pub fn disturbance(&self) -> Option<f64> {
+        /// Less than this is what any machine does at rest.
+        const MUCH: f64 = 0.05;
+        let shares: Vec<f64> = self.visits.iter().filter_map(|visit| visit.others_cpu_share).collect();
+        median(&shares).filter(|&share| share > MUCH)
     }
 }
 

@@ -1,8 +1,7 @@
-//! `--metrics-addr`: what this client counts, for Prometheus, so that a fleet of clients can be watched.
+//! `--metrics-addr`: the counters of this client, for Prometheus.
 //!
-//! A thread answers that shares the process's first descriptor table, with a runtime made before it: what it opens means
-//! nothing in the tables of the shards (see [`common::table`]), and it needs nothing of them but their counters, which
-//! are memory.
+//! The thread that answers shares the process's first descriptor table. Its descriptors mean nothing in the tables of the
+//! shards (see [`common::table`]); all it reads of the shards are counters in memory.
 
 use super::RunArgs;
 use crate::fleet::{Class, Times, Watch};
@@ -27,32 +26,32 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-/// Connections at a time. Who comes when all are taken waits until one has ended.
+/// Connections at a time. Further ones stay in the backlog until one has ended.
 const MAX_CONNECTIONS: usize = 16;
-/// Time for a request to arrive, and how long a connection may idle between two.
+/// The timeout for a request head, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait where the kernel has no descriptor, or no memory, for a connection.
+/// The pause after accept(2) fails for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the metrics are made of.
+/// What the metrics are computed from.
 struct Source {
     watch: Watch,
     asked: u64,
     scenario: String,
 }
 
-/// Takes the address, before anything else is done: better an error now than a run that nobody can watch.
+/// Binds the address, before the load starts.
 ///
 /// # Errors
-/// In one line: why it cannot be had, and what to do.
+/// Why it cannot be bound and what to do, in one line.
 pub(super) fn listen(addr: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(addr).map_err(|error| anyhow!(common::explain_listen("--metrics-addr", addr, &error)))
 }
 
-/// Starts the thread that answers, and says where. It ends with the process.
+/// Starts the thread that answers, and prints its address. The thread ends with the process.
 ///
 /// # Errors
-/// If the thread or its runtime cannot be had.
+/// If the thread or its runtime cannot be created.
 pub(super) fn start(listener: TcpListener, args: &RunArgs, watch: Watch) -> io::Result<()> {
     let scenario = args.scenario.to_possible_value().map_or_else(String::new, |name| name.get_name().into());
     let source = Arc::new(Source { watch, asked: args.connections, scenario });
@@ -87,12 +86,12 @@ async fn serve(listener: TcpListener, source: Arc<Source>) -> io::Result<()> {
     }
 }
 
-/// Answers the requests of a connection.
+/// Serves the requests of one connection.
 async fn answer(stream: TcpStream, source: &Source) {
     let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&request, source))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    // Whoever breaks off is not worth a word.
+    // A scraper that disconnects is no error.
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 

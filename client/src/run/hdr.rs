@@ -4,11 +4,11 @@
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
-/// Steps for each halving of the distance to 100%, as HdrHistogram's own tools have them.
+/// Steps per halving of the distance to 100%, as in HdrHistogram's own tools.
 const TICKS_PER_HALF: u32 = 5;
 
-/// A step on the way to 100%, whose distance from it is `parts` / (2 * [`TICKS_PER_HALF`] * 2^`halvings`): of whole numbers,
-/// so that a percentile that falls on one of the times is that one, and not the next.
+/// A step towards 100%, at a distance of `parts` / (2 * [`TICKS_PER_HALF`] * 2^`halvings`) from it. Whole numbers make it
+/// exact: a percentile that falls on a recorded time is that time, and not the next.
 #[derive(Clone, Copy)]
 struct Step {
     parts: u32,
@@ -25,7 +25,7 @@ impl Step {
         }
     }
 
-    /// How many of so many times are within it.
+    /// How many of `total` times are up to this step.
     fn rank(self, total: u64) -> u64 {
         let beyond =
             u128::from(total) * u128::from(self.parts) / (u128::from(2 * TICKS_PER_HALF) << self.halvings);
@@ -38,7 +38,7 @@ impl Step {
     }
 }
 
-/// Lines of value, percentile, count up to it, and 1/(1-percentile); values in microseconds.
+/// One line per step: value in microseconds, percentile, count up to it, and 1/(1-percentile).
 pub(super) fn percentiles(latency_ns: &Histogram<u64>) -> String {
     let micros = |ns: f64| ns / 1_000.0;
     let mut text =
@@ -53,7 +53,7 @@ pub(super) fn percentiles(latency_ns: &Histogram<u64>) -> String {
             let _ = writeln!(text, "{value:12.3} {:2.12} {count:10} {inverse:14.2}", 1.0 - 1.0 / inverse);
             step = step.next();
             if count == total {
-                // All further steps are this one.
+                // All further steps have the same value.
                 let _ = writeln!(text, "{value:12.3} {:2.12} {count:10}", 1.0);
                 break;
             }
@@ -86,7 +86,7 @@ mod tests {
             .collect()
     }
 
-    /// Of `total` times as many are short as this part of them has, exactly: that percentile is a short one, here as in JSON.
+    /// Exactly this part of `total` times is short, so that percentile is a short time, here as in JSON.
     #[test]
     fn exact_percentiles_are_those_of_the_json() {
         for total in [10, 20, 40, 80, 160, 1_000, 10_000, 123_450] {

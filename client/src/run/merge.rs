@@ -1,7 +1,7 @@
 //! `client merge`: one result from many clients that loaded the same servers at the same time.
 
-use super::report::{RunReport, SCHEMA, per_s};
 use super::{deliver, outputs};
+use crate::results::run::{RunReport, SCHEMA, per_s};
 use crate::{file, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 /// Merges the results of clients that ran at the same time, as `client run --json` wrote them
 ///
-/// Counts and rates are added up, times are those of the client that took longest, distributions are merged whole.
+/// Counts and rates are added up, times are those of the slowest client, histograms are merged.
 /// Exit status: 0 if all went well for every client, 1 if anything failed for one of them, 2 if a flag is wrong.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
 pub struct MergeArgs {
-    /// Results of clients
+    /// Results to merge
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
@@ -30,7 +30,7 @@ pub struct MergeArgs {
 }
 
 impl MergeArgs {
-    /// Fails where a file would be counted twice, or two results be written over each other.
+    /// Fails where a file would be counted twice, or two results would be written to the same file.
     ///
     /// # Errors
     /// Which ones, in one line.
@@ -45,7 +45,7 @@ impl MergeArgs {
     }
 }
 
-/// Merges, reports, and says in one line on standard error what failed.
+/// Merges, reports, and prints what failed in one line on standard error.
 pub fn merge(args: &MergeArgs) -> ExitCode {
     let mut outputs = args.json.iter().chain(&args.hdr);
     let merged = outputs.try_for_each(|file| file::check(file)).and_then(|()| read_all(&args.files));
@@ -68,36 +68,35 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
         watched += usize::from(more.server.is_some());
         merged.merge(&more).with_context(|| format!("cannot merge {}", file.display()))?;
     }
-    // One server, watched by several at different moments, has no sum; watched by one it has its figures.
+    // Samples of several clients cannot be added up; those of one are kept.
     merged.server = merged.server.filter(|_| watched == 1);
-    merged.command = std::env::args().collect();
+    merged.header.command = std::env::args().collect();
     Ok(merged)
 }
 
 fn read(file: &Path) -> Result<RunReport> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let report: RunReport = serde_json::from_str(&text).with_context(|| {
-        format!("{} is no result of `client run --json`, or not all of one", file.display())
-    })?;
+    let report: RunReport = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a complete result of `client run --json`", file.display()))?;
     ensure!(
-        report.schema == SCHEMA,
+        report.header.schema == SCHEMA,
         "{} has schema {}, and this program reads {SCHEMA}",
         file.display(),
-        report.schema
+        report.header.schema
     );
     Ok(report)
 }
 
 impl RunReport {
-    /// Adds what another client did at the same time.
+    /// Adds the result of another client that ran at the same time.
     ///
     /// # Errors
-    /// Where the two did different things, of which the sum would say nothing.
+    /// Where the loads differ, so that a sum would mean nothing.
     fn merge(&mut self, more: &RunReport) -> Result<()> {
         let did = |report: &RunReport| (report.scenario.clone(), report.payload_bytes, report.in_flight);
         ensure!(
             did(self) == did(more) && self.rate_per_s.is_some() == more.rate_per_s.is_some(),
-            "it did something else: {}, payload {}, and the first {}, payload {}",
+            "its load differs: {}, payload {}, and the first {}, payload {}",
             more.description(),
             more.payload_bytes,
             self.description(),
@@ -106,8 +105,8 @@ impl RunReport {
         if !self.url.split(", ").any(|url| url == more.url) {
             self.url = format!("{}, {}", self.url, more.url);
         }
-        if more.started < self.started {
-            self.started.clone_from(&more.started);
+        if more.header.started < self.header.started {
+            self.header.started.clone_from(&more.header.started);
         }
         self.clients += more.clients;
         self.connections += more.connections;
@@ -115,7 +114,7 @@ impl RunReport {
         self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
         self.merge_phases(more);
         self.server = self.server.take().or_else(|| more.server.clone());
-        self.failed(&more.failures, &more.ended_early);
+        self.add_failures(&more.failures, &more.ended_early);
         self.interrupted |= more.interrupted;
         self.exit_status = self.exit_status.max(more.exit_status);
         Ok(())
@@ -176,7 +175,7 @@ impl RunReport {
         }
     }
 
-    /// What was done, in a few words.
+    /// The load, in a few words.
     fn description(&self) -> String {
         match (self.rate_per_s, self.in_flight) {
             (Some(_), _) => format!("{} at a rate", self.scenario),
@@ -187,9 +186,9 @@ impl RunReport {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{EchoReport, ServerReport};
     use super::*;
     use crate::fleet::Class;
+    use crate::results::run::{EchoReport, ServerReport};
 
     /// A client's result: `n` connections, and as many echoes of a millisecond.
     fn report(n: u64, elapsed_s: f64) -> RunReport {
@@ -222,7 +221,7 @@ mod tests {
         assert_eq!((echo.echoes, echo.elapsed_s, echo.latency.0.len()), (9, 4.0, 9));
         assert_eq!((echo.echoes_per_s, merged.rate_per_s), (1.5 + 0.25 + 5.0, Some(9.0)));
         assert_eq!(merged.url, "ws://127.0.0.1:8000/echo, ws://127.0.0.2:8000/echo");
-        assert_eq!(merged.started, "2026-01-01T00:00:01Z");
+        assert_eq!(merged.header.started, "2026-01-01T00:00:01Z");
         assert_eq!((merged.failures.total(), merged.exit_status), (2, 1));
         assert!(merged.server.is_some(), "one watched it");
     }
@@ -234,7 +233,7 @@ mod tests {
         let error = report(1, 1.0).merge(&other).expect_err("another payload").to_string();
         assert_eq!(
             error,
-            "it did something else: echo at a rate, payload 64, and the first echo at a rate, payload 32"
+            "its load differs: echo at a rate, payload 64, and the first echo at a rate, payload 32"
         );
         let mut other = report(1, 1.0);
         other.rate_per_s = None;

@@ -1,13 +1,12 @@
-//! The results as a person reads them.
+//! The summary of a run.
 
-use super::latency::Latency;
-use super::report::{ConnectReport, EchoReport, RunReport, ServerReport};
-use super::server::Sample;
-use crate::fleet::{Class, Failures};
+use crate::fleet::Failures;
 use crate::report::format::{bytes, count, micros, number, seconds};
+use crate::results::run::{ConnectReport, EchoReport, RunReport, ServerReport};
+use crate::results::{Latency, Sample};
 use std::fmt::Write;
 
-/// The whole run on less than a screen.
+/// A row per phase, on less than a screen.
 pub(super) fn render(report: &RunReport) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(connect) = &report.connect {
@@ -78,7 +77,7 @@ fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoRepo
     rows.push((
         "echoes",
         format!(
-            "{}{rounds} in {}, {}/s over {} connections, each as it was sent",
+            "{}{rounds} in {}, {}/s over {} connections, all verified",
             whole(echo.echoes),
             seconds(echo.elapsed_s),
             number(echo.echoes_per_s),
@@ -107,7 +106,7 @@ fn server_row(server: &ServerReport) -> String {
     text += &at("after load", server.loaded);
     text += &at("closed", server.closed);
     if let Some(cpu_us) = server.cpu_us_per_echo {
-        text += &format!("; {} of CPU an echo", micros(cpu_us));
+        text += &format!("; {} of CPU per echo", micros(cpu_us));
     }
     text
 }
@@ -125,27 +124,6 @@ fn by_class(failures: &Failures) -> String {
     let classes: Vec<String> =
         failures.classes().map(|(class, n)| format!("{} {}", whole(n), class.name())).collect();
     if classes.is_empty() { "none".to_owned() } else { classes.join(", ") }
-}
-
-/// What failed and what to do about it, in one line; nothing where nothing did.
-pub(super) fn complaint(report: &RunReport) -> Option<String> {
-    if report.exit_status == 0 {
-        return None;
-    }
-    let advice: Vec<String> = report
-        .failures
-        .classes()
-        .map(|(class, n)| format!("{} {} ({})", whole(n), class.name(), report.failures.advice(class)))
-        .collect();
-    let mut parts: Vec<String> = report.ended_early.iter().cloned().collect();
-    if report.gone() > 0 {
-        parts.push(format!("{} connections were lost and not replaced in time", whole(report.gone())));
-    }
-    parts.extend((!advice.is_empty()).then(|| format!("failed: {}", advice.join(", "))));
-    // Where the cause is named already, it need not be named twice.
-    let told = report.ended_early.is_some() || report.failures.of(Class::Refused) > 0;
-    parts.extend(report.failures.first.as_ref().filter(|_| !told).map(|first| format!("first: {first}")));
-    Some(parts.join("; "))
 }
 
 fn whole(value: u64) -> String {

@@ -6,6 +6,7 @@
 //! It is measured only while the live page is open, and then on a sample of the echoes. Otherwise it costs an echo one load
 //! and two branches.
 
+use super::buckets::Buckets;
 use serde::Serialize;
 use std::array;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -14,11 +15,9 @@ use std::time::{Duration, Instant};
 /// Echoes that are timed per second, if they are evenly spaced.
 const TIMED_PER_SECOND: f64 = 4096.0;
 
-/// Buckets per doubling: a reported value is off by 6% at most.
-const PER_DOUBLING: usize = 8;
-/// The first bucket is for 256 ns and less, the last for 17 s and more.
-const DOUBLINGS: std::ops::Range<u32> = 8..34;
-const BUCKETS: usize = PER_DOUBLING * (DOUBLINGS.end - DOUBLINGS.start) as usize;
+/// From 256 ns to 17 s.
+const SCALE: Buckets = Buckets::new(8..34);
+const BUCKETS: usize = SCALE.count();
 
 /// One for the process, written a few thousand times per second at most; on its own cache lines.
 static TIMES: Times = Times { one_in: AtomicU32::new(0), counts: [const { AtomicU32::new(0) }; BUCKETS] };
@@ -61,22 +60,9 @@ impl Echoing {
 impl Times {
     #[cold]
     fn record(&self, took: Duration) {
-        self.counts[bucket(took)].fetch_add(1, Relaxed);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[SCALE.of(ns)].fetch_add(1, Relaxed);
     }
-}
-
-fn bucket(took: Duration) -> usize {
-    let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1 << DOUBLINGS.start);
-    let doubling = ns.ilog2();
-    let step = (ns >> (doubling - PER_DOUBLING.ilog2())) as usize % PER_DOUBLING;
-    ((doubling - DOUBLINGS.start) as usize * PER_DOUBLING + step).min(BUCKETS - 1)
-}
-
-/// The middle of a bucket, in microseconds.
-fn middle_us(bucket: usize) -> f64 {
-    let steps = PER_DOUBLING as f64 + (bucket % PER_DOUBLING) as f64 + 0.5;
-    let doubling = DOUBLINGS.start as usize + bucket / PER_DOUBLING;
-    steps / PER_DOUBLING as f64 * 2f64.powi(doubling as i32) / 1e3
 }
 
 /// Has echoes timed, and tells how long they took, until it is dropped. One at a time.
@@ -120,17 +106,8 @@ impl Drop for Timing {
 }
 
 fn took(counts: &[u32; BUCKETS]) -> Option<Took> {
-    let timed: u32 = counts.iter().sum();
-    let at = |part: f64| {
-        let rank = (part * f64::from(timed)).ceil() as u32;
-        let mut cumulative = 0;
-        let reached = |count: &u32| {
-            cumulative += count;
-            cumulative >= rank
-        };
-        middle_us(counts.iter().position(reached).unwrap_or(BUCKETS - 1))
-    };
-    (timed > 0).then(|| Took { timed, p50_us: at(0.5), p99_us: at(0.99) })
+    let at_us = |part| Some(SCALE.quantile_ns(counts, part)? / 1e3);
+    Some(Took { timed: counts.iter().sum(), p50_us: at_us(0.5)?, p99_us: at_us(0.99)? })
 }
 
 #[cfg(test)]
@@ -138,20 +115,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_near_what_falls_into_it() {
-        for ns in (300..20_000).chain([1_000_000, 999_999_999, 16_000_000_000]) {
-            let reported = middle_us(bucket(Duration::from_nanos(ns))) * 1e3;
-            assert!((reported / ns as f64 - 1.0).abs() < 0.0626, "{ns} ns, reported {reported}");
-        }
-        assert_eq!(bucket(Duration::ZERO), 0);
-        assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
-    }
-
-    #[test]
     fn percentiles_are_those_of_the_echoes() {
         let mut counts = [0; BUCKETS];
         assert_eq!(took(&counts), None);
-        (1..=1000).for_each(|us| counts[bucket(Duration::from_micros(us))] += 1);
+        (1..=1000).for_each(|us| counts[SCALE.of(us * 1_000)] += 1);
         let took = took(&counts).expect("some were timed");
         assert_eq!(took.timed, 1000);
         assert!((470.0..530.0).contains(&took.p50_us) && (930.0..1050.0).contains(&took.p99_us), "{took:?}");

@@ -56,6 +56,7 @@ pub fn shards_needed(connections: usize, capacity: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Xorshift;
 
     #[test]
     fn a_million_under_twenty_thousand() {
@@ -87,17 +88,12 @@ mod tests {
     /// Deals connections out by a pseudorandom number, as the kernel does by its hash.
     #[test]
     fn no_shard_is_full_before_all_are_there() {
-        let mut state = 1u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as usize
-        };
+        let mut random = Xorshift::new(1);
         for (shards, capacity) in [(2, 160), (3, 160), (8, 928), (64, 160)] {
             for _ in 0..1_000 {
                 let mut dealt = vec![0; shards];
-                (0..connections_held(shards, capacity)).for_each(|_| dealt[random() % shards] += 1);
+                (0..connections_held(shards, capacity))
+                    .for_each(|_| dealt[random.next_u64() as usize % shards] += 1);
                 assert!(dealt.iter().all(|&held| held <= capacity), "{shards} shards of {capacity}");
             }
         }

@@ -10,6 +10,7 @@ use super::super::{clock, payload};
 use super::lying::frame;
 use super::*;
 use common::frame::{Header, Opcode};
+use common::random::Xorshift;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -128,9 +129,7 @@ pub struct Random(pub u64);
 
 impl Random {
     pub fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
+        self.0 = Xorshift::new(self.0).next_u64();
         (self.0 >> 11) as usize % n
     }
 }

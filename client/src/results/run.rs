@@ -1,0 +1,190 @@
+//! What `client run --json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
+
+use super::{Close, Header, Hold, Latency, Sample};
+use crate::fleet::{Failures, Reconnects};
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// The version of the JSON's layout.
+pub const SCHEMA: u32 = 1;
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunReport {
+    /// With [`SCHEMA`].
+    #[serde(flatten)]
+    pub header: Header,
+    /// The server; of merged results all of them, with commas.
+    pub url: String,
+    /// The number of clients: more than one in merged results.
+    #[serde(default = "one")]
+    pub clients: u64,
+    /// The name of the scenario.
+    pub scenario: String,
+    /// Connections asked for.
+    pub connections: u64,
+    /// Threads of the client.
+    pub shards: u64,
+    /// Bytes of payload in a message.
+    pub payload_bytes: u64,
+    /// Messages in flight per connection in closed loop.
+    #[serde(default = "one")]
+    pub in_flight: u64,
+    /// Messages due per second in open loop, or connections replaced per second in churn; `None` in closed loop.
+    pub rate_per_s: Option<f64>,
+    /// Opening connections.
+    pub connect: Option<ConnectReport>,
+    /// Holding them.
+    pub hold: Option<Hold>,
+    /// Sending messages.
+    pub echo: Option<EchoReport>,
+    /// Replacing connections.
+    pub churn: Option<ChurnReport>,
+    /// Closing them.
+    pub close: Option<Close>,
+    /// Replacing lost connections, with `--reconnect`.
+    pub reconnect: Option<ReconnectReport>,
+    /// The server, if it was watched.
+    pub server: Option<ServerReport>,
+    /// Failures of all phases.
+    pub failures: Failures,
+    /// Why a phase ended early.
+    pub ended_early: Option<String>,
+    /// Whether Ctrl-C or SIGTERM ended it.
+    pub interrupted: bool,
+    /// The exit status of the program.
+    pub exit_status: u8,
+}
+
+/// Opening connections; in storm, all rounds together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ConnectReport {
+    /// How often all connections were opened: more than once only in storm.
+    pub rounds: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Connections open at the end of the last round.
+    pub connected: u64,
+    /// The time it took.
+    pub elapsed_s: f64,
+    /// `opened` over `elapsed_s`.
+    pub connects_per_s: f64,
+    /// From connect(2) to the verified answer.
+    pub handshake: Latency,
+}
+
+/// Sending messages; in storm and burst, all rounds together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EchoReport {
+    /// How often the phase ran: more than once only in storm and burst.
+    pub rounds: u64,
+    /// Connections that sent.
+    pub active: u64,
+    /// Messages sent, without the warm-up.
+    pub sent: u64,
+    /// Their echoes, each equal to what was sent.
+    pub echoes: u64,
+    /// Bytes of payload in the echoes.
+    pub bytes: u64,
+    /// The time measured.
+    pub elapsed_s: f64,
+    /// Echoes within `elapsed_s`, over `elapsed_s`.
+    pub echoes_per_s: f64,
+    /// Messages sent more than 1 ms after they were due (open loop).
+    pub late: u64,
+    /// Messages that were due (in open loop sent or not, else sent) and not echoed, whatever the cause; not those that
+    /// could still have been when it was interrupted.
+    pub missing: u64,
+    /// From sending (open loop: from the time due) to the echo.
+    pub latency: Latency,
+}
+
+/// Replacing connections.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ChurnReport {
+    /// Connections closed.
+    pub closed: u64,
+    /// Connections opened.
+    pub opened: u64,
+    /// Echoes on those opened.
+    pub echoes: u64,
+    /// The time it took.
+    pub elapsed_s: f64,
+    /// Connections open at the end.
+    pub connected: u64,
+    /// From connect(2) to the verified answer.
+    pub handshake: Latency,
+}
+
+/// Replacing lost connections, in all phases.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReconnectReport {
+    /// Connections lost.
+    pub lost: u64,
+    /// Of these, connections replaced before all were closed.
+    pub reconnected: u64,
+    /// Attempts at a replacement that failed.
+    pub failed_attempts: u64,
+    /// Why they were lost, by class, with the first error in words.
+    pub causes: Failures,
+    /// From the loss until the replacement was open.
+    pub away: Latency,
+}
+
+impl From<&Reconnects> for ReconnectReport {
+    fn from(reconnects: &Reconnects) -> ReconnectReport {
+        let Reconnects { lost, reconnected, failed_attempts, ref causes, ref away } = *reconnects;
+        let (causes, away) = (causes.clone(), Latency(away.clone()));
+        ReconnectReport { lost, reconnected, failed_attempts, causes, away }
+    }
+}
+
+/// The server's memory and processor time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// Why this may not be the server's process.
+    #[serde(default)]
+    pub doubt: Option<String>,
+    /// Before the first connection.
+    pub before: Sample,
+    /// With all connections open and idle.
+    pub connected: Option<Sample>,
+    /// After the messages.
+    pub loaded: Option<Sample>,
+    /// After all were closed.
+    pub closed: Option<Sample>,
+    /// The most resident memory, sampled once per second.
+    pub peak_rss_bytes: u64,
+    /// Growth of resident memory from `before` to `connected`, per connection.
+    pub rss_bytes_per_connection: Option<f64>,
+    /// Processor time from `connected` to `loaded`, per echo in between, warm-up included.
+    pub cpu_us_per_echo: Option<f64>,
+}
+
+impl RunReport {
+    /// The latencies that the run is about: of echoes, else of handshakes.
+    pub fn latency(&self) -> Option<&Histogram<u64>> {
+        let echo = self.echo.as_ref().map(|echo| &echo.latency.0);
+        echo.or(self.connect.as_ref().map(|connect| &connect.handshake.0))
+    }
+
+    /// Connections lost and not replaced before all were closed.
+    pub(crate) fn not_replaced(&self) -> u64 {
+        self.reconnect.as_ref().map_or(0, |reconnect| reconnect.lost - reconnect.reconnected)
+    }
+
+    /// Adds failures, and why a phase ended early if it was the first to do so.
+    pub(crate) fn add_failures(&mut self, failures: &Failures, ended_early: &Option<String>) {
+        self.failures.merge(failures);
+        self.ended_early = self.ended_early.take().or(ended_early.clone());
+    }
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// A count over a time; 0 for no time.
+pub(crate) fn per_s(count: f64, elapsed_s: f64) -> f64 {
+    if elapsed_s > 0.0 { count / elapsed_s } else { 0.0 }
+}

@@ -1,0 +1,44 @@
+//! What a result comes from: the commit that was built, and the command line.
+
+use std::process::{Command, Stdio};
+
+/// The commit of the working directory, with `-dirty` where tracked files differ from it; `None` outside a repository.
+pub fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output =
+            Command::new("git").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
+    Some(if changed { format!("{commit}-dirty") } else { commit })
+}
+
+/// The command line that repeats a measurement.
+pub fn command_line() -> String {
+    let release = if cfg!(debug_assertions) { "" } else { "--release " };
+    let words = std::env::args().skip(1).map(|word| quoted(&word));
+    format!("cargo run {release}-p client -- {}", words.collect::<Vec<_>>().join(" "))
+}
+
+/// A word, quoted for a shell where it has to be.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_./:,=@%+".contains(letter);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_can_be_pasted() {
+        assert_eq!(quoted("--levels=20,60"), "--levels=20,60");
+        assert_eq!(quoted("x='/opt/my server' {port}"), r"'x='\''/opt/my server'\'' {port}'");
+        assert_eq!(quoted(""), "''");
+    }
+}
