@@ -13,12 +13,12 @@ use rustix::net::{SendFlags, send, sockopt};
 use std::io;
 use std::time::Duration;
 
-/// Handshakes under way over all shards. A listener's queue holds as many as its backlog, which `somaxconn` may
-/// limit to 128; over that the kernel drops what the peer then repeats after a second. A server of several
-/// listeners, one per core, has room for more than this, and more would not make it any faster.
+/// Handshakes in progress, over all shards. A listener's queue is limited by its backlog, and by `somaxconn` to as few
+/// as 128; beyond that the kernel drops SYNs, which the client retransmits after a second. A server with one listener
+/// per core can queue more than this, but is not faster with more.
 pub(super) const CONNECT_WINDOW: u32 = 256;
 
-/// So many failures in a row, and not one success, show that there is no use in going on …
+/// This many consecutive failures end the attempts …
 const STREAK: u64 = 128;
 /// … if they are immediate and permanent, or if nothing else happened for this long.
 const STREAK_NS: u64 = 1_000_000_000;

@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Messages under way over all shards where each connection sends one.
+/// Messages in flight over all shards when each connection sends one.
 const ECHO_WINDOW: u32 = 1024;
 /// Closing handshakes in progress, over all shards.
 const CLOSE_WINDOW: u32 = 1024;

@@ -127,18 +127,17 @@ impl Shard {
         self.send_message(index, now_ns)
     }
 
-    /// The socket may have room again: sends on what was kept, and what has come due in open loop since. False: the
-    /// connection is lost.
+    /// Sends queued output, and then the messages that fell due in the meantime. False: the connection is lost.
     pub(super) fn writable(&mut self, index: u32) -> bool {
         let Some(owed) = self.flush(index) else { return false };
         let Phase::Open { pace, span, .. } = self.phase else { return true };
         (0..owed).all(|_| self.owe(index) || self.send_due(index, pace, span))
     }
 
-    /// Ends the phase when every echo has come, or no more are to be expected. `sent`: nothing more will be sent.
-    pub(super) fn await_echoes(&mut self, now_ns: u64, give_up_ns: u64, sent: bool) -> u64 {
-        if self.outstanding > 0 && now_ns < give_up_ns {
-            return give_up_ns;
+    /// Ends the phase once all echoes have arrived, or at the deadline. `sent`: everything has been sent.
+    pub(super) fn await_echoes(&mut self, now_ns: u64, deadline_ns: u64, sent: bool) -> u64 {
+        if self.outstanding > 0 && now_ns < deadline_ns {
+            return deadline_ns;
         }
         if self.outstanding > 0 {
             self.outcome.stuck |= !sent;

@@ -1,8 +1,7 @@
-//! The loop that moves a shard's connections on.
+//! The event loop of a shard.
 //!
-//! Sockets are registered once, edge-triggered: an event then costs no second look by the kernel at a socket that
-//! has been drained, and a receive that fills less than the buffer has drained it (epoll(7)), unless the peer has
-//! shut its side down.
+//! Sockets are registered once, edge-triggered, so epoll_wait(2) does not check exhausted sockets again. A receive that
+//! fills less than the buffer has exhausted the socket (epoll(7)), unless the peer has half-closed.
 
 use super::phase::{Command, Phase};
 use super::shard::{Shard, TIMER, WAKE};
@@ -14,18 +13,18 @@ use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdTimerFlags, timerfd_settime};
 use std::sync::mpsc::TryRecvError;
 
-/// Events taken at a time.
+/// Most events per epoll_wait(2).
 const EVENTS: usize = 256;
-/// Bytes read at a time, at least and at most: a few messages, or a piece of one.
+/// Least and greatest length of the read buffer: a few messages, or a part of one.
 const READ_LEN: (usize, usize) = (16 * 1024, 64 * 1024);
-/// The longest sleep in a phase, so that what depends on time is seen to.
+/// The longest epoll_wait(2) in a phase: the resolution of timeouts.
 const NAP_NS: u64 = 100_000_000;
 
-/// The peer has ended its side, or the connection has failed: read on until the kernel says which.
+/// The peer has half-closed, or the connection has failed: recv(2) returns which.
 const HANGUP: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 
 impl Shard {
-    /// Runs until it is told to quit, or the fleet is gone.
+    /// Runs until [`Command::Quit`], or until the fleet is dropped.
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
         let mut buffer = vec![0; (4 * self.round.len()).clamp(READ_LEN.0, READ_LEN.1)];
@@ -45,7 +44,7 @@ impl Shard {
                     index => self.ready(index as u32, flags, &mut buffer),
                 }
             }
-            // After the others: a new phase may give connections other numbers than these events have.
+            // After the other events: a new phase may move connections to other slots.
             if woken && self.commanded().is_none() {
                 return self.cut_all_off();
             }
@@ -53,10 +52,10 @@ impl Shard {
         }
     }
 
-    /// Obeys the commands that have come. `None`: to quit.
+    /// Executes the received commands. `None`: quit.
     fn commanded(&mut self) -> Option<()> {
         let mut count = [0; 8];
-        // Only resets the eventfd; the commands themselves say how many there are.
+        // Only resets the eventfd; the channel has the number of commands.
         let _ = rustix::io::read(&*self.setup.wake, &mut count);
         loop {
             match self.setup.commands.try_recv() {
@@ -69,8 +68,7 @@ impl Shard {
         }
     }
 
-    /// The timeout for a sleep that ends at `next_ns` at the latest: none where that is over, else a nap, which the
-    /// timer cuts short.
+    /// The timeout for a sleep until `next_ns`: zero if that has passed, otherwise [`NAP_NS`], which the timer cuts short.
     fn sleep_until(&mut self, next_ns: u64) -> Timespec {
         let sleep_ns = next_ns.saturating_sub(self.now_ns());
         if sleep_ns == 0 {
@@ -85,7 +83,7 @@ impl Shard {
         Timespec { tv_sec: 0, tv_nsec: NAP_NS as i64 }
     }
 
-    /// Does what is due now, and says when there is something to do again. `None`: when something happens.
+    /// Does what is due now, and returns when something will be due next. `None`: only after an event.
     fn step(&mut self) -> Option<u64> {
         let now_ns = self.now_ns();
         self.expire(now_ns);
@@ -104,11 +102,11 @@ impl Shard {
         Some(next_ns.min(restore_ns))
     }
 
-    /// One connection has something to read, can be written to again, or has ended.
+    /// Handles the events of one connection.
     #[inline]
     fn ready(&mut self, index: u32, flags: EventFlags, buffer: &mut [u8]) {
         match self.slots[index].state {
-            // Its event was in the same batch as the one that ended it.
+            // Removed by an earlier event of the same batch.
             State::Free => {}
             State::Connecting => self.connect_done(index),
             _ => {

@@ -7,8 +7,8 @@ use super::shard::Shard;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 impl Shard {
-    /// Has the first `active` connections take part in the phase that begins. There may be fewer: some were lost since
-    /// they were counted.
+    /// Sets that the first `active` connections take part in the new phase. There may be fewer: some may have been lost
+    /// since the controlling thread counted them.
     pub(super) fn take_part(&mut self, active: u32) {
         self.active = active;
         self.taking_part = (self.totals.live as u32).min(active);

@@ -1,10 +1,11 @@
-//! What a connection has to send once its socket takes more.
+//! Unsent output of a connection.
 
-/// What a socket has not taken yet.
+/// Output that the socket could not take at once.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub bytes: Vec<u8>,
+    /// How many of the bytes are sent.
     pub written: usize,
-    /// Messages of the open loop that have come due since.
+    /// Messages of the open loop that fell due in the meantime.
     pub owed: u32,
 }

@@ -1,9 +1,9 @@
-//! Random numbers of a fleet: each run has others.
+//! Random numbers of a fleet, different in each run.
 
 use common::random::Xorshift;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A random number from the standard library's own source, which is as good as a hash table needs.
+/// A random number from the standard library's hash seeds. Not for cryptography.
 pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -37,7 +37,7 @@ pub(super) struct Reconnect {
     trying: HashMap<u32, Retry>,
     /// The most attempts in progress.
     window: usize,
-    /// Where the waits come from.
+    /// The generator of the random delays.
     random: Xorshift,
     lost: u64,
     reconnected: u64,
@@ -137,7 +137,7 @@ impl Reconnect {
         self.wait(now_ns, retry.lost_ns, retry.failed.saturating_add(1));
     }
 
-    /// One whose time has come, if there is room for another attempt.
+    /// Takes a connection whose attempt is due, if the window has room.
     pub(super) fn next(&mut self, now_ns: u64) -> Option<Retry> {
         if self.trying.len() >= self.window || self.waiting.peek()?.0.due_ns > now_ns {
             return None;
@@ -145,7 +145,7 @@ impl Reconnect {
         self.waiting.pop().map(|Reverse(retry)| retry)
     }
 
-    /// When the next attempt is due; where there is no room for it, the end of another will be an event.
+    /// When the next attempt is due. Never while the window is full: the end of an attempt is an event then.
     pub(super) fn due_ns(&self) -> u64 {
         match self.waiting.peek() {
             Some(Reverse(retry)) if self.trying.len() < self.window => retry.due_ns,

@@ -1,11 +1,11 @@
-//! A shard's part in opening lost connections anew: attempts when they are due, and what a new connection goes on with.
+//! How a shard replaces lost connections: it starts the attempts that are due, and resumes the load on the replacement.
 
 use super::phase::Phase;
 use super::reconnect::Reconnect;
 use super::shard::Shard;
 
 impl Shard {
-    /// Begins the attempts that are due, and says when the next one is.
+    /// Starts the attempts that are due; returns when the next one is.
     pub(super) fn restore(&mut self, now_ns: u64) -> u64 {
         while let Some(retry) = self.reconnect.as_mut().and_then(|reconnect| reconnect.next(now_ns)) {
             let begun = self.begin();
@@ -18,8 +18,8 @@ impl Shard {
         self.reconnect.as_ref().map_or(u64::MAX, Reconnect::due_ns)
     }
 
-    /// Has a connection that is back do what the lost one did. It has the number of one that was lost: free slots are
-    /// taken first. False: it was lost right away.
+    /// Resumes the load of the lost connection on its replacement, which has its slot: free slots are reused first.
+    /// False: the connection was lost at once.
     pub(super) fn resume(&mut self, index: u32, now_ns: u64) -> bool {
         match self.phase {
             Phase::Closed { active, span }
@@ -28,7 +28,7 @@ impl Shard {
                 self.send_round(index, self.setup.in_flight, now_ns)
             }
             Phase::Open { active, .. } if index < active => {
-                // What was due in the meantime was not sent, and is not made up for.
+                // Messages due in the meantime are skipped, and counted as missing.
                 let passed = self.next.saturating_sub(index.into()).div_ceil(active.into()) as u32;
                 let slot = &mut self.slots[index];
                 (slot.sent, slot.echoed) = (passed, passed);

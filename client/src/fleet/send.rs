@@ -148,7 +148,7 @@ impl Shard {
         full
     }
 
-    /// Sends on what was kept. Returns the messages that have come due since, once nothing is left; 0 while the socket is
+    /// Sends queued output. Returns the messages that fell due in the meantime once all is sent, and 0 while the socket is
     /// full. `None`: the connection is lost.
     pub(super) fn flush(&mut self, index: u32) -> Option<u32> {
         let Some(outbox) = self.outboxes.get_mut(&index) else { return Some(0) };
@@ -170,8 +170,8 @@ impl Shard {
     }
 }
 
-/// The next masking key. Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); here
-/// they only have to differ from message to message, so that the server has to unmask.
+/// The next masking key. Unpredictable keys protect proxies from scripts (RFC 6455, section 10.3); for a load client,
+/// keys that differ between messages suffice.
 #[inline]
 fn masking_key(keys: &mut Xorshift) -> [u8; 4] {
     ((keys.next_u64() >> 32) as u32).to_ne_bytes()

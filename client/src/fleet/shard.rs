@@ -25,11 +25,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-/// The event of the eventfd, whose number is above that of any slot.
+/// Event data of the eventfd: above every slot index.
 pub(super) const WAKE: u64 = u64::MAX;
-/// The event of the timer.
+/// Event data of the timer.
 pub(super) const TIMER: u64 = u64::MAX - 1;
-/// What a shard is given.
+/// A shard's configuration and channels.
 pub(super) struct Setup {
     pub number: u32,
     pub server: SocketAddr,
@@ -56,9 +56,9 @@ pub(super) struct Setup {
 pub(super) struct Shard {
     pub(super) setup: Setup,
     pub(super) epoll: OwnedFd,
-    /// Wakes the shard to the microsecond, which the timeout of epoll_wait(2) cannot say.
+    /// Wakes the shard with microsecond precision; epoll_wait(2) has milliseconds.
     pub(super) timer: OwnedFd,
-    /// When the timer was last set to.
+    /// Expiry of the timer as last set.
     pub(super) timer_ns: u64,
     pub(super) slots: Slots,
     /// Partial heads and control frames; few connections have one at a time.
@@ -161,23 +161,23 @@ impl Shard {
         super::clock::now_ns() - self.setup.base_ns
     }
 
-    /// Connections that are to come back.
+    /// Lost connections not yet replaced.
     pub(super) fn pending(&self) -> u64 {
         self.reconnect.as_ref().map_or(0, Reconnect::pending)
     }
 
-    /// Handshakes under way that the phase has asked for.
+    /// Handshakes in progress on behalf of the phase.
     pub(super) fn connecting(&self) -> u64 {
         self.totals.connecting - self.reconnect.as_ref().map_or(0, Reconnect::trying)
     }
 
-    /// Counts a connection that is open now.
+    /// Counts a connection that has opened.
     pub(super) fn joins(&mut self, index: u32) {
         self.totals.live += 1;
         self.taking_part += u32::from(index < self.active);
     }
 
-    /// Counts one that is open no more.
+    /// Counts a connection that is no longer open.
     pub(super) fn leaves(&mut self, index: u32) {
         self.totals.live -= 1;
         self.taking_part -= u32::from(index < self.active);
@@ -213,8 +213,8 @@ impl Shard {
         self.slots.remove(index)
     }
 
-    /// Whether a connection, or the attempt at one, is lost only for a while; then another will take its place. Not
-    /// if it is being closed, or the server cannot be trusted with another.
+    /// Schedules the replacement of a lost connection or failed attempt. False: it is not replaced, because the phase
+    /// closes connections or the server sent wrong data.
     #[cold]
     pub(super) fn returns(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) -> bool {
         let now_ns = self.now_ns();
@@ -222,7 +222,7 @@ impl Shard {
         let Some(reconnect) = &mut self.reconnect else { return false };
         let slot = &self.slots[index];
         if slot.has(UNASKED) {
-            // It is counted already.
+            // Already counted.
             return true;
         }
         if reconnect.trial_failed(index, now_ns) {

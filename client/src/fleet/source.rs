@@ -143,7 +143,7 @@ pub(super) fn cut_off(socket: OwnedFd) {
     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
 }
 
-/// The class of a failed call. Binding fails with `EADDRNOTAVAIL` too, where the address is not one of ours.
+/// The class of a failed call. bind(2) fails with `EADDRNOTAVAIL` for an address that is not local, not for want of ports.
 pub(super) fn class_of(call: &str, error: Errno) -> Class {
     if call == "bind" { Class::Other } else { Class::of(error) }
 }

@@ -25,8 +25,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Descriptors of a shard's table that are no connections it was asked for: standard streams, eventfd, epoll
-/// instance, timer, and room for as many handshakes as are ever under way. Of a small table, a quarter.
+/// Descriptors of a shard's table that are reserved: standard streams, eventfd, epoll instance, timer, and the most
+/// handshakes in progress. At most a quarter of a small table.
 const RESERVED: u64 = 2 * CONNECT_WINDOW as u64 + 64;
 
 /// Shards have no deep calls.
