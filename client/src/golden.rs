@@ -66,7 +66,6 @@ fn failures(reset: u64) -> Failures {
 
 /// A run with every phase, which `n` tells from another.
 fn a_record(n: u64) -> RunReport {
-    let sample = |mb: u64| Sample { rss_bytes: mb << 20, cpu_s: mb as f64 / 8.0 };
     RunReport {
         header: Header {
             schema: run::SCHEMA,
@@ -119,20 +118,25 @@ fn a_record(n: u64) -> RunReport {
             causes: failures(9),
             away: latency(&[150_000]),
         }),
-        server: (n == 1).then(|| ServerReport {
-            doubt: Some("it does not listen there".into()),
-            before: sample(4),
-            connected: Some(sample(8)),
-            loaded: Some(sample(10)),
-            closed: Some(sample(5)),
-            peak_rss_bytes: 11 << 20,
-            rss_bytes_per_connection: Some(4_198.5),
-            cpu_us_per_echo: Some(12.5),
-        }),
+        server: (n == 1).then(a_server),
         failures: failures(n),
         ended_early: Some("no echo came for 10s".into()),
         interrupted: n > 1,
         exit_status: 1,
+    }
+}
+
+fn a_server() -> ServerReport {
+    let sample = |mb: u64| Sample { rss_bytes: mb << 20, cpu_s: mb as f64 / 8.0 };
+    ServerReport {
+        doubt: Some("it does not listen there".into()),
+        before: sample(4),
+        connected: Some(sample(8)),
+        loaded: Some(sample(10)),
+        closed: Some(sample(5)),
+        peak_rss_bytes: 11 << 20,
+        rss_bytes_per_connection: Some(4_198.5),
+        cpu_us_per_echo: Some(12.5),
     }
 }
 

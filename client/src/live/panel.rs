@@ -28,7 +28,7 @@ pub(crate) struct Fact {
     pub name: &'static str,
     /// Its current value, formatted.
     pub value: String,
-    /// Its value in a slice, for the sparkline beside it.
+    /// Its value in a slice, for the sparkline next to it.
     pub of: Option<fn(&Slice) -> f64>,
     pub tone: Tone,
 }

@@ -49,7 +49,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 impl Results {
     /// How much of the processors' time others took, in the median; `None` where it is little or not known.
     pub fn disturbance(&self) -> Option<f64> {
-        /// Less than this is what any machine does at rest.
+        /// Less than this is normal on a quiescent machine.
         const MUCH: f64 = 0.05;
         let shares: Vec<f64> = self.visits.iter().filter_map(|visit| visit.others_cpu_share).collect();
         median(&shares).filter(|&share| share > MUCH)

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// Descriptors to read before giving up the search: a process with more is evidently a server under load.
+/// Descriptors to read before the search ends: a process with more is evidently a server under load.
 const MOST_DESCRIPTORS: usize = 200_000;
 
 /// Whether a process listens on an address.
