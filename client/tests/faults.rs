@@ -106,7 +106,7 @@ fn a_killed_client_leaves_nothing() {
             ))
         });
         conformance::note(&format!(
-            "{}: {count} connections gone {:?} after SIGKILL",
+            "{}: {count} connections removed {:?} after SIGKILL",
             stage.name,
             start.elapsed()
         ));
@@ -138,9 +138,9 @@ fn a_stopped_client_loses_nothing() {
             // In closed loop, the server may hold one message per connection: read, and not yet sent.
             assert!(
                 most_memory <= memory + 2 * 300 * 16_384 + (4 << 20),
-                "{most_memory} octets, {memory} before"
+                "{most_memory} bytes, {memory} before"
             );
-            let [memory, most_memory] = [memory, most_memory].map(|octets| octets as f64 / 1e6);
+            let [memory, most_memory] = [memory, most_memory].map(|bytes| bytes as f64 / 1e6);
             let (name, echoes) = (stage.name, echo.echoes);
             conformance::note(&format!(
                 "{name}: {load}: {echoes} echoes, all right; memory {memory:.1} MB, {most_memory:.1} MB at most"

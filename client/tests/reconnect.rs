@@ -11,7 +11,7 @@ use stage::{STAGES, Stage, until};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 fn run(url: &str, arguments: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
@@ -39,7 +39,7 @@ fn interrupt(client: &Child) {
 /// Waits until a metric of the server is at least `least`.
 #[track_caller]
 fn reaches(stage: &Stage, name: &str, least: f64) {
-    until(name, PATIENCE, || {
+    until(name, TIMEOUT, || {
         let value = stage.metrics().value(name).expect("a figure");
         if value >= least { Ok(()) } else { Err(value.to_string()) }
     });

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn script(name: &str) -> Command {
     // Background tests may inherit an ignored SIGINT, which a shell does not let a script reset.
@@ -62,7 +62,7 @@ impl Run {
         let label = format!("MILLION_WEBSOCKETS_REPLICA={}", self.number);
         let labelled = |pid: &i32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|&octet| octet == 0).any(|variable| variable == label.as_bytes())
+            environment.split(|&byte| byte == 0).any(|variable| variable == label.as_bytes())
         };
         let processes = fs::read_dir("/proc").expect("processes").flatten();
         processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(labelled).collect()
@@ -87,7 +87,7 @@ impl Run {
 
 #[track_caller]
 fn until_connected(stage: &Stage, connections: u32) {
-    until(&format!("{connections} connections"), PATIENCE, || {
+    until(&format!("{connections} connections"), TIMEOUT, || {
         let active = stage.metrics().value("ws_connections_active");
         (active == Some(connections.into())).then_some(()).ok_or(format!("{active:?}"))
     });
@@ -140,9 +140,9 @@ fn bad_arguments_are_rejected_in_one_line() {
     for (name, arguments, part) in cases.concat() {
         let refused = output(name, arguments);
         let line = String::from_utf8(refused.stderr).expect("text");
-        let told = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
+        let reported = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
         assert!(
-            told && refused.status.code() == Some(2) && refused.stdout.is_empty(),
+            reported && refused.status.code() == Some(2) && refused.stdout.is_empty(),
             "{name} {arguments}: {line}"
         );
     }

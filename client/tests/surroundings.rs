@@ -173,7 +173,7 @@ fn stalled() -> (std::io::PipeReader, std::io::PipeWriter) {
 fn a_stalled_reader_does_not_stall_the_load() {
     let url = url();
     let (_reader, writer) = stalled();
-    let file = scratch("stuck.json");
+    let file = scratch("stalled.json");
     let arguments = format!(
         "run --url {url} --connections 4 --warmup 0s --duration 7s --rate 100 --json {}",
         file.display()

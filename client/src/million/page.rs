@@ -163,14 +163,14 @@ fn counted(record: &Record) -> Vec<(&'static str, String)> {
         ),
         (
             "Kernel memory",
-            "Growth of the kernel’s slab caches, kernel stacks and the server’s page tables. Both ends of a connection are \
-             on this machine, so what both need is halved. Includes other activity of the machine."
+            "Growth of the kernel’s slab caches, kernel stacks and the server’s page tables. Both ends of a connection \
+             are on this machine, so what both need is halved. Includes other activity of the machine."
                 .into(),
         ),
         (
             "Client memory",
-            "Growth of the client’s resident memory from its start to the largest value at the end of a phase, divided by \
-             the connections."
+            "Growth of the client’s resident memory from its start to the largest value at the end of a phase, divided \
+             by the connections."
                 .into(),
         ),
         (

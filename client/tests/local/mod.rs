@@ -55,8 +55,8 @@ pub fn output(arguments: &str) -> Output {
     client(arguments).output().expect("the client runs")
 }
 
-pub fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A result of `client run`, for `client merge`.

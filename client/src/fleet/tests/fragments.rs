@@ -69,14 +69,9 @@ fn an_echo_in_another_shard_restarts_the_timeout() {
 type Verdict = (u64, u64, Option<Class>);
 
 /// Feeds a shard bytes in pieces of these lengths, the last one repeated.
-fn judged(
-    payload_len: usize,
-    messages: u32,
-    octets: &[u8],
-    mut cuts: impl Iterator<Item = usize>,
-) -> Verdict {
+fn judged(payload_len: usize, messages: u32, bytes: &[u8], mut cuts: impl Iterator<Item = usize>) -> Verdict {
     let (mut shard, _far) = shard(payload_len, messages);
-    let mut rest = octets;
+    let mut rest = bytes;
     while !rest.is_empty() && shard.slots[INDEX].state == State::Open {
         let (piece, after) = rest.split_at(cuts.next().expect("endless").clamp(1, rest.len()));
         shard.received(INDEX, piece, 1);
@@ -179,8 +174,8 @@ fn lie(frames: &mut Vec<(Header, Vec<u8>)>, random: &mut Random) {
             header.opcode = [Opcode::Text, Opcode::Binary, Opcode::Continuation][random.below(3)];
         }
         4 if !body.is_empty() => {
-            let octet = random.below(body.len());
-            body[octet] ^= 1 << random.below(8);
+            let at = random.below(body.len());
+            body[at] ^= 1 << random.below(8);
         }
         5 => header.mask = Some([0; 4]),
         6 => frames.insert(at, (Header::server(Opcode::Close, 2), vec![0x03, 0xe9])),
@@ -203,12 +198,12 @@ fn fragments_in_any_pieces_have_the_verdict_of_the_whole_messages() {
         if random.below(2) == 1 {
             lie(&mut frames, &mut random);
         }
-        let octets: Vec<u8> = frames.iter().flat_map(|(header, body)| frame(*header, body)).collect();
+        let bytes: Vec<u8> = frames.iter().flat_map(|(header, body)| frame(*header, body)).collect();
         let expected = reference(&payloads, &frames);
         let messages = payloads.len() as u32;
-        let longest = [1, 3, 20, 400, octets.len()][random.below(5)];
+        let longest = [1, 3, 20, 400, bytes.len()][random.below(5)];
         let cuts = std::iter::repeat_with(|| 1 + random.below(longest));
-        let got = judged(payload_len, messages, &octets, cuts);
+        let got = judged(payload_len, messages, &bytes, cuts);
         assert_eq!(got, expected, "round {round}: payloads of {payload_len}, {frames:?}");
     }
 }
@@ -218,16 +213,16 @@ fn a_long_message_in_many_fragments() {
     let payload_len = 1 << 20;
     let payloads = payloads(payload_len, 2);
     for fragment_len in [1, 7, 4_096] {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for payload in &payloads {
             for (number, piece) in payload.chunks(fragment_len).enumerate() {
                 let opcode = if number == 0 { Opcode::Binary } else { Opcode::Continuation };
-                octets.extend(frame(Header { fin: false, ..Header::server(opcode, piece.len()) }, piece));
+                bytes.extend(frame(Header { fin: false, ..Header::server(opcode, piece.len()) }, piece));
             }
-            octets.extend(frame(Header::server(Opcode::Continuation, 0), &[]));
+            bytes.extend(frame(Header::server(Opcode::Continuation, 0), &[]));
         }
         for read_len in [1_000, 65_536] {
-            let got = judged(payload_len, 2, &octets, std::iter::repeat(read_len));
+            let got = judged(payload_len, 2, &bytes, std::iter::repeat(read_len));
             assert_eq!(got, (2, 0, None), "{fragment_len}, {read_len}");
         }
     }
@@ -242,7 +237,7 @@ fn faults_of_replies_are_described() {
     };
     let first = frame(more(Opcode::Binary), payload);
     let whole = |opcode, len| frame(Header::server(opcode, len), &vec![0; len]);
-    for (octets, expected) in [
+    for (bytes, expected) in [
         (whole(Opcode::Continuation, 8), "without a message to continue"),
         (whole(Opcode::Text, 8), "a text message"),
         (whole(Opcode::Binary, 7), "shorter"),
@@ -252,7 +247,7 @@ fn faults_of_replies_are_described() {
         ([frame(Header::server(Opcode::Binary, 8), payload), first].concat(), "is no echo"),
     ] {
         let (mut shard, _far) = shard(8, 1);
-        shard.received(INDEX, &octets, 1);
+        shard.received(INDEX, &bytes, 1);
         let said = shard.outcome.failures.first.unwrap_or_default();
         assert!(said.contains(expected) && !said.contains(['{', '}']), "{expected}: {said}");
     }
@@ -272,12 +267,12 @@ fn fragmented_echoes_are_valid() {
                 let pieces = payload.chunks(fragment_len).enumerate();
                 for (number, piece) in pieces {
                     let opcode = if number == 0 { Opcode::Binary } else { Opcode::Continuation };
-                    let mut octets =
+                    let mut bytes =
                         frame(Header { fin: false, ..Header::server(opcode, piece.len()) }, piece);
                     if number == middle {
-                        octets.extend(frame(Header::server(Opcode::Ping, 3), b"now"));
+                        bytes.extend(frame(Header::server(Opcode::Ping, 3), b"now"));
                     }
-                    if socket.get_mut().write_all(&octets).is_err() {
+                    if socket.get_mut().write_all(&bytes).is_err() {
                         return;
                     }
                     if number == middle && !socket.read().is_ok_and(|answer| answer.is_pong()) {

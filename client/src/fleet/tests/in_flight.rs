@@ -156,9 +156,9 @@ fn the_next_round_is_sent_once_all_replies_are_complete() {
         assert!(shard.send_round(INDEX, count, 1_000));
         let payloads = payloads(payload_len, count);
         let frames = fragmented(&payloads, &mut random);
-        let octets: Vec<u8> = frames.iter().flat_map(|(header, body)| frame(*header, body)).collect();
-        let (mut rest, mut now_ns) = (&octets[..], 1_000_000);
-        let longest = [1, 30, 1_000, octets.len()][random.below(4)];
+        let bytes: Vec<u8> = frames.iter().flat_map(|(header, body)| frame(*header, body)).collect();
+        let (mut rest, mut now_ns) = (&bytes[..], 1_000_000);
+        let longest = [1, 30, 1_000, bytes.len()][random.below(4)];
         let case = format!("round {round}: {count} of {payload_len} bytes");
         while !rest.is_empty() {
             // The round, and the answers to control frames.

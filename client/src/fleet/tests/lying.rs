@@ -173,8 +173,8 @@ fn responses_in_pieces_are_reassembled() {
             }
             let ping = frame(Header::server(Opcode::Ping, 3), b"abc");
             let echo = frame(Header::server(Opcode::Binary, message.len()), &message.into_data());
-            for octet in [ping, echo].concat() {
-                if socket.get_mut().write_all(&[octet]).is_err() {
+            for byte in [ping, echo].concat() {
+                if socket.get_mut().write_all(&[byte]).is_err() {
                     return;
                 }
                 thread::yield_now();
