@@ -89,9 +89,7 @@ const ROWS: [Row; 23] = [
     ("open loop: p99.9", |run| quantile(run.open_loop.as_ref(), 0.999)),
     ("open loop: longest", |run| quantile(run.open_loop.as_ref(), 1.0)),
     ("open loop: messages lost", |run| run.open_loop.as_ref().map(|phase| whole(phase.missing))),
-    ("echoes per second, one on each at once", |run| {
-        run.burst.as_ref().map(|phase| number(phase.echoes_per_s))
-    }),
+    ("echoes per second, burst", |run| run.burst.as_ref().map(|phase| number(phase.echoes_per_s))),
     ("closed in", |run| run.close.map(|close| time(close.elapsed_s))),
     ("counts agree at both ends", |run| {
         let agree = run.counts.connections?.agree && run.counts.messages?.agree;
