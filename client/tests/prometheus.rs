@@ -194,11 +194,11 @@ impl Prometheus {
 
 /// Percent-encodes a query (RFC 3986, section 2.1).
 fn encoded(text: &str) -> String {
-    let escape = |byte: u8| match byte {
+    let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),
     };
-    text.bytes().map(escape).collect()
+    text.bytes().map(encode).collect()
 }
 
 /// The dashboard's panels that have queries.

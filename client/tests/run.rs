@@ -219,8 +219,8 @@ fn bad_flags_are_named_in_one_line() {
 
 #[test]
 fn impossible_loads_are_explained_in_one_line() {
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
-    let line = one_line(&run_against(nobody, "--connections 10 --quiet"), 1);
+    let unused = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
+    let line = one_line(&run_against(unused, "--connections 10 --quiet"), 1);
     assert!(line.contains("10 refused (is the server running"), "{line}");
 
     let full = serve(|mut stream| {

@@ -140,9 +140,9 @@ fn bad_arguments_are_rejected_in_one_line() {
     for (name, arguments, part) in cases.concat() {
         let refused = output(name, arguments);
         let line = String::from_utf8(refused.stderr).expect("text");
-        let explained = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
+        let reported = line.contains(part) && line.lines().count() == 1 && line.contains("--help");
         assert!(
-            explained && refused.status.code() == Some(2) && refused.stdout.is_empty(),
+            reported && refused.status.code() == Some(2) && refused.stdout.is_empty(),
             "{name} {arguments}: {line}"
         );
     }

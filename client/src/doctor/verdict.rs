@@ -139,14 +139,14 @@ fn tables(machine: &Machine, connections: u64) -> Vec<Check> {
     let raised = (soft < hard).then(|| "server and client raise it to the hard limit themselves".into());
     let mut rows = vec![row("nofile, soft limit", soft, raised)];
     rows.push(row("nofile, hard limit", hard, (machine.own_tables && shards > 1).then_some(many)));
-    rows.extend(machine.nr_open.map(|most| row("fs.nr_open, the maximum of nofile", most, None)));
+    rows.extend(machine.nr_open.map(|most| row("fs.nr_open, to which nofile can be raised", most, None)));
     rows
 }
 
 fn own_tables(machine: &Machine) -> Check {
     let works = machine.own_tables;
     Check {
-        name: "descriptor tables per thread".into(),
+        name: "descriptor tables of their own".into(),
         current: if works { "yes" } else { "no" }.into(),
         needed: "yes".into(),
         verdict: if works { Verdict::Ok } else { Verdict::Note },

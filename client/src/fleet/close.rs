@@ -10,8 +10,8 @@ const LOOK: u32 = 64;
 
 impl Shard {
     pub(super) fn step_hold(&mut self, now_ns: u64, end_ns: u64) -> u64 {
-        self.outcome.ended_early = self.totals.live + self.pending() == 0 && now_ns < end_ns;
-        if self.outcome.ended_early || now_ns >= end_ns {
+        self.outcome.stalled = self.totals.live + self.pending() == 0 && now_ns < end_ns;
+        if self.outcome.stalled || now_ns >= end_ns {
             self.finish();
             return 0;
         }
@@ -24,8 +24,8 @@ impl Shard {
         let hopeless = self.hopeless(now_ns);
         let none_left = self.totals.live == 0 && self.replaced == self.replaceable;
         let idle = under_way == 0 && (hopeless || none_left);
-        self.outcome.ended_early = idle && now_ns < end_ns && self.since_all_idle(now_ns).is_some();
-        let over = now_ns >= end_ns || self.outcome.ended_early;
+        self.outcome.stalled = idle && now_ns < end_ns && self.since_all_idle(now_ns).is_some();
+        let over = now_ns >= end_ns || self.outcome.stalled;
         let mut wake_ns = end_ns;
         while let Some(pace) = pace.filter(|_| !over && !hopeless)
             && self.connecting().max(self.closing) < window.into()
@@ -66,8 +66,8 @@ impl Shard {
     fn next_idle(&mut self) -> Option<u32> {
         let count = self.slots.len() as u32;
         for _ in 0..count.min(LOOK) {
-            let index = self.turn % count;
-            self.turn = index + 1;
+            let index = self.churn_next % count;
+            self.churn_next = index + 1;
             let slot = &self.slots[index];
             if slot.state == State::Open && slot.sent == slot.echoed {
                 return Some(index);

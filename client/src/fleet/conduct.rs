@@ -35,7 +35,7 @@ impl Fleet {
         self.shards.iter().for_each(|shard| shard.counters.idle_ns.store(0, Relaxed));
         let before = self.progress();
         for (shard, &phase) in self.shards.iter().zip(&phases) {
-            shard.tell(Command::Start(phase));
+            shard.send(Command::Start(phase));
         }
         // The counts before the phase. Displaying them may be slow, so the shards have already started.
         on_tick(&before);
@@ -43,7 +43,7 @@ impl Fleet {
         while waiting > 0 {
             if !stopped && self.is_stopped() {
                 stopped = true;
-                self.shards.iter().for_each(|shard| shard.tell(Command::Stop));
+                self.shards.iter().for_each(|shard| shard.send(Command::Stop));
             }
             match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(mut outcome) => {

@@ -32,7 +32,7 @@ impl Shard {
         window: u32,
     ) -> u64 {
         if self.hopeless(now_ns) {
-            self.outcome.ended_early = self.next < attempts;
+            self.outcome.stalled = self.next < attempts;
             self.finish();
             return 0;
         }

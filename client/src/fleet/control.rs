@@ -60,7 +60,7 @@ impl Fleet {
         let phases = phases.map(|(attempts, pace)| Phase::Connect { attempts, pace, window }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
         let elapsed = outcome.elapsed();
-        let ended_early = outcome.ended_early.then(|| {
+        let ended_early = outcome.stalled.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
             format!(
                 "stopped at {} of {total} connections because every further attempt failed: {first}",
@@ -100,7 +100,7 @@ impl Fleet {
         let live = self.live();
         let phases = live.iter().map(|&live| Phase::Once { active: live as u32, window }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
-        let silent = outcome.ended_early && outcome.live > 0;
+        let silent = outcome.stalled && outcome.live > 0;
         let phase = self.echo_phase(live.iter().sum(), outcome, times);
         let no_echo = || format!("no echo received for {:?}", self.config.message_timeout);
         Ok(EchoPhase { ended_early: silent.then(no_echo).or(phase.ended_early.clone()), ..phase })
@@ -195,10 +195,10 @@ impl Fleet {
             let idle = shards.iter().zip(&mut live).filter(|(shard, _)| shard.counters.is_idle());
             idle.for_each(|(_, live)| *live = 0);
             let paces = paces(clock::now_ns() - base_ns, rate_per_s, &live);
-            shards.iter().zip(paces).for_each(|(shard, pace)| shard.tell(Command::Pace(pace)));
+            shards.iter().zip(paces).for_each(|(shard, pace)| shard.send(Command::Pace(pace)));
         };
         let (outcome, times) = self.run_adapting(phases, on_tick, &mut share_anew)?;
-        let ended_early = outcome.ended_early.then(|| {
+        let ended_early = outcome.stalled.then(|| {
             let first = outcome.failures.first.as_deref().unwrap_or_default();
             format!(
                 "stopped after {} new connections because every further attempt failed: {first}",
@@ -253,8 +253,7 @@ impl Fleet {
             echoes_per_s: rate(outcome.in_span, elapsed),
             missing: outcome.sent.saturating_sub(outcome.echoes + outcome.under_way),
             late: outcome.late,
-            ended_early: (active > 0
-                && (outcome.ended_early || (outcome.live == 0 && !self.config.reconnect)))
+            ended_early: (active > 0 && (outcome.stalled || (outcome.live == 0 && !self.config.reconnect)))
                 .then(|| outcome.all_lost(active, self.config.url.addr)),
             latency: times,
             failures: outcome.failures,

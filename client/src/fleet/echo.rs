@@ -77,7 +77,7 @@ impl Shard {
         if self.since_all_idle(now_ns).is_none() {
             return span.end_ns;
         }
-        self.outcome.ended_early = true;
+        self.outcome.stalled = true;
         self.finish();
         0
     }
@@ -140,7 +140,7 @@ impl Shard {
             return deadline_ns;
         }
         if self.outstanding > 0 {
-            self.outcome.ended_early |= !sent;
+            self.outcome.stalled |= !sent;
             for index in 0..self.slots.len() as u32 {
                 let slot = &self.slots[index];
                 if slot.state == State::Open && slot.sent != slot.echoed {

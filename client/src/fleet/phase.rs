@@ -78,7 +78,7 @@ pub(super) struct Outcome {
     /// Nanoseconds per handshake in a phase that connects, otherwise per echo.
     pub times: Option<Histogram<u32>>,
     /// The phase ended early because no shard could make progress.
-    pub ended_early: bool,
+    pub stalled: bool,
 }
 
 impl Outcome {
@@ -101,7 +101,7 @@ impl Outcome {
             last_ns: now_ns,
             reconnects: None,
             times: None,
-            ended_early: false,
+            stalled: false,
         }
     }
 
@@ -121,7 +121,7 @@ impl Outcome {
         self.failures.merge(&other.failures);
         self.start_ns = self.start_ns.min(other.start_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
-        self.ended_early |= other.ended_early;
+        self.stalled |= other.stalled;
     }
 
     /// Resets the outcome for a new phase, but keeps failures since the last one, to report them with it.

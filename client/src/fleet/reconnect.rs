@@ -32,7 +32,7 @@ pub(super) struct Retry {
 /// The lost connections of a shard, and its counts.
 #[derive(Debug)]
 pub(super) struct Reconnect {
-    waiting: BinaryHeap<Reverse<Retry>>,
+    queued: BinaryHeap<Reverse<Retry>>,
     /// Those with an attempt in progress, by slot.
     trying: HashMap<u32, Retry>,
     /// The most attempts in progress.
@@ -50,7 +50,7 @@ impl Reconnect {
     /// With at most `window` attempts in progress.
     pub(super) fn new(window: u32) -> Reconnect {
         Reconnect {
-            waiting: BinaryHeap::new(),
+            queued: BinaryHeap::new(),
             trying: HashMap::new(),
             window: window as usize,
             random: generator(),
@@ -64,7 +64,7 @@ impl Reconnect {
 
     /// Lost connections not yet replaced.
     pub(super) fn pending(&self) -> u64 {
-        (self.waiting.len() + self.trying.len()) as u64
+        (self.queued.len() + self.trying.len()) as u64
     }
 
     /// Attempts in progress.
@@ -89,19 +89,19 @@ impl Reconnect {
 
     /// Drops all lost connections: a phase that closes does not replace them.
     pub(super) fn give_up(&mut self) {
-        self.waiting.clear();
+        self.queued.clear();
         self.trying.clear();
     }
 
     /// An attempt was cancelled rather than failed: the next one is due at once.
     pub(super) fn requeue(&mut self, index: u32) {
-        self.waiting.extend(self.trying.remove(&index).map(Reverse));
+        self.queued.extend(self.trying.remove(&index).map(Reverse));
     }
 
     /// Schedules the next attempt.
     fn wait(&mut self, now_ns: u64, lost_ns: u64, failed: u32) {
         let due_ns = now_ns + wait_ns(failed, self.random.next_u64());
-        self.waiting.push(Reverse(Retry { due_ns, lost_ns, failed }));
+        self.queued.push(Reverse(Retry { due_ns, lost_ns, failed }));
     }
 
     /// A connection was lost: another is to take its place.
@@ -139,15 +139,15 @@ impl Reconnect {
 
     /// Takes a connection whose attempt is due, if the window has room.
     pub(super) fn next(&mut self, now_ns: u64) -> Option<Retry> {
-        if self.trying.len() >= self.window || self.waiting.peek()?.0.due_ns > now_ns {
+        if self.trying.len() >= self.window || self.queued.peek()?.0.due_ns > now_ns {
             return None;
         }
-        self.waiting.pop().map(|Reverse(retry)| retry)
+        self.queued.pop().map(|Reverse(retry)| retry)
     }
 
     /// When the next attempt is due. Never while the window is full: the end of an attempt is an event then.
     pub(super) fn due_ns(&self) -> u64 {
-        match self.waiting.peek() {
+        match self.queued.peek() {
             Some(Reverse(retry)) if self.trying.len() < self.window => retry.due_ns,
             _ => u64::MAX,
         }

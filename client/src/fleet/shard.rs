@@ -90,7 +90,7 @@ pub(super) struct Shard {
     pub(super) replaceable: u64,
     pub(super) replaced: u64,
     /// The slot after the one that churn closed last.
-    pub(super) turn: u32,
+    pub(super) churn_next: u32,
     /// Connection attempts since the start of the fleet.
     pub(super) attempts: u64,
     /// Failed attempts since the last success.
@@ -143,7 +143,7 @@ impl Shard {
             next: 0,
             replaceable: 0,
             replaced: 0,
-            turn: 0,
+            churn_next: 0,
             attempts: 0,
             streak: 0,
             reconnect: setup.reconnect.take(),

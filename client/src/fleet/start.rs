@@ -42,7 +42,7 @@ pub(super) struct Handle {
 
 impl Handle {
     /// Sends the shard a command and wakes it.
-    pub(super) fn tell(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         // `run_adapting` finds out if the shard has died.
         let _ = self.commands.send(command);
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
@@ -156,7 +156,7 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        self.shards.iter().for_each(|shard| shard.tell(Command::Quit));
+        self.shards.iter().for_each(|shard| shard.send(Command::Quit));
         // All shards quit concurrently. The eventfds must stay open until the last one has read its own.
         for thread in self.shards.iter_mut().filter_map(|shard| shard.thread.take()) {
             let _ = thread.join();

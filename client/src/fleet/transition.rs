@@ -76,7 +76,7 @@ impl Shard {
         outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {
-                let ended_ns = if outcome.ended_early { self.since_all_idle(now_ns) } else { None };
+                let ended_ns = if outcome.stalled { self.since_all_idle(now_ns) } else { None };
                 outcome.last_ns = ended_ns.unwrap_or(now_ns).min(span.end_ns);
                 outcome.start_ns = span.record_ns;
             }

@@ -89,9 +89,7 @@ const ROWS: [Row; 23] = [
     ("open loop: p99.9", |run| quantile(run.open_loop.as_ref(), 0.999)),
     ("open loop: longest", |run| quantile(run.open_loop.as_ref(), 1.0)),
     ("open loop: messages lost", |run| run.open_loop.as_ref().map(|phase| whole(phase.missing))),
-    ("echoes per second, one on each at once", |run| {
-        run.burst.as_ref().map(|phase| number(phase.echoes_per_s))
-    }),
+    ("echoes per second, burst", |run| run.burst.as_ref().map(|phase| number(phase.echoes_per_s))),
     ("closed in", |run| run.close.map(|close| time(close.elapsed_s))),
     ("counts agree at both ends", |run| {
         let agree = run.counts.connections?.agree && run.counts.messages?.agree;
@@ -163,14 +161,14 @@ fn counted(record: &Record) -> Vec<(&'static str, String)> {
         ),
         (
             "Kernel memory",
-            "Growth of the kernel’s slab caches, kernel stacks and the server’s page tables. Both ends of a connection are \
-             on this machine, so what both need is halved. Includes other activity of the machine."
+            "Growth of the kernel’s slab caches, kernel stacks and the server’s page tables. Both ends of a connection \
+             are on this machine, so what both need is halved. Includes other activity of the machine."
                 .into(),
         ),
         (
             "Client memory",
-            "Growth of the client’s resident memory from its start to the largest value at the end of a phase, divided by \
-             the connections."
+            "Growth of the client’s resident memory from its start to the largest value at the end of a phase, divided \
+             by the connections."
                 .into(),
         ),
         (

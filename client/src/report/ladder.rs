@@ -43,7 +43,7 @@ pub static STAGES: [Stage; 4] = [
     Stage {
         package: "stage3-mio-epoll",
         title: "mio event loop",
-        removes: "No task per connection: one call returns all ready sockets",
+        removes: "No task per connection, and one call for all ready sockets",
         shows: &[
             ("user_bytes_per_connection_idle", "user memory", LESS),
             ("cpu_us_per_echo", "CPU time per echo", LESS),

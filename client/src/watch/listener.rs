@@ -119,9 +119,9 @@ mod tests {
             other.kill().expect("it runs");
             other.wait().expect("it has ended");
         }
-        let nobody: SocketAddr = "127.0.0.1:1".parse().expect("an address");
-        assert_eq!(listens(process::id(), nobody), Listens::Unknown);
-        assert_eq!(listens(4_000_000_000, nobody), Listens::Unknown);
+        let unused: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+        assert_eq!(listens(process::id(), unused), Listens::Unknown);
+        assert_eq!(listens(4_000_000_000, unused), Listens::Unknown);
     }
 
     /// As in a stage's shards.

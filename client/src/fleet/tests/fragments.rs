@@ -173,8 +173,8 @@ fn lie(frames: &mut Vec<(Header, Vec<u8>)>, random: &mut Random) {
             header.opcode = [Opcode::Text, Opcode::Binary, Opcode::Continuation][random.below(3)];
         }
         4 if !body.is_empty() => {
-            let byte = random.below(body.len());
-            body[byte] ^= 1 << random.below(8);
+            let at = random.below(body.len());
+            body[at] ^= 1 << random.below(8);
         }
         5 => header.mask = Some([0; 4]),
         6 => frames.insert(at, (Header::server(Opcode::Close, 2), vec![0x03, 0xe9])),

@@ -74,7 +74,7 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
     let settings = &results.settings;
     let rate = settings.open_rate.map_or_else(
         || "a fixed rate".into(),
-        |rate| format!("{} messages per second, the same for all", format::number(rate)),
+        |rate| format!("{} messages per second (the same for every server)", format::number(rate)),
     );
     vec![
         (
@@ -147,8 +147,8 @@ fn kernel(results: &Results) -> String {
              file, epoll entry …) is halved; threads and mappings are counted in full. Includes other activity of the \
              machine."
             .into(),
-        Some(_) => "Growth of Slab and KernelStack in /proc/meminfo and of the server's page tables. Both ends of a connection \
-             are on this machine, so Slab is halved, which hides half the cost of threads. With root privileges, \
+        Some(_) => "Growth of Slab and KernelStack in /proc/meminfo and of the server's page tables. Both ends of a \
+             connection are on this machine, so Slab is halved, which hides half the cost of threads. With root privileges, \
              /proc/slabinfo is read instead, which separates the two."
             .into(),
         None => "Not measured.".into(),
