@@ -2,7 +2,6 @@
 
 use crate::Flags;
 use crate::socket::Socket;
-use crate::split;
 use common::config::LINGER;
 use common::frame::CloseCode;
 use common::heartbeat::{Beat, Heartbeat};
@@ -50,21 +49,12 @@ impl Context {
 pub async fn open(context: &Context, stream: TcpStream) {
     // A boxed future is freed before the long wait; unboxed, the task would reserve room for it all its life.
     let Some(mut websocket) = Box::pin(handshake(context, stream)).await else { return };
-    let end = if context.shard.flags.tasks_per_conn == 1 {
-        echo(context, &mut websocket).await
-    } else {
-        let (end, whole) = Box::pin(split::echo(context, websocket)).await;
-        match whole {
-            Some(whole) => websocket = whole,
-            None => return context.shard.closed(end.0),
-        }
-        end
-    };
+    let end = echo(context, &mut websocket).await;
     Box::pin(close(context, websocket, end)).await;
 }
 
 /// Answers a request; returns the connection, if one was opened.
-async fn handshake(context: &Context, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
+pub async fn handshake(context: &Context, stream: TcpStream) -> Option<WebSocketStream<Socket>> {
     let request = pin!(request(context, stream, Instant::now()));
     let request = in_time(context.shard.config.handshake_timeout, request);
     let answered = context.interrupt.unless_drained(pin!(request)).await?;
@@ -204,7 +194,7 @@ fn send(
 }
 
 /// Sends a Close frame, and closes TCP.
-async fn close(context: &Context, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
+pub async fn close(context: &Context, mut websocket: WebSocketStream<Socket>, (reason, code): End) {
     websocket.get_mut().write_timeout = Some(LINGER);
     let notified = match code {
         Some(code) => websocket.close(Some(websocket::close_frame(code))).await.is_ok(),

@@ -2,6 +2,7 @@
 
 use crate::Flags;
 use crate::connection::{self, Context};
+use crate::split;
 use common::{ACCEPT_BATCH, ACCEPT_PAUSE, Accepted, Shard};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -87,7 +88,10 @@ impl Server {
             let (context, alive) = (self.context.clone(), alive.clone());
             tokio::spawn(async move {
                 context.shard.metrics().tasks.fetch_add(1, Relaxed);
-                connection::open(&context, stream).await;
+                match context.shard.flags.tasks_per_conn {
+                    1 => connection::open(&context, stream).await,
+                    _ => split::open(&context, stream).await,
+                }
                 context.shard.metrics().tasks.fetch_sub(1, Relaxed);
                 drop(alive);
             });

@@ -1,6 +1,6 @@
 //! `--tasks-per-conn 2`: a reader and a writer, as servers have them whose connections send what others have to say.
 
-use crate::connection::{Context, End, Event, next, ping};
+use crate::connection::{Context, End, Event, close, handshake, next, ping};
 use crate::socket::Socket;
 use common::config::LINGER;
 use common::frame::CloseCode;
@@ -13,6 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use std::os::fd::RawFd;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
@@ -23,8 +24,17 @@ use tokio_tungstenite::tungstenite::Message;
 /// only when the writer has taken what came before.
 const CHANNEL_LEN: usize = 1;
 
+/// A connection was accepted: this is its first task, which reads.
+pub async fn open(context: &Context, stream: TcpStream) {
+    let Some(websocket) = Box::pin(handshake(context, stream)).await else { return };
+    match Box::pin(echo(context, websocket)).await {
+        (end, Some(websocket)) => Box::pin(close(context, websocket, end)).await,
+        ((reason, _), None) => context.shard.closed(reason),
+    }
+}
+
 /// Echoes as [`crate::connection`] does, by two tasks. Returns the connection, unless its writer has stalled.
-pub async fn echo(
+async fn echo(
     context: &Context,
     websocket: WebSocketStream<Socket>,
 ) -> (End, Option<WebSocketStream<Socket>>) {

@@ -44,7 +44,12 @@ fn sample(viewer: &mut Peer) -> Value {
 /// The page loads nothing from other origins, and its Content-Security-Policy forbids it.
 pub(crate) fn page(binary: &Binary) {
     let server = binary.serve(&[]);
-    for (path, kind) in [("/", "text/html"), ("/live.css", "text/css"), ("/live.js", "text/javascript")] {
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/live.css", "text/css"),
+        ("/colours.css", "text/css"),
+        ("/live.js", "text/javascript"),
+    ] {
         let response = get(server.admin, path);
         assert_eq!(response.status, 200, "{path}, got: {response}");
         assert!(response.has("Content-Type", &format!("{kind}; charset=utf-8")), "{path}, got: {response}");
@@ -63,7 +68,7 @@ pub(crate) fn page(binary: &Binary) {
 pub(crate) fn heads_and_other_methods(binary: &Binary) {
     let server = binary.serve(&[]);
     // More requests than viewers: a HEAD does not count as one.
-    for path in ["/", "/live.css", "/live.js"].into_iter().chain(["/events"; 2 * VIEWERS]) {
+    for path in ["/", "/live.css", "/colours.css", "/live.js"].into_iter().chain(["/events"; 2 * VIEWERS]) {
         let mut peer = Peer::open(server.admin);
         peer.send(&Request::new("HEAD", path).with("Connection", "close").bytes());
         // Events have no length.
