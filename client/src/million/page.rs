@@ -24,15 +24,15 @@ pub fn render(record: &Record, plot: Option<&Plot>) -> String {
         )
     });
     let more = [
-        ("Date", record.date.clone()),
-        ("Commit", record.commit.clone().unwrap_or_else(|| "not in a repository".into())),
+        ("Date", record.origin.date.clone()),
+        ("Commit", record.origin.commit.clone().unwrap_or_else(|| "not in a repository".into())),
     ];
     let body = [
         format!("<header>\n<h1>{title}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", lead(record)),
         complaints(record),
         figure,
         format!("<section>\n<h2>All figures</h2>\n{}</section>\n", table(record)),
-        method::section(&record.command, &record.machine, &more, &counted(record)),
+        method::section(&record.origin.command, &record.machine, &more, &counted(record)),
     ]
     .concat();
     document(&title, &body)

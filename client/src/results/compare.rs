@@ -3,6 +3,7 @@
 //! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
 
 pub use super::Machine;
+use super::Origin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,14 +13,9 @@ pub const SCHEMA: u32 = 1;
 /// All of one comparison.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// [`SCHEMA`] when it was written.
-    pub schema: u32,
-    /// When it began, RFC 3339 in UTC.
-    pub date: String,
-    /// The commit that was built, with `-dirty` where files had changed; `None` outside a repository.
-    pub commit: Option<String>,
-    /// The command line that repeats it.
-    pub command: String,
+    /// With [`SCHEMA`] when it was written.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// How long the comparison took, without the build.
     pub elapsed_s: f64,
     /// Where it ran.

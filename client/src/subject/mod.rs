@@ -10,7 +10,7 @@ mod target;
 pub use build::{peers as build_peers, stages as build_stages};
 pub use host::machine;
 pub use peers::{Peer, choose as choose_peers};
-pub use provenance::{command_line, commit};
+pub use provenance::{command_line, origin};
 pub use server::Server;
 pub use target::{Other, Stages, parse_stages, parse_target};
 

@@ -8,11 +8,11 @@ use crate::report::results::{Machine, Results, Settings, Workload};
 pub fn render(results: &Results) -> String {
     let machine = &results.machine;
     let more = [
-        ("Date", results.date.clone()),
-        ("Commit", results.commit.clone().unwrap_or_else(|| "not in a repository".into())),
+        ("Date", results.origin.date.clone()),
+        ("Commit", results.origin.commit.clone().unwrap_or_else(|| "not in a repository".into())),
         ("Took", format::seconds(results.elapsed_s)),
     ];
-    section(&results.command, machine, &more, &counted(results))
+    section(&results.origin.command, machine, &more, &counted(results))
 }
 
 /// The command, the machine with `more` facts, its limits, and what is counted.
