@@ -37,7 +37,7 @@ pub struct Subject {
     pub name: String,
     /// How it is started.
     pub start: Start,
-    /// The estimated most connections on this machine, and the limit that stops it there; `None` for those of `--target`.
+    /// Its estimated capacity on this machine, in connections, and the limit that sets it; `None` with `--target`.
     pub capacity: Option<(u64, &'static str)>,
 }
 
