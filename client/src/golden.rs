@@ -64,7 +64,36 @@ fn failures(reset: u64) -> Failures {
     failures
 }
 
-/// A run with every phase, which `n` tells from another.
+fn echo(n: u64) -> EchoReport {
+    EchoReport {
+        rounds: 1,
+        active: 500 * n,
+        sent: 20_000,
+        echoes: 19_990,
+        bytes: 639_680,
+        elapsed_s: 10.0,
+        echoes_per_s: 1_999.0,
+        late: 4,
+        missing: 10,
+        latency: latency(&[80, 84, 100, 2_000 * n]),
+    }
+}
+
+fn server() -> ServerReport {
+    let sample = |mb: u64| Sample { rss_bytes: mb << 20, cpu_s: mb as f64 / 8.0 };
+    ServerReport {
+        doubt: Some("it does not listen there".into()),
+        before: sample(4),
+        connected: Some(sample(8)),
+        loaded: Some(sample(10)),
+        closed: Some(sample(5)),
+        peak_rss_bytes: 11 << 20,
+        rss_bytes_per_connection: Some(4_198.5),
+        cpu_us_per_echo: Some(12.5),
+    }
+}
+
+/// A run with every phase; `n` tells it from others.
 fn a_record(n: u64) -> RunReport {
     RunReport {
         header: Header {
@@ -90,18 +119,7 @@ fn a_record(n: u64) -> RunReport {
             handshake: latency(&[90, 110, 450 * n]),
         }),
         hold: Some(Hold { elapsed_s: 1.25, held: 998 * n, lost: 1, pings: 3 }),
-        echo: Some(EchoReport {
-            rounds: 1,
-            active: 500 * n,
-            sent: 20_000,
-            echoes: 19_990,
-            bytes: 639_680,
-            elapsed_s: 10.0,
-            echoes_per_s: 1_999.0,
-            late: 4,
-            missing: 10,
-            latency: latency(&[80, 84, 100, 2_000 * n]),
-        }),
+        echo: Some(echo(n)),
         churn: Some(ChurnReport {
             closed: 7,
             opened: 6,
@@ -118,25 +136,11 @@ fn a_record(n: u64) -> RunReport {
             causes: failures(9),
             away: latency(&[150_000]),
         }),
-        server: (n == 1).then(a_server),
+        server: (n == 1).then(server),
         failures: failures(n),
         ended_early: Some("no echo came for 10s".into()),
         interrupted: n > 1,
         exit_status: 1,
-    }
-}
-
-fn a_server() -> ServerReport {
-    let sample = |mb: u64| Sample { rss_bytes: mb << 20, cpu_s: mb as f64 / 8.0 };
-    ServerReport {
-        doubt: Some("it does not listen there".into()),
-        before: sample(4),
-        connected: Some(sample(8)),
-        loaded: Some(sample(10)),
-        closed: Some(sample(5)),
-        peak_rss_bytes: 11 << 20,
-        rss_bytes_per_connection: Some(4_198.5),
-        cpu_us_per_echo: Some(12.5),
     }
 }
 

@@ -116,10 +116,7 @@ fn finish(results: &Results, out: &Path) -> Result<bool> {
 fn blank(plan: &Plan) -> Results {
     let target = |subject: &Subject| Target { name: subject.name.clone(), command: subject.command_line() };
     Results {
-        schema: SCHEMA,
-        date: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
-        commit: subject::commit(),
-        command: subject::command_line(),
+        origin: subject::origin(SCHEMA),
         elapsed_s: 0.0,
         machine: subject::machine(),
         settings: plan.settings.clone(),

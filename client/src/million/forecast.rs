@@ -15,7 +15,7 @@ pub struct Forecast {
     pub subject: Subject,
     /// Connections to try for.
     pub goal: u64,
-    /// Connections that it is estimated to hold.
+    /// Its estimated capacity, in connections.
     pub holds: u64,
     /// The limit that stops it there.
     pub stopped_by: String,

@@ -99,7 +99,7 @@ impl Load<'_> {
     fn reason(&self, phase: &ConnectPhase) -> Option<String> {
         let rejected = rejected(self.server.admin);
         let most = rejected.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason.as_str());
-        // A limit that is far off is not the one that was met.
+        // A limit far above the open connections did not stop it.
         let near = phase.connected.saturating_mul(10) > self.forecast.holds.saturating_mul(8);
         match most {
             Some("threads") if near => Some(self.forecast.stopped_by.clone()),

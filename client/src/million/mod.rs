@@ -31,7 +31,7 @@ use forecast::Forecast;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Begins error lines.
 const PROGRAM: &str = "client million";
@@ -200,10 +200,7 @@ fn task(args: &MillionArgs) -> Result<Task> {
 
 fn blank(task: &Task) -> Record {
     Record {
-        schema: SCHEMA,
-        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        commit: subject::commit(),
-        command: subject::command_line(),
+        origin: subject::origin(SCHEMA),
         machine: subject::machine(),
         settings: task.settings.clone(),
         runs: Vec::new(),

@@ -17,8 +17,8 @@ pub fn render(record: &Record, plot: Option<&Plot>) -> String {
     };
     let complaints: Vec<String> = record.runs.iter().filter_map(Run::complaint).collect();
     let more = [
-        ("Date", record.date.clone()),
-        ("Commit", record.commit.clone().unwrap_or_else(|| "not in a repository".into())),
+        ("Date", record.origin.date.clone()),
+        ("Commit", record.origin.commit.clone().unwrap_or_else(|| "not in a repository".into())),
     ];
     let body = html! {
         @if !complaints.is_empty() {
@@ -29,7 +29,7 @@ pub fn render(record: &Record, plot: Option<&Plot>) -> String {
         }
         @if let Some(plot) = plot { (figure(plot)) }
         (table(record))
-        (method::section(&record.command, &record.machine, &more, &counted(record)))
+        (method::section(&record.origin.command, &record.machine, &more, &counted(record)))
     };
     document(&title, &lead(record), &body)
 }

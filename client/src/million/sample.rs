@@ -2,7 +2,7 @@
 
 use super::record::*;
 use crate::fleet::histogram_ns;
-use crate::report::sample::machine;
+use crate::report::sample::{machine, origin};
 use crate::results::{Close, Hold, Latency};
 
 /// Four stages, of which the first stops at 16,246 connections.
@@ -14,10 +14,7 @@ pub fn record() -> Record {
         (4, "stage4-zero-buffer", 8.3, 3_920.0, 1_000_000),
     ];
     Record {
-        schema: SCHEMA,
-        date: "2025-01-02T03:04:05Z".into(),
-        commit: Some("0123abc".into()),
-        command: "cargo run --release -p client -- million --stage 1,2,3,4 --raw".into(),
+        origin: origin("cargo run --release -p client -- million --stage 1,2,3,4 --raw"),
         machine: machine(),
         settings: Settings {
             stages: vec![1, 2, 3, 4],

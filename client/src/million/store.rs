@@ -36,10 +36,10 @@ pub fn read(path: &Path) -> Result<Record> {
     let record: Record = serde_json::from_str(&text)
         .with_context(|| format!("{} holds no record of `client million`", path.display()))?;
     ensure!(
-        record.schema == SCHEMA,
+        record.origin.schema == SCHEMA,
         "{} has layout {}, and this program reads layout {SCHEMA}",
         path.display(),
-        record.schema
+        record.origin.schema
     );
     Ok(record)
 }
@@ -56,12 +56,13 @@ pub fn merge(records: Vec<Record>) -> Result<Record> {
         ensure!(
             machine(&all) == machine(&record),
             "the records of {} and {} are from different machines: give only those of one",
-            all.date,
-            record.date
+            all.origin.date,
+            record.origin.date
         );
-        all.date = joined(&all.date, &record.date, ", ");
-        all.command = joined(&all.command, &record.command, "\n");
-        all.commit = match (all.commit, record.commit) {
+        let (one, other) = (&mut all.origin, record.origin);
+        one.date = joined(&one.date, &other.date, ", ");
+        one.command = joined(&one.command, &other.command, "\n");
+        one.commit = match (one.commit.take(), other.commit) {
             (Some(one), Some(other)) => Some(joined(&one, &other, ", ")),
             (one, other) => one.or(other),
         };
@@ -95,12 +96,15 @@ mod tests {
         first.settings.connections = 10;
         second.runs.drain(..1);
         second.runs[0].held = 77;
-        second.commit = Some("fedcba".into());
+        second.origin.commit = Some("fedcba".into());
         let merged = merge(vec![first.clone(), second]).expect("merged");
         assert_eq!(merged.settings.stages, [1, 2, 3, 4]);
         assert_eq!((merged.runs[1].held, merged.settings.connections), (77, 1_000_000));
-        assert_eq!(merged.commit.as_deref(), Some("0123abc, fedcba"));
-        assert_eq!((&merged.command, &merged.date), (&first.command, &first.date));
+        assert_eq!(merged.origin.commit.as_deref(), Some("0123abc, fedcba"));
+        assert_eq!(
+            (&merged.origin.command, &merged.origin.date),
+            (&first.origin.command, &first.origin.date)
+        );
         assert!(merge(Vec::new()).is_err());
     }
 
@@ -119,12 +123,12 @@ mod tests {
         let again = read(&directory.join(FILE)).expect("reads");
         assert_eq!((again.runs.len(), &again.settings.stages), (4, &record.settings.stages));
         let handshake = |record: &Record| record.runs[3].setup.as_ref().map(|setup| setup.handshake.clone());
-        assert_eq!((&again.date, handshake(&again)), (&record.date, handshake(&record)));
+        assert_eq!((&again.origin.date, handshake(&again)), (&record.origin.date, handshake(&record)));
         for file in ["million.svg", "index.html"] {
             let text = fs::read_to_string(directory.join(file)).expect("written");
             assert!(!text.contains("NaN") && !text.contains("inf"), "{file}");
         }
-        record.schema = SCHEMA + 1;
+        record.origin.schema = SCHEMA + 1;
         write(&record, &directory).expect("writes");
         assert!(read(&directory.join(FILE)).unwrap_err().to_string().contains("layout 2"));
         fs::remove_dir_all(&directory).expect("removes");

@@ -69,7 +69,7 @@ pub struct Bar {
     sampled: Instant,
     cores: Option<f64>,
     peak_rss_bytes: u64,
-    /// Reads the machine's available memory, where it is to be shown; and its latest value.
+    /// Reads the machine's available memory, if it is shown; and its latest value.
     left: Option<fn() -> Option<u64>>,
     left_bytes: Option<u64>,
 }

@@ -11,7 +11,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Gate(Arc<(Mutex<Waiting>, Condvar)>);
 
 struct Waiting {
-    /// Runs that take part, and those of them that wait.
+    /// Runs that take part, and how many of them wait.
     runs: usize,
     waiting: usize,
     /// How often the barrier has opened.
@@ -68,7 +68,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn nobody_goes_on_alone_and_nobody_waits_for_the_dead() {
+    fn phases_start_together_until_a_run_is_dropped() {
         let [left, right] = Gate::pair();
         let phase = AtomicU32::new(0);
         thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The servers of a race: a stage, another server by its command, or one that is running.
+//! The servers of a race: a stage, another server by its command, or a running server.
 
 use crate::doctor::Machine;
 use crate::fleet::Url;
@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<Contender, String> {
 }
 
 impl Contender {
-    /// How it is started; `None` for one that is running. `path` is where a server given by its command echoes.
+    /// How it is started; `None` for a running server. `path` is where a server given by its command echoes.
     ///
     /// # Errors
     /// Where the path of this program is unknown.
@@ -53,7 +53,7 @@ pub struct Ready {
     pub name: String,
     /// Where it echoes.
     pub url: Url,
-    /// The command that started it; `None` for one that was running.
+    /// The command that started it; `None` for a server that was running.
     pub command: Option<String>,
     /// Whether it is a stage, which must exit with 0.
     is_stage: bool,

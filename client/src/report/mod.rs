@@ -50,10 +50,10 @@ pub fn read(path: &Path) -> Result<Results> {
     let results: Results = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a results file of `client compare`", path.display()))?;
     anyhow::ensure!(
-        results.schema == SCHEMA,
+        results.origin.schema == SCHEMA,
         "{} has layout {}, and this program reads layout {SCHEMA}",
         path.display(),
-        results.schema
+        results.origin.schema
     );
     Ok(results)
 }

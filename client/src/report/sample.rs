@@ -1,6 +1,7 @@
 //! Made-up results for tests.
 
 use super::results::*;
+use crate::results::Origin;
 use std::collections::BTreeMap;
 
 /// Three rounds of the four stages; stage 1 stops below the highest level.
@@ -19,10 +20,7 @@ pub fn results() -> Results {
         }
     }
     Results {
-        schema: SCHEMA,
-        date: "2025-01-02T03:04:05Z".into(),
-        commit: Some("0123abc".into()),
-        command: "client compare --rounds 3".into(),
+        origin: origin("client compare --rounds 3"),
         elapsed_s: 221.0,
         machine: machine(),
         settings: Settings {
@@ -113,6 +111,16 @@ fn latency(median: f64) -> Latency {
     let percentiles_us =
         PERCENTILES.into_iter().zip(factors.map(|factor| (factor * median).round())).collect();
     Latency { samples: 80_000, percentiles_us }
+}
+
+/// An origin, also for the tests of other records.
+pub fn origin(command: &str) -> Origin {
+    Origin {
+        schema: SCHEMA,
+        date: "2025-01-02T03:04:05Z".into(),
+        commit: Some("0123abc".into()),
+        command: command.into(),
+    }
 }
 
 /// A machine, also for the tests of other records.

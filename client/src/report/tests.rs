@@ -120,7 +120,7 @@ fn results_with_another_schema_are_rejected() {
     write(&results, &directory).expect("writes");
     let path = directory.join(RESULTS_FILE);
     assert_eq!(read(&path).expect("reads").visits.len(), 12);
-    results.schema = SCHEMA + 1;
+    results.origin.schema = SCHEMA + 1;
     write(&results, &directory).expect("writes");
     assert!(read(&path).unwrap_err().to_string().contains("layout 2"));
     fs::remove_dir_all(&directory).expect("removes");

@@ -3,6 +3,7 @@
 //! Within one [`SCHEMA`], fields are only added: none is renamed, removed or redefined.
 
 pub use super::Machine;
+use super::Origin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,14 +13,9 @@ pub const SCHEMA: u32 = 1;
 /// One comparison.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// The [`SCHEMA`] of the writer.
-    pub schema: u32,
-    /// Start of the comparison, RFC 3339 in UTC.
-    pub date: String,
-    /// The commit that was built, with `-dirty` if the work tree had changes; `None` outside a repository.
-    pub commit: Option<String>,
-    /// The command line that repeats the comparison.
-    pub command: String,
+    /// With the [`SCHEMA`] of the writer.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Duration without the build.
     pub elapsed_s: f64,
     /// The machine that ran client and servers.

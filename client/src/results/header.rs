@@ -1,8 +1,8 @@
-//! How the results of a run and of a race begin.
+//! How results begin: what wrote them, and when.
 
 use serde::{Deserialize, Serialize};
 
-/// Which program wrote a result, how it was called, and when.
+/// How a run and a race begin: one execution of this program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
     /// The version of the layout, which each kind counts for itself.
@@ -21,4 +21,17 @@ impl Header {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Header { schema, version, command: std::env::args().collect(), started }
     }
+}
+
+/// How a comparison and a million begin: what was built, and how to repeat it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// The version of the layout, which each kind counts for itself.
+    pub schema: u32,
+    /// When it began (RFC 3339, UTC); in merged records, all dates with commas.
+    pub date: String,
+    /// The commit that was built, with `-dirty` where files had changed; `None` outside a repository.
+    pub commit: Option<String>,
+    /// The command line that repeats it; in merged records, one per line.
+    pub command: String,
 }

@@ -2,7 +2,7 @@
 //!
 //! Fields are added, never renamed or given another meaning, within one [`SCHEMA`].
 
-use super::{Close, Hold, Latency, Machine};
+use super::{Close, Hold, Latency, Machine, Origin};
 use crate::fleet::Failures;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,14 +13,9 @@ pub const SCHEMA: u32 = 1;
 /// One call of the command, or several merged.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// [`SCHEMA`] when it was written.
-    pub schema: u32,
-    /// When it began, RFC 3339 in UTC.
-    pub date: String,
-    /// The commit that was built, with `-dirty` where files had changed; `None` outside a repository.
-    pub commit: Option<String>,
-    /// The command line that repeats it; in merged records, one per line.
-    pub command: String,
+    /// With [`SCHEMA`] when it was written.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Where it ran.
     pub machine: Machine,
     /// The load on every stage.

@@ -14,7 +14,7 @@ mod latency;
 mod machine;
 mod phases;
 
-pub use header::Header;
+pub use header::{Header, Origin};
 pub use latency::{Latency, LatencyReport};
 pub use machine::Machine;
 pub use phases::{Close, Hold, Sample};

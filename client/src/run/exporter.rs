@@ -30,7 +30,7 @@ use tokio::time::sleep;
 const MAX_CONNECTIONS: usize = 16;
 /// The timeout for a request head, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after accept(2) fails for want of descriptors or memory.
+/// The pause after accept(2) fails because descriptors or memory have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the metrics are computed from.

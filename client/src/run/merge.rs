@@ -68,7 +68,7 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
         watched += usize::from(more.server.is_some());
         merged.merge(&more).with_context(|| format!("cannot merge {}", file.display()))?;
     }
-    // Samples of several clients cannot be added up; those of one are kept.
+    // Samples of several clients cannot be added up; the samples of a single one are kept.
     merged.server = merged.server.filter(|_| watched == 1);
     merged.header.command = std::env::args().collect();
     Ok(merged)

@@ -10,7 +10,7 @@ mod target;
 pub use build::{peers as build_peers, stages as build_stages};
 pub use host::machine;
 pub use peers::{Peer, choose as choose_peers};
-pub use provenance::{command_line, commit};
+pub use provenance::{command_line, origin};
 pub use server::Server;
 pub use target::{Other, Stages, parse_stages, parse_target};
 
@@ -37,7 +37,7 @@ pub struct Subject {
     pub name: String,
     /// How it is started.
     pub start: Start,
-    /// The estimated most connections on this machine, and the limit that stops it there; `None` for those of `--target`.
+    /// Its estimated capacity on this machine, in connections, and the limit that sets it; `None` with `--target`.
     pub capacity: Option<(u64, &'static str)>,
 }
 

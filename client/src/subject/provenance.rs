@@ -1,9 +1,17 @@
 //! What a result comes from: the commit that was built, and the command line.
 
+use crate::results::Origin;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+/// The origin of a result of this program's that begins now.
+pub fn origin(schema: u32) -> Origin {
+    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    Origin { schema, date, commit: commit(), command: command_line() }
+}
 
 /// The commit of the working directory, with `-dirty` where tracked files differ from it; `None` outside a repository.
-pub fn commit() -> Option<String> {
+fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output =
             Command::new("git").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

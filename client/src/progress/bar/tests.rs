@@ -1,4 +1,4 @@
-//! Each phase of a real fleet is shown with counts of its own, and in the end with those of its result.
+//! A real fleet, phase by phase: each starts its counts at zero, and ends with the figures of its result.
 
 use super::*;
 use crate::fleet::{Fleet, FleetConfig};

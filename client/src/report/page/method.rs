@@ -7,11 +7,11 @@ use maud::{Markup, html};
 /// The section for a comparison.
 pub fn render(results: &Results) -> Markup {
     let more = [
-        ("Date", results.date.clone()),
-        ("Commit", results.commit.clone().unwrap_or_else(|| "not in a repository".into())),
+        ("Date", results.origin.date.clone()),
+        ("Commit", results.origin.commit.clone().unwrap_or_else(|| "not in a repository".into())),
         ("Took", format::seconds(results.elapsed_s)),
     ];
-    section(&results.command, &results.machine, &more, &counted(results))
+    section(&results.origin.command, &results.machine, &more, &counted(results))
 }
 
 /// The command, the machine with `more` facts, its limits, and the definitions of the figures.
