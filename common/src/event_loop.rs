@@ -12,6 +12,9 @@ pub use run_queue::RunQueue;
 pub use ticks::Ticks;
 
 use crate::metrics::Closed;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Instant;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,4 +38,27 @@ pub enum Next {
     Linger(Closed),
     /// Close it. The reason counts if it is open and has none yet.
     Remove(Closed),
+}
+
+/// A connection whose request has not all arrived.
+#[derive(Debug)]
+pub struct Handshake {
+    /// When the connection was accepted.
+    pub accepted_at: Instant,
+    /// The input so far.
+    pub head: Vec<u8>,
+}
+
+impl Default for Handshake {
+    /// The connection was accepted just now.
+    fn default() -> Handshake {
+        Handshake { accepted_at: Instant::now(), head: Vec::new() }
+    }
+}
+
+/// Frees a table's memory once it is empty.
+pub fn trim<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+    if table.is_empty() {
+        table.shrink_to_fit();
+    }
 }

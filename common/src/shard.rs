@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 /// How long a shard does not call accept(2) after it failed for want of descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long [`Shard::reject`] waits for a request.
-pub const REJECT_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long to wait for the request of a rejected connection.
+const REJECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Connections accepted before those that are open are served again.
 pub const ACCEPT_BATCH: usize = 64;
@@ -204,7 +204,7 @@ impl<F> Shard<F> {
     /// Answers a connection that cannot be served, on the accepting thread: `/health` and `/metrics` as ever, and else 503.
     ///
     /// # Errors
-    /// Where the peer has disconnected, or its request does not arrive within [`REJECT_TIMEOUT`].
+    /// Where the peer has disconnected, or its request does not arrive within 100 ms.
     pub fn reject(&self, mut stream: &TcpStream, reason: Rejected) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(REJECT_TIMEOUT))?;

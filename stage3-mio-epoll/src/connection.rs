@@ -2,7 +2,7 @@
 
 use crate::Flags;
 use crate::socket::Socket;
-use common::event_loop::{Next, Phase, Ticks};
+use common::event_loop::{Handshake, Next, Phase, Ticks};
 use common::frame::CloseCode;
 use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
@@ -60,10 +60,7 @@ pub struct Connection {
 }
 
 enum State {
-    Handshake {
-        accepted_at: Instant,
-        head: Vec<u8>,
-    },
+    Handshake(Handshake),
     Open {
         websocket: Box<WebSocketContext>,
         /// Set with our Close frame: nothing more is read, and the connection ends when that is sent.
@@ -79,7 +76,7 @@ pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
         last_seen_tick: context.ticks.now(),
         queued: false,
         is_new: true,
-        state: State::Handshake { accepted_at: Instant::now(), head: Vec::new() },
+        state: State::Handshake(Handshake::default()),
     })
 }
 
@@ -90,7 +87,7 @@ impl Connection {
 
     pub fn phase(&self) -> Phase {
         match self.state {
-            State::Handshake { .. } => Phase::Handshake,
+            State::Handshake(_) => Phase::Handshake,
             State::Open { .. } => Phase::Open,
             State::Lingering => Phase::Lingering,
         }
@@ -136,16 +133,16 @@ impl Connection {
 
     /// Answers a request, once it has all arrived.
     fn handshake(&mut self, context: &mut Context) -> Next {
-        let State::Handshake { accepted_at, head } = &mut self.state else { return Next::Wait };
+        let State::Handshake(handshake) = &mut self.state else { return Next::Wait };
         let mut piece = [0; PIECE_LEN];
         loop {
             match self.socket.read(&mut piece) {
                 Ok(0) => return Next::Remove(Closed::Eof),
-                Ok(len) => head.extend_from_slice(&piece[..len]),
+                Ok(len) => handshake.head.extend_from_slice(&piece[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Wait,
                 Err(_) => return Next::Remove(Closed::Reset),
             }
-            match context.shard.answer(head, *accepted_at) {
+            match context.shard.answer(&handshake.head, handshake.accepted_at) {
                 Answer::Partial => {}
                 Answer::Close(response) => {
                     // A new socket's send buffer takes it whole.
@@ -154,7 +151,7 @@ impl Connection {
                 }
                 Answer::Upgrade { response, head_len } => {
                     // What came behind the request are frames.
-                    let frames = head.split_off(head_len);
+                    let frames = handshake.head.split_off(head_len);
                     self.socket.meter = Some(Meter::new(context.shard.reservation(), &frames));
                     let config = Some(context.websocket);
                     let websocket = WebSocketContext::from_partially_read(frames, Role::Server, config);

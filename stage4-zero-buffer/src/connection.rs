@@ -5,11 +5,11 @@ use crate::echo::echo;
 use crate::slot::{Slot, State};
 use common::budget::Reservation;
 use common::echoed::Echoed;
-use common::event_loop::{Next, Ticks};
-use common::frame::{CloseCode, MAX_HEADER_LEN, Opcode};
+use common::event_loop::{Handshake, Next, Phase, Ticks, trim};
+use common::frame::{CloseCode, MAX_HEADER_LEN};
 use common::metrics::Closed;
 use common::partial::{HEADROOM, Partial};
-use common::send_queue::SendQueue;
+use common::send_queue::{EMPTY_PING, SendQueue, close_frame};
 use common::{Answer, Shard};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -53,23 +53,13 @@ impl Context {
 
     /// Frees memory that only a peak needed.
     pub fn trim(&mut self) {
-        if self.busy.is_empty() {
-            self.busy.shrink_to_fit();
-        }
-        if self.handshakes.is_empty() {
-            self.handshakes.shrink_to_fit();
-        }
+        trim(&mut self.busy);
+        trim(&mut self.handshakes);
     }
 
     pub fn busy(&mut self, fd: RawFd) -> &mut Busy {
         self.busy.entry(fd).or_insert_with(|| Busy::new(self.shard.reservation()))
     }
-}
-
-/// A connection whose request has not all arrived.
-pub struct Handshake {
-    accepted_at: Instant,
-    head: Vec<u8>,
 }
 
 /// A connection in the middle of something.
@@ -80,7 +70,7 @@ pub struct Busy {
     pub output: SendQueue,
     /// What was read of a frame that is likely to be whole at the next time slice, which reads the rest behind it.
     pub unread: Vec<u8>,
-    /// Set with the end of the output: nothing more is read, and the connection ends when that is sent.
+    /// Set with the last output: nothing more is read, and the connection ends when that is sent.
     pub last: Option<Last>,
 }
 
@@ -92,19 +82,19 @@ impl Busy {
     }
 }
 
-/// What ends with the output.
+/// The last output.
 #[derive(Clone, Copy)]
 pub enum Last {
-    /// Plain HTTP.
+    /// A plain HTTP response.
     Response,
-    /// A WebSocket connection.
+    /// A Close frame, and the reason to count.
     Close(Closed),
 }
 
 /// A connection was accepted.
 pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
     let slot = Slot::new(socket, context.ticks.now());
-    context.handshakes.insert(slot.fd(), Handshake { accepted_at: Instant::now(), head: Vec::new() });
+    context.handshakes.insert(slot.fd(), Handshake::default());
     slot
 }
 
@@ -256,7 +246,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Sends the last output, behind what waits already.
+    /// Sends the last output, after the output that is queued already.
     fn end(&mut self, context: &mut Context, bytes: &[u8], last: Last) -> Result<bool, Next> {
         self.enter(State::Busy);
         let busy = context.busy(self.fd());
@@ -269,12 +259,10 @@ impl Slot {
 
     /// Sends an open connection a Close frame, with which it ends.
     pub fn close(&mut self, context: &mut Context, code: CloseCode, reason: Closed) -> Next {
-        if !matches!(self.state(), State::Idle | State::Busy) {
+        if self.phase() != Phase::Open {
             return Next::Wait;
         }
-        let mut frame = SendQueue::default();
-        frame.push_close(code);
-        self.end(context, frame.unsent(), Last::Close(reason)).err().unwrap_or(Next::Wait)
+        self.end(context, &close_frame(code), Last::Close(reason)).err().unwrap_or(Next::Wait)
     }
 
     /// Sends an open connection a Ping, unless it has output that waits.
@@ -282,28 +270,21 @@ impl Slot {
         if context.busy.get(&self.fd()).is_some_and(|busy| !busy.output.is_empty()) {
             return Next::Wait;
         }
-        let mut frame = SendQueue::default();
-        frame.push_frame(Opcode::Ping, &[]);
-        self.send_unsolicited(context, frame.unsent()).err().unwrap_or(Next::Wait)
+        self.send_unsolicited(context, &EMPTY_PING).err().unwrap_or(Next::Wait)
     }
 
     /// The reason to count when an open connection ends: our Close frame's, if one was written.
     pub fn close_reason(&self, context: &Context, reason: Closed) -> Option<Closed> {
-        let last = || context.busy.get(&self.fd()).and_then(|busy| busy.last);
-        match self.state() {
-            State::Idle => Some(reason),
-            State::Busy => match last() {
-                Some(Last::Response) => None,
-                Some(Last::Close(reason)) => Some(reason),
-                None => Some(reason),
-            },
-            State::Handshake | State::Lingering => None,
+        match context.busy.get(&self.fd()).and_then(|busy| busy.last) {
+            Some(Last::Response) => None,
+            Some(Last::Close(reason)) => Some(reason),
+            None => (self.phase() == Phase::Open).then_some(reason),
         }
     }
 
     /// Half-closes the socket. From now on input is discarded.
     pub fn linger(&mut self, context: &mut Context) {
-        context.busy.remove(&self.fd());
+        self.release(context);
         self.enter(State::Lingering);
         self.seen(context.ticks.now());
         // It fails where the peer has reset the connection, which the next read tells.

@@ -8,6 +8,7 @@ use common::event_loop::Next;
 use common::frame::{CloseCode, Header, Opcode};
 use common::metrics::Closed;
 use common::partial::{End, HEADROOM};
+use common::send_queue::close_frame;
 use std::mem;
 use std::ops::Range;
 
@@ -78,7 +79,7 @@ impl Slot {
                     Closed::Normal
                 }
                 End::Violation(violation) => {
-                    busy.output.push_close(violation.close_code());
+                    busy.output.push(&close_frame(violation.close_code()));
                     Closed::Protocol
                 }
             }));

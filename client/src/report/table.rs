@@ -14,7 +14,7 @@ const COLUMN_WIDTH: usize = 11;
 /// The figure that other load distorts most: its best round is shown as well.
 const NOISIEST: &str = "echoes_per_s";
 
-/// Medians over the rounds, plus the best round of [`NOISIEST`]. Figures that no server has are omitted.
+/// Medians over the rounds, and the best round of echoes per second. Figures that no server has are omitted.
 pub fn render(results: &Results) -> String {
     let servers = shown(results);
     let mut table = String::new();

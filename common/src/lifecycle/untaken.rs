@@ -7,6 +7,7 @@
 //! The limit of this: a receive buffer that is full acknowledges nothing until half of it is read (RFC 9293, section 3.8.6.2.2). A
 //! peer that takes longer than the timeout for half of its buffer looks like one that reads nothing.
 
+use crate::event_loop::trim;
 use std::collections::HashMap;
 use std::io;
 use std::mem;
@@ -64,9 +65,7 @@ impl SlowReaders {
 
     /// Frees the table's memory once it is empty.
     pub fn trim(&mut self) {
-        if self.by_socket.is_empty() {
-            self.by_socket.shrink_to_fit();
-        }
+        trim(&mut self.by_socket);
     }
 }
 

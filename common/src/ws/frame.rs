@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_are_seen_as_early_as_the_octets_show_them() {
+    fn violations_are_seen_as_early_as_the_bytes_show_them() {
         for (bytes, violation) in [
             (&[0b1100_0001][..], Violation::ReservedBits),
             (&[0b1001_0001], Violation::ReservedBits),

@@ -2,6 +2,15 @@
 
 use super::frame::{CloseCode, Header, MAX_HEADER_LEN, Opcode};
 
+/// A server's Ping without payload: FIN and the opcode; no mask, length 0.
+pub const EMPTY_PING: [u8; 2] = [0x80 | Opcode::Ping as u8, 0];
+
+/// A server's Close frame with a code and no reason.
+pub fn close_frame(code: CloseCode) -> [u8; 4] {
+    let [high, low] = (code as u16).to_be_bytes();
+    [0x80 | Opcode::Close as u8, 2, high, low]
+}
+
 /// Sent bytes that are kept before the unsent ones behind them move to the front.
 const SENT_LEN: usize = 64 * 1024;
 
@@ -57,11 +66,6 @@ impl SendQueue {
         let len = Header::server(opcode, payload.len()).write(&mut header);
         self.push(&header[..len]);
         self.push(payload);
-    }
-
-    /// A Close frame with a code and no reason.
-    pub fn push_close(&mut self, code: CloseCode) {
-        self.push_frame(Opcode::Close, &(code as u16).to_be_bytes());
     }
 
     /// Adds whole frames. A fragment joins the one before it: a message that comes byte by byte, to a peer that does not
@@ -152,5 +156,14 @@ mod tests {
         assert_eq!(queue.unsent(), [&[1][..], &fragment(Opcode::Binary, true, b"ab")].concat());
         queue.sent(5);
         assert!(queue.is_empty() && queue.bytes.capacity() == 0);
+    }
+
+    #[test]
+    fn frames_without_a_queue_are_those_with_one() {
+        let mut queue = SendQueue::default();
+        queue.push_frame(Opcode::Ping, &[]);
+        queue.push_frame(Opcode::Close, &1013u16.to_be_bytes());
+        let frames = [&EMPTY_PING[..], &close_frame(CloseCode::TryAgainLater)].concat();
+        assert_eq!(queue.unsent(), frames);
     }
 }

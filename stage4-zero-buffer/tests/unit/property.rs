@@ -6,7 +6,7 @@ use common::echoed::Echoed;
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::mask;
 use common::partial::{End, HEADROOM, Partial};
-use common::send_queue::SendQueue;
+use common::send_queue::{SendQueue, close_frame};
 use proptest::prelude::*;
 
 /// Low enough that generated messages often exceed it.
@@ -31,7 +31,7 @@ fn answered(input: &[u8], piece_lens: &[usize], fast_path: fn(&mut Echoed, &mut 
         match result {
             Ok(()) => continue,
             Err(End::Peer(body)) => sent.push_frame(Opcode::Close, &body),
-            Err(End::Violation(violation)) => sent.push_close(violation.close_code()),
+            Err(End::Violation(violation)) => sent.push(&close_frame(violation.close_code())),
         }
         break;
     }
