@@ -10,7 +10,7 @@ use std::hint::black_box;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// The definition of section 5.3, byte by byte: what [`mask::apply`] has to beat.
-fn unmask_by_octet(payload: &mut [u8], key: [u8; 4]) {
+fn unmask_by_byte(payload: &mut [u8], key: [u8; 4]) {
     for i in 0..payload.len() {
         payload[i] ^= key[i % 4];
     }
@@ -25,7 +25,7 @@ fn masking(criterion: &mut Criterion) {
             bencher.iter(|| mask::apply(black_box(&mut payload), black_box(KEY), 0));
         });
         group.bench_function(BenchmarkId::new("bytes", len), |bencher| {
-            bencher.iter(|| unmask_by_octet(black_box(&mut payload), black_box(KEY)));
+            bencher.iter(|| unmask_by_byte(black_box(&mut payload), black_box(KEY)));
         });
     }
 }

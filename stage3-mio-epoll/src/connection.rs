@@ -15,7 +15,7 @@ use std::time::Instant;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-/// Bytes read at once in a handshake, and discarded at once in a lingering close.
+/// Bytes per read in a handshake and in a lingering close.
 const PIECE_LEN: usize = 4096;
 
 /// What the loop's table holds for a descriptor.
@@ -44,17 +44,17 @@ impl Context {
         }
     }
 
-    /// Frees memory that only a peak needed: each connection has its own, and frees it with itself.
+    /// Nothing to free: each connection owns its buffers.
     pub fn trim(&mut self) {}
 }
 
 /// A connection, with all its buffers.
 pub struct Connection {
     socket: Socket,
-    /// When something last came, or was taken; in a handshake, when it was accepted.
+    /// When bytes were last received, or acknowledged; in a handshake, when it was accepted.
     last_seen_tick: u32,
     queued: bool,
-    /// Whether it has yet to get a time slice as an open connection.
+    /// Until its first time slice as an open connection.
     is_new: bool,
     state: State,
 }
@@ -102,22 +102,22 @@ impl Connection {
         self.queued = queued;
     }
 
-    /// Whether its next message is likely to be short: all that it sent so far has come whole, and is answered.
+    /// Whether its next message is probably short: everything so far was complete, and is echoed.
     pub fn can_read_inline(&self) -> bool {
         self.phase() == Phase::Open && !self.is_new && self.socket.is_at_boundary()
     }
 
-    /// Something came, or was taken, at tick `now`.
+    /// Bytes were received or acknowledged at tick `now`.
     pub fn seen(&mut self, now: u32) {
         self.last_seen_tick = now;
     }
 
-    /// Ticks from the last time something came or was taken (in a handshake: from accept) to `now`.
+    /// Ticks since bytes were last received or acknowledged (in a handshake: since accept).
     pub fn quiet_ticks(&self, now: u32) -> u32 {
         now.wrapping_sub(self.last_seen_tick)
     }
 
-    /// Sends what waits, and reads as often as the quantum says. `eof`: the peer has half-closed.
+    /// Sends unsent output, and reads up to the quantum. `eof`: the peer has half-closed.
     pub fn read(&mut self, context: &mut Context, quantum: Quantum, eof: bool) -> Next {
         self.socket.begin_slice(quantum, eof);
         if quantum != INLINE && self.phase() == Phase::Open {
@@ -131,7 +131,7 @@ impl Connection {
         if next == Next::Wait && self.socket.quantum_is_spent() { Next::Requeue } else { next }
     }
 
-    /// Answers a request, once it has all arrived.
+    /// Answers a request once it is complete.
     fn handshake(&mut self, context: &mut Context) -> Next {
         let State::Handshake(handshake) = &mut self.state else { return Next::Wait };
         let mut piece = [0; PIECE_LEN];
@@ -150,7 +150,7 @@ impl Connection {
                     return Next::Linger(Closed::Normal);
                 }
                 Answer::Upgrade { response, head_len } => {
-                    // What came behind the request are frames.
+                    // Input after the request is frames.
                     let frames = handshake.head.split_off(head_len);
                     self.socket.meter = Some(Meter::new(context.shard.reservation(), &frames));
                     let config = Some(context.websocket);
@@ -193,7 +193,7 @@ impl Connection {
     pub fn close(&mut self, context: &mut Context, code: CloseCode, reason: Closed) -> Next {
         let State::Open { websocket, closing: closing @ None } = &mut self.state else { return Next::Wait };
         *closing = Some(reason);
-        // Whether it is sent or waits, `echo` goes on from here.
+        // Sent or not, `echo` continues from here.
         let _ = websocket.close(&mut self.socket, Some(websocket::close_frame(code)));
         self.echo(context)
     }
@@ -221,11 +221,11 @@ impl Connection {
         self.state = State::Lingering;
         self.socket.meter = None;
         self.seen(context.ticks.now());
-        // It fails where the peer has reset the connection, which the next read tells.
+        // Fails if the peer has reset the connection, which the next read returns too.
         let _ = self.socket.stream().shutdown(Shutdown::Write);
     }
 
-    /// Frees what the context keeps for it: nothing.
+    /// The context keeps nothing for it.
     pub fn release(&self, _context: &mut Context) {}
 
     fn discard(&mut self) -> Next {
@@ -241,13 +241,13 @@ impl Connection {
     }
 }
 
-/// Echoes until the socket has nothing more, or takes nothing more, or the connection ends: which, the error tells.
+/// Echoes until a read or a write would block, or the connection ends: the error is the reason.
 fn converse(
     websocket: &mut WebSocketContext,
     socket: &mut Socket,
     metrics: &ShardMetrics,
 ) -> Result<Infallible, Error> {
-    // Backpressure: while output waits nothing is read, the receive buffer fills, and the peer's window closes.
+    // Backpressure: while output is unsent nothing is read, the receive buffer fills, and the TCP window closes.
     websocket.flush(socket)?;
     loop {
         match websocket.read(socket) {

@@ -1,4 +1,4 @@
-//! A socket that is read for a time slice.
+//! A socket with a read quantum.
 
 use common::meter::Meter;
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,14 +9,14 @@ use std::net::TcpStream;
 /// that other connections are served.
 pub struct Socket {
     stream: TcpStream,
-    /// Set while the connection is open: what is read is charged to `--buffer-budget`.
+    /// Set while the connection is open: charges its input to `--buffer-budget`.
     pub meter: Option<Meter>,
-    /// The peer has half-closed, so after a short read the end of file is still to be read.
+    /// The peer has half-closed, so after a short read the end of file follows.
     eof: bool,
     reads_left: u16,
-    /// Nothing is left to be read until the next event.
+    /// No input is left until the next event.
     exhausted: bool,
-    /// It has not taken all that there was to send.
+    /// The last write was short: the send buffer is full.
     full: bool,
     progressed: bool,
 }
@@ -46,12 +46,12 @@ impl Socket {
         self.progressed = false;
     }
 
-    /// Whether anything came in this slice, or was taken of what waited.
+    /// Whether bytes were received in this time slice, or unsent output was written.
     pub fn progressed(&self) -> bool {
         self.progressed
     }
 
-    /// Whether there may be more to read, but not in this slice.
+    /// Whether there may be more input, for another time slice.
     pub fn quantum_is_spent(&self) -> bool {
         self.reads_left == 0 && !self.exhausted
     }

@@ -25,11 +25,11 @@ pub type Entry = Slot;
 pub type Quantum = usize;
 /// For an event, handled inline: any message of everyday size.
 pub const INLINE: Quantum = 4096;
-/// For a time slice from the run queue: a message of 256 KiB with its header. Echoes/s of 1 MiB, compared with this: 0.8 to 0.9
-/// of it with 64 KiB, for there are four times as many calls; 0.6 with 1 MiB, which falls out of the processor's cache.
+/// For a time slice from the run queue: a message of 256 KiB with its header. With 64 KiB, echoes of 1 MiB are 0.8 to 0.9 times as
+/// fast, because there are four times as many calls; with 1 MiB, 0.6 times, because that exceeds the processor's cache.
 pub const SLICE: Quantum = MAX_HEADER_LEN + 256 * 1024;
 
-/// What the connections of a loop share: the one buffer, and what those in the middle of something have.
+/// What the connections of a loop share: the one buffer, and the state of those that are not idle.
 pub struct Context {
     pub shard: Shard<Flags>,
     pub ticks: Ticks,
@@ -62,20 +62,20 @@ impl Context {
     }
 }
 
-/// A connection in the middle of something.
+/// What a connection keeps in the middle of a message or of its output.
 pub struct Busy {
-    /// What it keeps, of `--buffer-budget`.
+    /// Its share of `--buffer-budget`.
     pub reservation: Reservation,
     pub partial: Partial,
     pub output: SendQueue,
-    /// What was read of a frame that is likely to be whole at the next time slice, which reads the rest behind it.
+    /// The beginning of a frame whose rest has probably arrived by the next time slice, and is read behind it.
     pub unread: Vec<u8>,
     /// Set with the last output: nothing more is read, and the connection ends when that is sent.
     pub last: Option<Last>,
 }
 
 impl Busy {
-    /// In a box, since a table keeps room for twice as many.
+    /// Boxed, because a hash table reserves up to twice the entries it has.
     pub fn new(reservation: Reservation) -> Box<Busy> {
         let (partial, output) = (Partial::default(), SendQueue::default());
         Box::new(Busy { reservation, partial, output, unread: Vec::new(), last: None })
@@ -99,8 +99,8 @@ pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
 }
 
 impl Slot {
-    /// Sends what waits, and reads once, as much as the quantum says. `eof`: the peer has half-closed.
-    // Left to itself the compiler calls it, which costs an echo 30 instructions.
+    /// Sends unsent output, and reads once, up to the quantum. `eof`: the peer has half-closed.
+    // Without the attribute it is not inlined, which costs 30 instructions per echo.
     #[inline(always)]
     pub fn read(&mut self, context: &mut Context, quantum: Quantum, eof: bool) -> Next {
         match self.receive(context, quantum, eof) {
@@ -139,7 +139,7 @@ impl Slot {
         }
     }
 
-    /// Takes what was read, up to `end` of the buffer. Returns whether there is more to be done.
+    /// Handles input, up to `end` of the buffer. Returns whether there may be more.
     #[inline]
     fn input(&mut self, context: &mut Context, end: usize, is_inline: bool) -> Result<bool, Next> {
         if self.state() == State::Idle {
@@ -162,10 +162,10 @@ impl Slot {
         Ok(false)
     }
 
-    /// Answers a request, once it has all arrived.
+    /// Answers a request once it is complete.
     fn handshake(&mut self, context: &mut Context, end: usize) -> Result<bool, Next> {
         let fd = self.fd();
-        let handshake = context.handshakes.get_mut(&fd).expect("kept as long as the state");
+        let handshake = context.handshakes.get_mut(&fd).expect("there is one in this state");
         handshake.head.extend_from_slice(&context.buffer[HEADROOM..end]);
         match context.shard.answer(&handshake.head, handshake.accepted_at) {
             Answer::Partial => Ok(false),
@@ -175,7 +175,7 @@ impl Slot {
                 Ok(false)
             }
             Answer::Upgrade { response, head_len } => {
-                // What came behind the request are frames.
+                // Input after the request is frames.
                 let end = HEADROOM + handshake.head.len() - head_len;
                 context.buffer[HEADROOM..end].copy_from_slice(&handshake.head[head_len..]);
                 context.handshakes.remove(&fd);
@@ -186,7 +186,7 @@ impl Slot {
         }
     }
 
-    /// The hot path: answers what was read, on an idle connection.
+    /// The hot path: echoes the input of an idle connection.
     #[inline]
     fn echo(&mut self, context: &mut Context, end: usize, is_inline: bool) -> Result<bool, Next> {
         let mut done = Echoed::from(HEADROOM);
@@ -198,7 +198,7 @@ impl Slot {
         Ok(false)
     }
 
-    /// Sends answers that are in the buffer. Returns whether the socket takes all of them; the rest waits.
+    /// Sends answers from the buffer, and queues what the socket does not take. Returns whether it took all.
     #[inline]
     pub fn reply(&mut self, context: &mut Context, answers: Range<usize>) -> Result<bool, Next> {
         let Context { shard, buffer, busy, .. } = context;
@@ -214,7 +214,7 @@ impl Slot {
         Ok(false)
     }
 
-    /// Sends what waits. Returns whether all is sent.
+    /// Sends unsent output. Returns whether all is sent.
     pub fn flush(&mut self, context: &mut Context) -> Result<bool, Next> {
         let Some(busy) = context.busy.get_mut(&self.fd()) else { return Ok(false) };
         while !busy.output.unsent().is_empty() {
@@ -265,7 +265,7 @@ impl Slot {
         self.end(context, &close_frame(code), Last::Close(reason)).err().unwrap_or(Next::Wait)
     }
 
-    /// Sends an open connection a Ping, unless it has output that waits.
+    /// Sends an open connection a Ping, unless output is unsent.
     pub fn ping(&mut self, context: &mut Context) -> Next {
         if context.busy.get(&self.fd()).is_some_and(|busy| !busy.output.is_empty()) {
             return Next::Wait;
@@ -287,7 +287,7 @@ impl Slot {
         self.release(context);
         self.enter(State::Lingering);
         self.seen(context.ticks.now());
-        // It fails where the peer has reset the connection, which the next read tells.
+        // Fails if the peer has reset the connection, which the next read returns too.
         let _ = rustix::net::shutdown(self.socket(), Shutdown::Write);
     }
 

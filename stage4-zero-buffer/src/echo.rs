@@ -1,21 +1,21 @@
-//! The fast path: whole frames, answered within the buffer that they arrived in.
+//! The fast path: whole frames, echoed within the buffer that they arrived in.
 //!
 //! ```text
 //! read   | header key payload | header key payload | header key payl
 //! sent         | header payload | header payload |
 //!              ^ start                       end ^  ^ consumed
 //! ```
-//! An answer has no key, so it is at least four bytes shorter than its frame: writing never overtakes reading. The
-//! first payload, mostly the only one, stays where it is; those behind it move up.
+//! An answer has no masking key, so it is at least four bytes shorter than its frame: writing never overtakes reading. The
+//! first payload, which is mostly the only one, stays in place; the others move up.
 
 use common::echoed::Echoed;
 use common::frame::{Header, Opcode};
 use common::mask;
 
-/// Answers the frames from `consumed` on, up to the first that is not a whole message of at most
-/// `max_message_len` bytes, a whole Ping or a whole Pong.
+/// Echoes the frames from `consumed` on, up to the first that is not a whole message of at most `max_message_len` bytes, a
+/// whole Ping or a whole Pong.
 ///
-/// What is wrong with that one, if anything, is not decided here; it stays as it came.
+/// That one stays unchanged, for the slow path, which decides whether it is incomplete, a fragment or invalid.
 #[inline]
 pub fn echo(done: &mut Echoed, buffer: &mut [u8], max_message_len: usize) {
     while done.consumed < buffer.len() {

@@ -1,4 +1,4 @@
-//! Messages that arrive in pieces, and what the connection keeps meanwhile.
+//! Messages that arrive in pieces, and the state that a connection keeps meanwhile.
 
 use crate::connection::{Busy, Context, Last};
 use crate::echo::echo;
@@ -28,7 +28,7 @@ impl Slot {
                 self.keep(context, done, end)?;
                 return Ok(true);
             }
-            // What is wrong, if anything, the next read or send says.
+            // After an error the next call on the socket fails too.
             let Ok(len @ 1..) = self.recv(&mut context.buffer[end..]) else { break };
             end += len;
             echo(&mut done, &mut context.buffer[..end], context.max_message_len);
@@ -37,7 +37,7 @@ impl Slot {
         Ok(end == context.buffer.len())
     }
 
-    /// Sends the answers, and keeps what was read behind them for the next time slice.
+    /// Sends the answers, and keeps the input after them for the next time slice.
     fn keep(&mut self, context: &mut Context, done: Echoed, end: usize) -> Result<(), Next> {
         self.enter(State::Busy);
         let unread = context.buffer[done.consumed..end].to_vec();
@@ -55,7 +55,7 @@ impl Slot {
         Ok(())
     }
 
-    /// The slow path: answers what was read piece by piece.
+    /// The slow path: echoes input piece by piece.
     #[cold]
     pub fn feed(&mut self, context: &mut Context, mut done: Echoed, end: usize) -> Result<(), Next> {
         self.enter(State::Busy);
@@ -92,8 +92,8 @@ impl Slot {
         self.charge(context)
     }
 
-    /// Sends what waits, and puts what was kept unread at the start of the buffer. Returns where in the buffer to read on; `None`:
-    /// nowhere, until more of the output is sent.
+    /// Sends unsent output, and copies kept input to the start of the buffer. Returns where in the buffer to read on; `None`: do
+    /// not read before more output is sent.
     pub fn resume(&mut self, context: &mut Context) -> Result<Option<Range<usize>>, Next> {
         let is_sent = self.flush(context)?;
         let all = HEADROOM..context.buffer.len();
@@ -107,8 +107,8 @@ impl Slot {
             }
             return Ok(Some(end..all.end));
         }
-        // A client that writes its whole message before it reads anything would wait for ever for the end of its write: read on
-        // to the end of that message, and not beyond.
+        // A client that writes its whole message before it reads would block for ever: read on to the end of that message, and
+        // not beyond.
         let left = busy.partial.left_of_message();
         let is_bounded = busy.output.unsent().len() < context.max_message_len + context.buffer.len();
         let reads_on = left > 0 && is_bounded && busy.last.is_none();
@@ -122,14 +122,14 @@ impl Slot {
             return Ok(());
         }
         match self.close(context, CloseCode::TryAgainLater, Closed::Overload) {
-            // The Close frame waits behind output that the peer does not read.
+            // The Close frame is queued behind output that the peer does not read.
             Next::Wait => Err(Next::Remove(Closed::Overload)),
             next => Err(next),
         }
     }
 }
 
-/// Whether this is the beginning of a data frame that nothing is wrong with so far, and that fits the buffer.
+/// Whether this is the beginning of a data frame, valid so far, that fits the buffer.
 fn is_cut_short(context: &Context, rest: Range<usize>) -> bool {
     let room = context.buffer.len() - rest.start;
     let Ok(Some((header, header_len))) = Header::parse(&context.buffer[rest.clone()]) else { return false };

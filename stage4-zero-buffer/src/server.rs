@@ -1,13 +1,13 @@
 //! The event loop of a shard.
 //!
-//! The loop asks the kernel which connections have something, and serves those. Readiness is edge-triggered (epoll(7),
-//! `EPOLLET`): an event says once that a socket *has become* readable or writable, so the kernel does not report, at each
-//! wait, every connection that has not been read to its end. The price: the loop must remember every connection with unread
-//! input, because no event comes again. The run queue is that memory.
+//! One call to epoll returns the sockets that are ready, and the loop serves those. Readiness is edge-triggered (epoll(7),
+//! `EPOLLET`): the kernel reports once that a socket *has become* readable or writable. It does not report, at every wait,
+//! each socket that still has input. The price: no further event comes for input that the loop leaves unread, so the loop has
+//! to remember those connections. The run queue is that memory.
 //!
-//! It also makes the loop fair. An event gets one short read, enough for an everyday message. A connection with more input, a
-//! new one, and one in the middle of a message are queued, and the queue is run for a bounded time between two looks at
-//! events: a short message bypasses all that is long.
+//! The run queue also makes the loop fair. An event gets one short read, enough for an everyday message. A connection with
+//! more input, a new one, and one in the middle of a message are queued, and the queue runs for a bounded time between two
+//! polls. So short messages bypass long ones.
 
 use crate::Flags;
 use crate::connection::{self, Context, Entry, INLINE, Quantum, SLICE};
@@ -25,9 +25,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Events taken at once.
+/// Most events per poll.
 const EVENTS: usize = 1024;
-/// Time slices that a connection's input gets before it is sent Close 1001: 1 MiB at least.
+/// Time slices for the pending input of a connection before it is sent Close 1001: 1 MiB at least.
 const SLICES_IN_DRAIN: usize = 16;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -106,20 +106,20 @@ impl Server {
         self.run_queue.poll_timeout(accept.unwrap_or(tick).min(tick))
     }
 
-    /// The socket has become readable, or writable while output waits. `eof`: the peer has half-closed.
+    /// The socket has become readable, or writable again. `eof`: the peer has half-closed.
     #[inline]
     pub fn ready(&mut self, fd: RawFd, eof: bool) {
-        // It was removed after its event was taken.
+        // An earlier event of the same poll has removed it.
         let Some(connection) = self.connections.get_mut(fd) else { return };
-        // Its slice will find this input too. But no event comes after the half-close, so that is queued as well.
+        // Its time slice will read this input too. No event follows a half-close, so that is queued as well.
         if connection.is_queued() && !eof {
             return;
         }
         if connection.can_read_inline() { self.read(fd, INLINE, eof) } else { self.enqueue(fd, eof) }
     }
 
-    /// Reads once. A read that does not fill its buffer has found all there was (epoll(7), question 9), which spares the call
-    /// that would say so, unless the peer has half-closed: then one more read returns the end of file.
+    /// Reads once. A read that does not fill its buffer has exhausted the socket (epoll(7), question 9), which saves the call
+    /// that would return `EAGAIN`. After a half-close one more read returns the end of file.
     #[inline(always)]
     fn read(&mut self, fd: RawFd, quantum: Quantum, eof: bool) {
         let Some(connection) = self.connections.get_mut(fd) else { return };
@@ -129,7 +129,7 @@ impl Server {
         }
     }
 
-    /// Does what an event has made of a connection.
+    /// Carries out what a connection needs after an event.
     fn settle(&mut self, fd: RawFd, next: Next, eof: bool) {
         match next {
             Next::Wait => {}
@@ -146,7 +146,7 @@ impl Server {
         }
     }
 
-    /// Gives queued connections their slices, after events that were handled since `events_began`.
+    /// Runs the queue for a time that depends on how long the events took, which were handled from `events_began` until now.
     fn run_queued(&mut self, events_began: Instant) {
         if self.run_queue.is_empty() {
             return;
@@ -175,8 +175,8 @@ impl Server {
             match self.context.shard.accept() {
                 Accepted::Connection(socket) => {
                     let fd = socket.as_raw_fd();
-                    // Writable too, from the start: after the first such event another comes only when a socket that was full
-                    // has room again, so nothing has to be registered anew when output waits.
+                    // Writable from the start: after the first event, which is immediate, another comes only when a full
+                    // socket has room again. So unsent output needs no further epoll_ctl(2).
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     let token = Token(fd as usize);
                     if let Err(error) = self.poll.registry().register(&mut SourceFd(&fd), token, interest) {
@@ -191,15 +191,15 @@ impl Server {
         }
     }
 
-    /// Adds a connection, in its handshake.
+    /// Adds a connection, which begins with its handshake.
     pub fn open(&mut self, socket: OwnedFd) {
         let fd = socket.as_raw_fd();
         let entry = connection::open(socket, &mut self.context);
         self.connections.insert(fd, entry);
     }
 
-    /// TCP is closed only when the peer has read all: a close(2) with input unread sends a reset, which may overtake what was
-    /// sent before it (RFC 9293, section 3.6.1). nginx calls this a lingering close.
+    /// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread
+    /// sends a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
     fn linger(&mut self, fd: RawFd, reason: Closed, eof: bool) {
         self.closed(fd, reason);
         let Some(connection) = self.connections.get_mut(fd) else { return };
@@ -207,7 +207,7 @@ impl Server {
         self.enqueue(fd, eof);
     }
 
-    /// Closes a connection, in whichever phase it is.
+    /// Closes a connection, in any phase.
     pub fn remove(&mut self, fd: RawFd, reason: Closed) {
         self.closed(fd, reason);
         if let Some(connection) = self.connections.remove(fd) {
@@ -225,7 +225,7 @@ impl Server {
         }
     }
 
-    /// Looks through all connections for what fell due in the ticks that have `elapsed`.
+    /// Checks all connections for timeouts and pings that fell due in the `elapsed` ticks.
     fn sweep(&mut self, elapsed: u32) {
         for fd in 0..self.connections.end() {
             let Some(connection) = self.connections.get_mut(fd) else { continue };
@@ -233,7 +233,7 @@ impl Server {
             let quiet = self.context.ticks.duration(quiet_ticks);
             match connection.phase() {
                 Phase::Handshake if quiet >= self.context.shard.config.handshake_timeout => {
-                    // The loop may have stalled, not the peer: what came meanwhile is still to be read.
+                    // Perhaps the loop stalled, not the peer: pending input is read first.
                     self.run_slice(fd, false);
                     if self.phase(fd) == Some(Phase::Handshake) {
                         self.context.shard.metrics().rejected(Rejected::HandshakeTimeout);
@@ -256,24 +256,24 @@ impl Server {
                 _ => {}
             }
         }
-        // What a peak needed is not kept.
+        // Memory that only a peak needed is freed.
         self.connections.trim();
         self.run_queue.trim();
         self.slow_readers.trim();
         self.context.trim();
     }
 
-    /// Does what is due on a quiet connection.
+    /// Pings a quiet connection, or closes it.
     pub fn beat(&mut self, fd: RawFd, beat: Beat) {
         if beat == Beat::Dead {
-            // The loop may have stalled, not the peer.
+            // Perhaps the loop stalled, not the peer: pending input is read first.
             self.run_slice(fd, false);
             let now = self.context.ticks.now();
             if self.connections.get_mut(fd).is_none_or(|connection| connection.quiet_ticks(now) == 0) {
                 return;
             }
             self.close(fd, CloseCode::GoingAway, Closed::Idle);
-            // The Close frame waits behind output that the peer does not read.
+            // The Close frame is queued behind output that the peer does not read.
             if self.phase(fd) == Some(Phase::Open) {
                 self.remove(fd, Closed::Idle);
             }
@@ -295,7 +295,7 @@ impl Server {
         self.connections.get_mut(fd).map(|connection| connection.phase())
     }
 
-    /// Stops accepting, answers what has been received, and sends every peer Close 1001.
+    /// Stops accepting, echoes the messages that have arrived, and sends every peer Close 1001.
     fn drain(&mut self, now: Instant) {
         if self.drain_deadline.is_some() {
             return;

@@ -1,4 +1,4 @@
-//! All that an open connection costs: 8 bytes.
+//! The cost of an open connection: 8 bytes.
 
 use common::event_loop::{Next, Phase};
 use common::metrics::Closed;
@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its request has not all arrived.
+    /// Its request is incomplete.
     Handshake,
-    /// It is open, at a message boundary, and has no output.
+    /// Open, at a message boundary, without unsent output.
     Idle,
-    /// It is open, in the middle of a message or with output that is not sent.
+    /// Open, in the middle of a message or with unsent output.
     Busy,
-    /// It is half-closed. Input is discarded.
+    /// Half-closed. Input is discarded.
     Lingering,
 }
 
@@ -23,11 +23,11 @@ pub const STATES: [State; 4] = [State::Handshake, State::Idle, State::Busy, Stat
 const STATE_MASK: u32 = STATES.len() as u32 - 1;
 /// Set while the connection is in the run queue.
 const QUEUED: u32 = 1 << 2;
-/// Set where what comes next may be long: on a new connection, and on one whose last read was long.
+/// Set while long input is expected: on a new connection, and after a long read.
 const LONG: u32 = 1 << 3;
 pub const FLAG_BITS: u32 = 4;
 
-/// A connection: its socket, and in one word what it does and when it was last seen.
+/// A connection: its socket, and one word for its state, its flags and the tick at which it was last seen.
 #[derive(Debug)]
 pub struct Slot {
     socket: OwnedFd,
@@ -35,7 +35,7 @@ pub struct Slot {
     last_seen_tick_and_flags: u32,
 }
 
-// OwnedFd is never -1, which is what tells an empty entry of the table.
+// An OwnedFd is never -1, so `None` needs no room of its own.
 const _: () = assert!(size_of::<Option<Slot>>() == 8);
 
 impl Slot {
@@ -53,14 +53,14 @@ impl Slot {
         self.socket.as_raw_fd()
     }
 
-    /// Receives what there is.
+    /// recv(2), up to the length of the buffer.
     #[inline]
     pub fn recv(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         rustix::io::retry_on_intr(|| rustix::net::recv(self.socket(), &mut *buffer, RecvFlags::empty()))
             .map(|(len, _)| len)
     }
 
-    /// Sends what the socket takes, which may be nothing.
+    /// send(2). Returns the bytes that the socket took, which may be none.
     #[inline]
     pub fn send(&self, bytes: &[u8]) -> Result<usize, Next> {
         if bytes.is_empty() {
@@ -96,7 +96,7 @@ impl Slot {
         self.set(QUEUED, queued);
     }
 
-    /// Whether its next message is likely to be short: the last one was, and is answered.
+    /// Whether its next message is probably short: the last one was, and is echoed.
     #[inline]
     pub fn can_read_inline(&self) -> bool {
         self.last_seen_tick_and_flags & (LONG | STATE_MASK) == State::Idle as u32
@@ -110,7 +110,7 @@ impl Slot {
         self.last_seen_tick_and_flags = (self.last_seen_tick_and_flags & !flag) | if on { flag } else { 0 };
     }
 
-    /// Something came, or was taken, at tick `now`.
+    /// Bytes were received or acknowledged at tick `now`.
     #[inline]
     pub fn seen(&mut self, now: u32) {
         self.last_seen_tick_and_flags =
@@ -122,7 +122,7 @@ impl Slot {
         self.last_seen_tick_and_flags = (self.last_seen_tick_and_flags & !STATE_MASK) | state as u32;
     }
 
-    /// Ticks from the last time something came or was taken (in a handshake: from accept) to `now`.
+    /// Ticks since bytes were last received or acknowledged (in a handshake: since accept).
     pub fn quiet_ticks(&self, now: u32) -> u32 {
         now.wrapping_sub(self.last_seen_tick_and_flags >> FLAG_BITS) % (1 << (u32::BITS - FLAG_BITS))
     }

@@ -1,14 +1,14 @@
-//! Connections that have more input than one read, and how long they may keep the loop from its events.
+//! Connections with more input than one read, and how long they are served between two polls.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// The least time that the queue is run for between two looks at events.
+/// The least time for the queue between two polls.
 const LEAST_BUDGET: Duration = Duration::from_micros(250);
 
-/// A quarter of the time that the events took, so that short messages, which bypass the queue, do not starve it: a fifth of
-/// all time is the queue's.
+/// A quarter of the time that the events took, so that short messages, which bypass the queue, do not starve it: the queue
+/// gets a fifth of all time.
 fn budget(events_took: Duration) -> Duration {
     (events_took / 4).max(LEAST_BUDGET)
 }
@@ -39,7 +39,7 @@ impl RunQueue {
         if self.is_empty() { most } else { Duration::ZERO }
     }
 
-    /// Sets the time until which [`RunQueue::pop`] gives connections, after events that were handled from `events_began`
+    /// Sets the time until which [`RunQueue::pop`] returns connections, after events that were handled from `events_began`
     /// to `now`.
     pub fn begin(&mut self, events_began: Instant, now: Instant) {
         self.deadline = Some(now + budget(now.saturating_duration_since(events_began)));
@@ -50,7 +50,7 @@ impl RunQueue {
         if self.deadline.is_some_and(|deadline| now >= deadline) { None } else { self.queue.pop_front() }
     }
 
-    /// Frees what the longest queue needed.
+    /// Frees the memory of the longest queue, once it is empty.
     pub fn trim(&mut self) {
         if self.queue.is_empty() {
             self.queue.shrink_to_fit();
@@ -74,13 +74,13 @@ mod tests {
             served.push(fd);
             queue.push(fd, eof);
             now += slice;
-            assert!(served.len() < 100_000, "events are never looked at again");
+            assert!(served.len() < 100_000, "the loop never polls again");
         }
         served
     }
 
     #[test]
-    fn events_are_looked_at_again_when_the_budget_is_spent() {
+    fn the_loop_polls_again_when_the_budget_is_spent() {
         let slice = Duration::from_micros(50);
         assert_eq!(run(1000, slice, Duration::ZERO), [0, 1, 2, 3, 4]);
         // A queue that never empties is served round-robin.
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn long_events_leave_it_a_fifth_of_the_time() {
+    fn the_queue_gets_a_fifth_of_the_time() {
         let events_took = Duration::from_millis(8);
         let served = run(1000, Duration::from_micros(100), events_took);
         assert_eq!(served.len(), 20, "2 ms of 10");
