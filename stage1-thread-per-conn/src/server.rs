@@ -65,23 +65,22 @@ impl Server {
         // Shared, so that it can still be answered here if no thread can be started.
         let stream = Arc::new(stream);
         let (context, its_stream) = (self.context.clone(), stream.clone());
-        let metrics = self.context.shard.metrics();
-        if self.context.shard.tasks() < self.max_threads {
-            metrics.tasks.fetch_add(1, Relaxed);
-            let started =
-                thread::Builder::new().stack_size(self.context.shard.flags.stack_size).spawn(move || {
-                    connection::open(&context, its_stream);
-                    context.shard.metrics().tasks.fetch_sub(1, Relaxed);
-                    drop(alive);
-                });
+        let shard = &self.context.shard;
+        if shard.tasks() < self.max_threads {
+            shard.metrics().tasks.fetch_add(1, Relaxed);
+            let started = thread::Builder::new().stack_size(shard.flags.stack_size).spawn(move || {
+                connection::open(&context, its_stream);
+                context.shard.metrics().tasks.fetch_sub(1, Relaxed);
+                drop(alive);
+            });
             match started {
                 Ok(_) => return,
                 Err(error) => tracing::debug!("cannot start a thread: {error}"),
             }
-            metrics.tasks.fetch_sub(1, Relaxed);
+            shard.metrics().tasks.fetch_sub(1, Relaxed);
         }
         // Where the peer has disconnected or is slow this fails, and the connection is just closed.
-        let _ = self.context.shard.reject(&stream, Rejected::Threads);
+        let _ = shard.reject(&stream, Rejected::Threads);
     }
 
     /// Stops accepting, and waits until all threads have sent Close 1001 and ended.

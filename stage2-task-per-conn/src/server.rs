@@ -88,10 +88,7 @@ impl Server {
             let (context, alive) = (self.context.clone(), alive.clone());
             tokio::spawn(async move {
                 context.shard.metrics().tasks.fetch_add(1, Relaxed);
-                match context.shard.flags.tasks_per_conn {
-                    1 => connection::open(&context, stream).await,
-                    _ => split::open(&context, stream).await,
-                }
+                open(&context, stream).await;
                 context.shard.metrics().tasks.fetch_sub(1, Relaxed);
                 drop(alive);
             });
@@ -105,5 +102,13 @@ impl Server {
         self.context.interrupt.wake();
         // After the timeout, the rest end with the process.
         let _ = timeout(self.context.shard.config.drain_timeout, ended.recv()).await;
+    }
+}
+
+/// Serves a connection in one task, or in two.
+async fn open(context: &Context, stream: TcpStream) {
+    match context.shard.flags.tasks_per_conn {
+        1 => connection::open(context, stream).await,
+        _ => split::open(context, stream).await,
     }
 }
