@@ -10,11 +10,11 @@ usage() {
 Start REPLICAS load clients with CONNECTIONS each against one server, show their total progress on one line, and print
 one result.
 
-Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER_IP[:PORT]] [-- CLIENT FLAGS]
+Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER[:PORT]] [-- CLIENT FLAGS]
 
   CONNECTIONS    connections per replica
   REPLICAS       number of containers, each with its own address; with --local, of processes
-  SERVER_IP      address of the server [default: this machine; that is the bridge's gateway, usually 172.17.0.1,
+  SERVER         IPv4 address or name of it [default: this machine; that is the bridge's gateway, usually 172.17.0.1,
                  or 127.0.0.1 with --local]; PORT [default: 8000]
   CLIENT FLAGS   flags of `client run` for each replica: with 10 replicas, --rate 100 is 1,000 messages per second;
                  --json FILE and --hdr FILE apply to the one result
@@ -57,7 +57,7 @@ parse() {
         shift
     done
     ((${#words[@]} >= 2 && ${#words[@]} <= 3)) ||
-        refuse "CONNECTIONS and REPLICAS are needed, SERVER_IP is optional; got ${#words[@]} arguments"
+        refuse "CONNECTIONS and REPLICAS are needed, SERVER is optional; got ${#words[@]} arguments"
     connections=$(whole CONNECTIONS "${words[0]}" 10000000) || exit
     # A bridge has at most 1,023 ports (BR_MAX_PORTS).
     replicas=$(whole REPLICAS "${words[1]}" 1000) || exit
@@ -65,8 +65,9 @@ parse() {
     $is_local || ((connections <= PORTS_MOST)) ||
         refuse "CONNECTIONS $connections: a container has one address, with $PORTS_MOST ports; use more REPLICAS"
     server=${words[2]-}
-    [[ -z $server ]] || is_address "$server" ||
-        refuse "SERVER_IP '$server' is not an IPv4 address such as 192.0.2.1 or 192.0.2.1:8000"
+    [[ -z $server ]] || is_server "$server" ||
+        refuse "SERVER '$server' is not an IPv4 address or a name, such as 192.0.2.1:8000 or echo.example"
+    $is_local || [[ ${server%:*} != localhost ]] || refuse "SERVER '$server' would be each container itself: omit it"
 }
 
 # Checks that argument $1, of value $2, is a whole number from 1 to $3, and prints it without separators.
@@ -78,11 +79,12 @@ whole() {
     echo $((10#$digits))
 }
 
-is_address() {
-    local part
-    [[ $1 =~ ^([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(:([0-9]{1,5}))?$ ]] || return
-    for part in "${BASH_REMATCH[@]:1:4}"; do ((10#$part <= 255)) || return; done
-    [[ -z ${BASH_REMATCH[5]} ]] || ((10#${BASH_REMATCH[6]} >= 1 && 10#${BASH_REMATCH[6]} <= 65535))
+# HOST or HOST:PORT. A name that ends in a number is a mistyped address.
+is_server() {
+    local host=${1%:*} port=${1##*:} number='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
+    [[ $1 == "$host" ]] || { [[ $port =~ ^[0-9]{1,5}$ ]] && ((10#$port >= 1 && 10#$port <= 65535)); } || return
+    [[ $host =~ ^[A-Za-z0-9_.-]+$ ]] || return
+    [[ ! $host =~ (^|\.)[0-9]+\.?$ || $host =~ ^($number\.){3}$number$ ]]
 }
 
 parse_client_flags() {
@@ -134,7 +136,7 @@ build() {
 }
 
 find_server() {
-    local host gateway route
+    local host address gateway route
     if [[ -z $server ]] && $is_local; then
         server=127.0.0.1
     elif ! $is_local && ! docker version >/dev/null 2>&1; then
@@ -144,11 +146,13 @@ find_server() {
         server=${gateway:-172.17.0.1}
     fi
     [[ $server == *:* ]] || server=$server:8000
-    host=${server%:*}
+    host=${server%:*} address=${server%:*}
+    [[ $host =~ ^[0-9.]+$ ]] || address=$(getent ahosts "$host" | awk 'NR == 1 { print $1 }') ||
+        fail 1 "cannot resolve '$host': check the name with 'getent ahosts $host', or give an IPv4 address"
     # `local 172.17.0.1 dev lo …`, or `172.17.0.2 dev docker0 …`, or `192.0.2.1 via …`
-    route=$(ip -o route get "$host" 2>/dev/null || true)
+    route=$(ip -o route get "$address" 2>/dev/null || true)
     is_here=false
-    if [[ $host == 127.* || $route == local* || $route == *" dev docker0 "* ]]; then is_here=true; fi
+    if [[ $address == 127.* || $route == local* || $route == *" dev docker0 "* ]]; then is_here=true; fi
 }
 
 # One address has one range of local ports.
@@ -158,7 +162,7 @@ check_ports() {
     ports=$((last - first + 1))
     if ! $is_local && ! $is_here && ((total > PORTS_MOST)); then
         refuse "$total connections leave this machine from one address, with $PORTS_MOST ports: use more machines"
-    elif $is_local && [[ $server != 127.* && " ${client_flags[*]-}" != *" --source-ip"* ]] && ((total > ports)); then
+    elif $is_local && [[ ! $server =~ ^(127\.|localhost:) && " ${client_flags[*]-}" != *" --source-ip"* ]] && ((total > ports)); then
         refuse "$total connections from one address, with $ports ports (ip_local_port_range): add -- --source-ip A,B"
     fi
 }

@@ -136,6 +136,7 @@ fn a_record(n: u64) -> RunReport {
             causes: failures(9),
             away: latency(&[150_000]),
         }),
+        addresses: Vec::new(),
         server: (n == 1).then(server),
         failures: failures(n),
         ended_early: Some("no echo came for 10s".into()),

@@ -10,9 +10,9 @@ pub use crate::results::run::{RunReport, SCHEMA};
 pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
 
-use crate::fleet::{Fleet, FleetConfig, Url};
+use crate::fleet::{Authority, Endpoint, Fleet, FleetConfig, Host, Url};
 use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
-use crate::measure::{Sampler, metrics_addr};
+use crate::measure::{Sampler, metrics_url};
 use crate::progress::{Bar, Look};
 use crate::results::run::ReconnectReport;
 use crate::watch::{Listens, Watched, doubt, listens};
@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct RunArgs {
-    /// The server
+    /// The server. A host name is resolved once, and its addresses are used round-robin
     #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
     pub url: Url,
 
@@ -84,8 +84,8 @@ pub struct RunArgs {
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
-    /// Local address to connect from, of the same family as the server's; give several for more connections than an address
-    /// has ports [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
+    /// Local address to connect from, to the server's addresses of its family; give several for more connections than an
+    /// address has ports [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
     #[arg(long, value_name = "IP", num_args = 1.., value_delimiter = ',')]
     pub source_ip: Vec<IpAddr>,
 
@@ -114,9 +114,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "metrics_url")]
     pub pid: Option<u32>,
 
-    /// The server's metrics, to sample the same on another machine: http://IP:PORT/metrics
-    #[arg(long, value_name = "URL", value_parser = metrics_addr)]
-    pub metrics_url: Option<SocketAddr>,
+    /// The server's metrics, to sample the same on another machine: http://HOST:PORT/metrics
+    #[arg(long, value_name = "URL", value_parser = metrics_url)]
+    pub metrics_url: Option<Authority>,
 
     /// Serve this client's own metrics on this address, for Prometheus: http://IP:PORT/metrics
     #[arg(long, value_name = "IP:PORT")]
@@ -146,10 +146,11 @@ impl RunArgs {
         load::check_active(self.active, self.connections)?;
         let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
         load::check_in_flight(self.in_flight, self.payload, in_closed_loop)?;
-        match self.source_ip.iter().find(|source| source.is_ipv4() != self.url.addr.is_ipv4()) {
+        // The addresses of a name are known only once it is resolved.
+        let Host::Ip(server) = self.url.authority.host else { return Ok(()) };
+        match self.source_ip.iter().find(|source| source.is_ipv4() != server.is_ipv4()) {
             Some(source) => Err(format!(
-                "--source-ip {source} and the server's address {} are not both IPv4, or both IPv6",
-                self.url.addr
+                "--source-ip {source} and the server's address {server} are not both IPv4, or both IPv6"
             )),
             None => Ok(()),
         }
@@ -178,18 +179,20 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<u8> {
-    load::fits(&args.url, &args.source_ip, args.connections)?;
+    let endpoint = args.url.clone().resolve()?;
+    load::fits(&endpoint, &args.source_ip, args.connections)?;
     args.json.iter().chain(&args.hdr).try_for_each(|file| file::check(file))?;
-    let server = sampler(args);
+    let server = sampler(args)?;
     if args.pid.is_some() || args.metrics_url.is_some() {
         server.read().context("the server cannot be watched")?;
     }
-    if let Some(pid) = args.pid.filter(|&pid| listens(pid, args.url.addr) == Listens::No) {
+    let port = args.url.authority.port;
+    if let Some(pid) = args.pid.filter(|&pid| listens(pid, port) == Listens::No) {
         // The results have it too, but a warning now can save a long run.
-        doubt(pid, args.url.addr).iter().for_each(|doubt| words::complain("client", doubt));
+        doubt(pid, port).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let load = load_of(args);
+    let load = load_of(args, endpoint);
     let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
@@ -223,7 +226,7 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
     }
 }
 
-fn load_of(args: &RunArgs) -> Load {
+fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
     let fleet = FleetConfig {
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
@@ -234,7 +237,7 @@ fn load_of(args: &RunArgs) -> Load {
         message_timeout: args.message_timeout,
         reconnect: args.reconnect,
         stop: cli::stop_on_ctrl_c(),
-        ..FleetConfig::new(args.url.clone(), args.connections)
+        ..FleetConfig::new(endpoint, args.connections)
     };
     Load {
         fleet,
@@ -250,11 +253,11 @@ fn load_of(args: &RunArgs) -> Load {
 }
 
 /// How the server is sampled, by the flags.
-fn sampler(args: &RunArgs) -> Sampler {
-    match (args.pid, args.metrics_url) {
-        (Some(pid), _) => Sampler::Process(Watched::new(pid)),
-        (None, Some(addr)) => Sampler::Metrics(addr),
-        (None, None) => Sampler::Unwatched,
+fn sampler(args: &RunArgs) -> Result<Sampler> {
+    match (args.pid, &args.metrics_url) {
+        (Some(pid), _) => Ok(Sampler::Process(Watched::new(pid))),
+        (None, Some(authority)) => Sampler::of_metrics(authority),
+        (None, None) => Ok(Sampler::Unwatched),
     }
 }
 

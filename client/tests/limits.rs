@@ -1,7 +1,7 @@
 //! A fleet that reaches the limits on descriptors and ports. Both are per process or per network namespace, so these
 //! tests have their own process.
 
-use client::fleet::{ConnectPhase, Fleet, FleetConfig};
+use client::fleet::{ConnectPhase, Fleet, FleetConfig, Url};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::Write;
@@ -13,12 +13,12 @@ use std::time::Duration;
 /// A listener that never accepts, and a fleet to connect to it.
 fn fleet(connections: u64, source_ips: Vec<IpAddr>) -> (TcpListener, Fleet) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let url = format!("ws://{}/", listener.local_addr().expect("address")).parse().expect("url");
+    let url: Url = format!("ws://{}/", listener.local_addr().expect("address")).parse().expect("url");
     let config = FleetConfig {
         shards: Some(1),
         source_ips,
         connect_timeout: Duration::from_millis(100),
-        ..FleetConfig::new(url, connections)
+        ..FleetConfig::new(url.resolve().expect("an address"), connections)
     };
     (listener, Fleet::start(config).expect("start"))
 }

@@ -208,9 +208,10 @@ fn bad_flags_are_named_in_one_line() {
         ("--message-timeout 0s", "--message-timeout"),
         ("--colour", "--colour"),
         ("--url wss://127.0.0.1:1/", "TLS is not supported"),
-        ("--url http://127.0.0.1:1/", "ws://IP:PORT/PATH"),
-        ("--url ws://example.org:80/", "names are not looked up"),
-        ("--url ws://127.0.0.1:99999/", "the port is 1 to 65535"),
+        ("--url http://127.0.0.1:1/", "ws://HOST:PORT/PATH"),
+        ("--url ws://256.0.0.1:80/", "an IP address or an ASCII host name"),
+        ("--url ws://127.0.0.1:99999/", "a port from 1 to 65535"),
+        ("--metrics-url http://256.0.0.1/metrics", "an IP address or an ASCII host name"),
     ] {
         let line = one_line(&run(arguments), 2);
         assert!(line.contains(named), "{arguments}: {line}");

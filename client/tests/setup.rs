@@ -116,9 +116,12 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("5 0", "REPLICAS '0'"),
         ("5 1001", "REPLICAS '1001' is not a whole number from 1 to 1000"),
         ("99999999999999999999 2", "CONNECTIONS '9999"),
-        ("5 2 localhost", "SERVER_IP 'localhost'"),
-        ("5 2 256.0.0.1", "SERVER_IP '256.0.0.1'"),
-        ("5 2 127.0.0.1:0", "SERVER_IP '127.0.0.1:0'"),
+        ("5 2 localhost", "SERVER 'localhost'"),
+        ("5 2 256.0.0.1", "SERVER '256.0.0.1'"),
+        ("5 2 127.0.0.1:0", "SERVER '127.0.0.1:0'"),
+        ("5 2 echo.example:65536", "SERVER 'echo.example:65536'"),
+        ("5 2 größe", "SERVER 'größe'"),
+        ("5 2 1.2.3", "SERVER '1.2.3'"),
         ("--remote 5 2", "'--remote'"),
         ("5 2 -- --url ws://127.0.0.1:1/", "'--url' is set"),
         ("5 2 -- --connections=7", "'--connections=7' is set"),
@@ -146,6 +149,25 @@ fn bad_arguments_are_rejected_in_one_line() {
             "{name} {arguments}: {line}"
         );
     }
+}
+
+#[test]
+fn a_name_is_resolved_before_the_load() {
+    let refused = output("setup.sh", "--local 5 2 name.invalid");
+    let line = String::from_utf8(refused.stderr).expect("text");
+    assert_eq!((refused.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(
+        line.contains("cannot resolve 'name.invalid'") && line.contains("give an IPv4 address"),
+        "{line}"
+    );
+
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let port = stage.url.trim_end_matches("/echo").rsplit(':').next().expect("a port");
+    let flags = format!("--local 5 2 localhost:{port} -- --duration 1s --json -");
+    let ran = output("setup.sh", &flags);
+    let report: RunReport = serde_json::from_slice(&ran.stdout).expect("JSON of a run");
+    assert_eq!((ran.status.code(), report.clients, report.failures.total()), (Some(0), 2, 0));
+    assert_eq!(report.url, format!("ws://localhost:{port}/echo"));
 }
 
 #[test]

@@ -69,12 +69,13 @@ pub fn run(args: &AnatomyArgs) -> ExitCode {
 }
 
 fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
-    fits(&args.url, &[], args.connections)?;
+    let endpoint = args.url.clone().resolve()?;
+    fits(&endpoint, &[], args.connections)?;
     let program = program(args.pid)?;
     args.json.iter().try_for_each(|file| file::check(file))?;
     let mut fleet = Fleet::start(FleetConfig {
         stop: cli::stop_on_ctrl_c(),
-        ..FleetConfig::new(args.url.clone(), args.connections.max(WARM_CONNECTIONS))
+        ..FleetConfig::new(endpoint, args.connections.max(WARM_CONNECTIONS))
     })?;
     let mut bar =
         Bar::new(Look::new(false), "client anatomy".into(), Sampler::Process(Watched::new(args.pid)));
@@ -98,7 +99,7 @@ fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
         command: command_line(),
         pid: args.pid,
         program,
-        doubt: doubt(args.pid, args.url.addr),
+        doubt: doubt(args.pid, args.url.authority.port),
         url: args.url.to_string(),
         connections: opened.connected,
         user_bytes: (after.rss_bytes as f64 - before.rss_bytes as f64) / opened.connected as f64,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// A fleet of up to this many connections, with the messages of the default workload.
 pub fn fleet(plan: &Plan, server: &Server, connections: u64) -> Result<Fleet> {
-    let mut config = FleetConfig::new(server.url.clone(), connections);
+    let mut config = FleetConfig::new(server.endpoint.clone(), connections);
     config.payload_len = plan.settings.payload_bytes as usize;
     config.stop = plan.stop;
     Fleet::start(config)
@@ -29,7 +29,7 @@ pub fn run(plan: &Plan, server: &mut Server, workload: &Workload, show: &mut Sho
         payload_len: workload.payload_bytes as usize,
         in_flight: workload.in_flight as u32,
         stop: plan.stop,
-        ..FleetConfig::new(server.url.clone(), workload.connections)
+        ..FleetConfig::new(server.endpoint.clone(), workload.connections)
     })?;
     let opened = fleet.connect_to(workload.connections, None, &mut |_| ())?;
     check_interrupted(plan)?;

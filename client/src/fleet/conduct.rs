@@ -51,6 +51,10 @@ impl Fleet {
                     if let Some(reconnects) = outcome.reconnects.take() {
                         self.reconnects.merge(&reconnects);
                     }
+                    for (sum, counts) in self.addresses.iter_mut().zip(&outcome.addresses) {
+                        sum.opened += counts.opened;
+                        sum.failed += counts.failed;
+                    }
                     for bin in outcome.times.take().iter().flat_map(Histogram::iter_recorded) {
                         times.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
                     }

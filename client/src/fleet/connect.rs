@@ -72,7 +72,7 @@ impl Shard {
         let began_ns = self.now_ns();
         let n = self.attempts;
         self.attempts += 1;
-        let socket = self.setup.sources.connect(self.setup.server, n)?;
+        let socket = self.setup.routes.connect(n)?;
         if self.reconnect.is_some() {
             let timeout = Duration::from_nanos(self.setup.message_timeout_ns);
             notice_silence(&socket, timeout).map_err(|error| ("setsockopt", error))?;
@@ -87,6 +87,7 @@ impl Shard {
         self.totals.connecting += 1;
         self.connect_deadlines.push_back((began_ns, index));
         let slot = &mut self.slots[index];
+        slot.address = self.setup.routes.of(n);
         let flags = if sent { READABLE } else { READABLE | EventFlags::OUT };
         if sent {
             slot.state = State::Upgrading;
@@ -108,7 +109,8 @@ impl Shard {
     #[cold]
     fn attempt_failed(&mut self, call: &'static str, error: Errno) {
         self.streak += 1;
-        self.failed(class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
+        let address = self.setup.routes.of(self.attempts - 1);
+        self.failed(address, class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
     }
 
     /// connect(2) has completed or failed.
@@ -129,7 +131,9 @@ impl Shard {
 
     /// The server has accepted the upgrade. False: the connection was lost at once.
     pub(super) fn opened(&mut self, index: u32, now_ns: u64) -> bool {
-        self.slots[index].state = State::Open;
+        let slot = &mut self.slots[index];
+        slot.state = State::Open;
+        self.addresses[usize::from(slot.address)].opened += 1;
         self.totals.connecting -= 1;
         self.joins(index);
         self.streak = 0;
@@ -187,7 +191,7 @@ impl Shard {
             self.outcome.forced += 1;
         }
         if !slot.has(CLOSE_SEEN) {
-            self.failed(Class::Timeout, || NO_CLOSE.to_owned());
+            self.failed(slot.address, Class::Timeout, || NO_CLOSE.to_owned());
         }
         self.cut(index);
     }

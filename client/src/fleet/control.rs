@@ -4,12 +4,15 @@ use super::connect::CONNECT_WINDOW;
 use super::counters::Watch;
 use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
-use super::results::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects};
+use super::results::{
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
+};
 use super::split::{drain_from, fill_up};
 use super::start::Handle;
 use super::{Fleet, OnTick, clock};
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -169,7 +172,7 @@ impl Fleet {
             lost: all.saturating_sub(outcome.live),
             pings: outcome.pings,
             ended_early: (!self.config.reconnect && outcome.live == 0 && all > 0)
-                .then(|| outcome.all_lost(all, self.config.url.addr)),
+                .then(|| outcome.all_lost(all, self.config.endpoint.addrs())),
             failures: outcome.failures,
         })
     }
@@ -237,6 +240,11 @@ impl Fleet {
         self.config.reconnect.then_some(&self.reconnects)
     }
 
+    /// The server's addresses, with the counts up to the end of the last phase.
+    pub fn addresses(&self) -> impl ExactSizeIterator<Item = (SocketAddr, AddressCounts)> {
+        self.config.endpoint.addrs().iter().copied().zip(self.addresses.iter().copied())
+    }
+
     /// Whether [`super::FleetConfig::stop`] is set.
     pub fn is_stopped(&self) -> bool {
         self.config.stop.load(Relaxed)
@@ -254,7 +262,7 @@ impl Fleet {
             missing: outcome.sent.saturating_sub(outcome.echoes + outcome.under_way),
             late: outcome.late,
             ended_early: (active > 0 && (outcome.stalled || (outcome.live == 0 && !self.config.reconnect)))
-                .then(|| outcome.all_lost(active, self.config.url.addr)),
+                .then(|| outcome.all_lost(active, self.config.endpoint.addrs())),
             latency: times,
             failures: outcome.failures,
         }

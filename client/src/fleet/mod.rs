@@ -8,6 +8,7 @@
 //! Failed connections do not fail a phase: its result counts them by class. A phase that cannot make progress any more
 //! ends early and gives the reason. `Err` means that the fleet itself is unusable.
 
+mod authority;
 mod clock;
 mod close;
 mod conduct;
@@ -15,6 +16,7 @@ mod connect;
 mod control;
 mod counters;
 mod echo;
+mod endpoint;
 mod event_loop;
 mod failures;
 mod handshake;
@@ -28,6 +30,7 @@ mod receive;
 mod reconnect;
 mod restore;
 mod results;
+mod routes;
 mod send;
 mod shard;
 mod slots;
@@ -40,10 +43,13 @@ mod times;
 mod transition;
 mod url;
 
+pub use authority::{Authority, AuthorityError, Host};
 pub use counters::Watch;
+pub use endpoint::{Endpoint, ResolveError};
 pub use failures::{Class, Failures};
 pub use results::{
-    ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, histogram_ns,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
+    histogram_ns,
 };
 pub use source::local_ports;
 pub use start::connections_per_shard;
@@ -58,16 +64,16 @@ use std::time::Duration;
 /// Configuration of a fleet.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
-    /// The server.
-    pub url: Url,
+    /// The server. Connections use its addresses round-robin.
+    pub endpoint: Endpoint,
     /// The most connections this fleet will hold: determines the least number of shards.
     pub connections: u64,
     /// Number of shards. `None`: one per core, or more if the limit on descriptors requires it.
     pub shards: Option<usize>,
     /// Whether to pin each shard to a core. With a local server that does the same, a connection stays on one core.
     pub pin: bool,
-    /// Source addresses, used round-robin, of the server's address family. Empty: many of 127.0.0.0/8 to a server there,
-    /// otherwise the kernel's choice.
+    /// Source addresses, used round-robin, each to the server's addresses of its family. To the others, and if empty: many
+    /// of 127.0.0.0/8 to a server there, otherwise the kernel's choice.
     pub source_ips: Vec<IpAddr>,
     /// Payload of each message, in bytes.
     pub payload_len: usize,
@@ -85,11 +91,11 @@ pub struct FleetConfig {
 }
 
 impl FleetConfig {
-    /// A fleet of up to `connections` to `url`, with 32 bytes of payload and timeouts of ten seconds.
-    pub fn new(url: Url, connections: u64) -> FleetConfig {
+    /// A fleet of up to `connections` to `endpoint`, with 32 bytes of payload and timeouts of ten seconds.
+    pub fn new(endpoint: Endpoint, connections: u64) -> FleetConfig {
         static NEVER: AtomicBool = AtomicBool::new(false);
         FleetConfig {
-            url,
+            endpoint,
             connections,
             shards: None,
             pin: false,
@@ -113,6 +119,8 @@ pub struct Fleet {
     shards: Vec<start::Handle>,
     outcomes: Receiver<phase::Outcome>,
     reconnects: Reconnects,
+    /// Counts per address of the server, in their order.
+    addresses: Vec<AddressCounts>,
     /// The monotonic clock at the start of the fleet.
     base_ns: u64,
 }

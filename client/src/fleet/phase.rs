@@ -2,7 +2,7 @@
 
 use super::failures::Failures;
 use super::pace::Pace;
-use super::results::Reconnects;
+use super::results::{AddressCounts, Reconnects};
 use hdrhistogram::Histogram;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -75,6 +75,8 @@ pub(super) struct Outcome {
     pub last_ns: u64,
     /// Connections that were replaced since the last phase ended.
     pub reconnects: Option<Reconnects>,
+    /// Counts per address of the server since the last phase ended.
+    pub addresses: Vec<AddressCounts>,
     /// Nanoseconds per handshake in a phase that connects, otherwise per echo.
     pub times: Option<Histogram<u32>>,
     /// The phase ended early because no shard could make progress.
@@ -100,12 +102,13 @@ impl Outcome {
             start_ns: now_ns,
             last_ns: now_ns,
             reconnects: None,
+            addresses: Vec::new(),
             times: None,
             stalled: false,
         }
     }
 
-    /// Adds another shard's results of the same phase, except `times` and `reconnects`.
+    /// Adds another shard's results of the same phase, except `times`, `reconnects` and `addresses`.
     pub(super) fn merge(&mut self, other: &Outcome) {
         self.live += other.live;
         self.opened += other.opened;
@@ -131,14 +134,16 @@ impl Outcome {
     }
 
     /// Why none of the `all` participating connections is left. The server counts as down only if it reset connections and
-    /// does not listen any more; otherwise this end may have dropped them.
-    pub(super) fn all_lost(&self, all: u64, server: SocketAddr) -> String {
+    /// does not listen on any of its addresses any more; otherwise this end may have dropped them.
+    pub(super) fn all_lost(&self, all: u64, servers: &[SocketAddr]) -> String {
         let first = self.failures.first.as_deref().unwrap_or("they were closed");
-        let listens = || match TcpStream::connect_timeout(&server, Duration::from_secs(1)) {
+        // The first address that does not refuse ends the search, so that it takes a second at most.
+        let listens = |server| match TcpStream::connect_timeout(server, Duration::from_secs(1)) {
             Err(error) => error.kind() != ErrorKind::ConnectionRefused,
             Ok(_) => true,
         };
-        let down = if self.failures.reset > 0 && !listens() { "the server is down: " } else { "" };
+        let down =
+            if self.failures.reset > 0 && !servers.iter().any(listens) { "the server is down: " } else { "" };
         let active = if self.live > 0 { "active " } else { "" };
         format!("{down}all of {all} {active}connections were lost ({first})")
     }

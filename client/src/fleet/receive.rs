@@ -245,7 +245,7 @@ impl Shard {
             None => "the server closed a connection without a code".to_owned(),
         };
         if !self.returns(index, Class::Closed, &why) {
-            self.failed(Class::Closed, why);
+            self.failed(self.slots[index].address, Class::Closed, why);
         }
         // No echo will follow.
         let slot = &mut self.slots[index];

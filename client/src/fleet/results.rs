@@ -75,6 +75,15 @@ impl Reconnects {
     }
 }
 
+/// Connections to one of the server's addresses, in all phases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressCounts {
+    /// Connections opened.
+    pub opened: u64,
+    /// Failed attempts and connections.
+    pub failed: u64,
+}
+
 /// The result of growing the fleet.
 #[derive(Clone)]
 pub struct ConnectPhase {

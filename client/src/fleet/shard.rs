@@ -9,9 +9,10 @@ use super::outbox::Outbox;
 use super::phase::{Command, Outcome, Phase};
 use super::random::generator;
 use super::reconnect::Reconnect;
-use super::results::shard_times_ns;
+use super::results::{AddressCounts, shard_times_ns};
+use super::routes::Routes;
 use super::slots::{Slots, State, UNASKED};
-use super::source::{Sources, class_of, cut_off};
+use super::source::{class_of, cut_off};
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::random::Xorshift;
 use hdrhistogram::Histogram;
@@ -21,7 +22,6 @@ use rustix::io::Errno;
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -32,8 +32,7 @@ pub(super) const TIMER: u64 = u64::MAX - 1;
 /// A shard's configuration and channels.
 pub(super) struct Setup {
     pub number: u32,
-    pub server: SocketAddr,
-    pub sources: Sources,
+    pub routes: Routes,
     pub handshake: Handshake,
     pub payload_len: usize,
     /// Messages per round in closed loop.
@@ -95,6 +94,8 @@ pub(super) struct Shard {
     pub(super) attempts: u64,
     /// Failed attempts since the last success.
     pub(super) streak: u64,
+    /// Counts per address since the last phase.
+    pub(super) addresses: Vec<AddressCounts>,
     /// The lost connections to replace, if the fleet reconnects.
     pub(super) reconnect: Option<Reconnect>,
     /// Messages sent and not yet echoed.
@@ -146,6 +147,7 @@ impl Shard {
             churn_next: 0,
             attempts: 0,
             streak: 0,
+            addresses: vec![AddressCounts::default(); setup.routes.len()],
             reconnect: setup.reconnect.take(),
             outstanding: 0,
             closing: 0,
@@ -235,13 +237,18 @@ impl Shard {
         true
     }
 
-    /// Counts a failure.
+    /// Counts a failure on the address of this number.
     #[cold]
-    pub(super) fn failed(&mut self, class: Class, why: impl FnOnce() -> String) {
+    pub(super) fn failed(&mut self, address: u16, class: Class, why: impl FnOnce() -> String) {
+        self.addresses[usize::from(address)].failed += 1;
         self.totals.failures[class as usize] += 1;
         self.totals.unpublished_failures = true;
         self.outcome.failures.add(class, 1);
-        self.outcome.failures.first.get_or_insert_with(why);
+        let routes = &self.setup.routes;
+        self.outcome.failures.first.get_or_insert_with(|| match routes.distinct(address) {
+            Some(addr) => format!("{addr}: {}", why()),
+            None => why(),
+        });
     }
 
     /// Removes a lost connection or failed attempt: counts a failure, unless it will be replaced.
@@ -251,7 +258,7 @@ impl Shard {
             if matches!(self.slots[index].state, State::Connecting | State::Upgrading) {
                 self.streak += 1;
             }
-            self.failed(class, why);
+            self.failed(self.slots[index].address, class, why);
         }
         self.cut(index);
     }

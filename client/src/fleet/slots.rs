@@ -35,6 +35,8 @@ pub(super) struct Slot {
     pub fd: Option<OwnedFd>,
     pub state: State,
     pub flags: u8,
+    /// The number of the server's address, in what would be padding.
+    pub address: u16,
     /// Messages sent in this phase.
     pub sent: u32,
     /// Echoes received. They arrive in order, so this is also the sequence number of the next one.
@@ -106,6 +108,7 @@ impl Slots {
             fd: Some(fd),
             state: State::Connecting,
             flags: 0,
+            address: 0,
             sent: 0,
             echoed: 0,
             verified: 0,

@@ -6,11 +6,11 @@ use super::handshake::Handshake;
 use super::phase::Command;
 use super::random::random;
 use super::reconnect::Reconnect;
-use super::results::Reconnects;
+use super::results::{AddressCounts, Reconnects};
+use super::routes::Routes;
 use super::shard::{Setup, Shard};
-use super::source::Sources;
 use super::{Fleet, FleetConfig, clock};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use common::cores;
 use common::limits::raise_nofile;
 use common::table::unshare_table;
@@ -18,6 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::thread::gettid;
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -80,6 +81,20 @@ fn count_shards(config: &FleetConfig) -> Result<usize> {
     }
 }
 
+/// Fails for a source address that no address of the server can use.
+fn check_sources(config: &FleetConfig) -> Result<()> {
+    let addrs = config.endpoint.addrs();
+    let is_unusable = |source: &&IpAddr| addrs.iter().all(|addr| addr.is_ipv4() != source.is_ipv4());
+    if let Some(source) = config.source_ips.iter().find(is_unusable) {
+        let (own, other) = if source.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        let server = &config.endpoint.url.authority;
+        bail!(
+            "the source address {source} is {own}, and {server} has {other} addresses only: give one of those"
+        );
+    }
+    Ok(())
+}
+
 impl Fleet {
     /// Starts the shards, without connections.
     ///
@@ -90,11 +105,7 @@ impl Fleet {
     /// If the shards cannot hold the connections, or the kernel refuses a thread, eventfd, epoll instance or descriptor
     /// table.
     pub fn start(config: FleetConfig) -> Result<Fleet> {
-        ensure!(
-            config.source_ips.iter().all(|source| source.is_ipv4() == config.url.addr.is_ipv4()),
-            "the source addresses are not of the same family as the server's address {}",
-            config.url.addr
-        );
+        check_sources(&config)?;
         let count = count_shards(&config)?;
         let cores = if config.pin { cores::available()? } else { Vec::new() };
         let base_ns = clock::now_ns();
@@ -107,22 +118,22 @@ impl Fleet {
             shards: Vec::with_capacity(count),
             outcomes: reports,
             reconnects: Reconnects::default(),
+            addresses: vec![AddressCounts::default(); config.endpoint.addrs().len()],
             base_ns,
             config,
         };
         let config = &fleet.config;
         let window = (CONNECT_WINDOW / count as u32).max(4);
-        let sources =
-            Sources::for_shards(config.url.addr.ip(), &config.source_ips, config.connections, count);
+        let servers = config.endpoint.addrs();
+        let routes = Routes::for_shards(servers, &config.source_ips, config.connections, count);
         let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
         let mut started: Vec<Receiver<io::Result<()>>> = Vec::with_capacity(count);
-        for (number, (wake, sources)) in wakes.into_iter().zip(sources).enumerate() {
+        for (number, (wake, routes)) in wakes.into_iter().zip(routes).enumerate() {
             let (commands, orders) = mpsc::channel();
             let setup = Setup {
                 number: number as u32,
-                server: config.url.addr,
-                sources,
-                handshake: Handshake::new(&config.url, nonce()),
+                routes,
+                handshake: Handshake::new(&config.endpoint.url, nonce()),
                 payload_len: config.payload_len,
                 in_flight: config.in_flight,
                 connect_timeout_ns: nanos(config.connect_timeout),

@@ -2,7 +2,7 @@
 
 use super::phase::{Outcome, Phase};
 use super::reconnect::Reconnect;
-use super::results::shard_times_ns;
+use super::results::{AddressCounts, shard_times_ns};
 use super::shard::{READABLE, Shard};
 use super::slots::{OUTBOX, State};
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -73,6 +73,8 @@ impl Shard {
         let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
         outcome.live = self.totals.live;
         outcome.reconnects = self.reconnect.as_mut().map(Reconnect::take);
+        let no_counts = vec![AddressCounts::default(); self.addresses.len()];
+        outcome.addresses = std::mem::replace(&mut self.addresses, no_counts);
         outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {

@@ -1,18 +1,15 @@
-//! The address of a server: `ws://IP-or-localhost:port/path`.
+//! The URL of a server: `ws://HOST:PORT/PATH`.
 
+use super::authority::{Authority, AuthorityError};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A server's URL (RFC 6455, section 3). Host names are not resolved: one with several addresses would mix several
-/// servers into one measurement.
+/// A server's URL (RFC 6455, section 3). A name in it is not resolved yet: see [`Url::resolve`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// The server's address.
-    pub addr: SocketAddr,
-    /// Host and port as given, for the `Host` header.
-    pub authority: String,
+    /// Host and port.
+    pub authority: Authority,
     /// Path and query.
     pub path: String,
 }
@@ -24,14 +21,11 @@ pub enum UrlError {
     #[error("TLS is not supported: use ws:// and not wss:// (these servers speak plain TCP)")]
     Tls,
     /// `http://`, or no scheme.
-    #[error("not a WebSocket URL: write ws://IP:PORT/PATH, such as ws://127.0.0.1:8000/echo")]
+    #[error("not a WebSocket URL: write ws://HOST:PORT/PATH, such as ws://127.0.0.1:8000/echo")]
     Scheme,
-    /// A host name, or no valid port.
-    #[error("'{0}' is not IP:PORT or localhost:PORT (names are not looked up; the port is 1 to 65535)")]
-    Authority(String),
-    /// An IPv6 address without brackets: its last group could be a port.
-    #[error("'{0}' is an IPv6 address without brackets: write [::1]:8000")]
-    Brackets(String),
+    /// No valid host, or no valid port.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// Characters that a request line cannot have (RFC 9112, section 3.2), or a fragment, which RFC 6455 forbids.
     #[error("the path '{0}' must be printable ASCII without spaces and without '#'")]
     Path(String),
@@ -51,35 +45,13 @@ impl FromStr for Url {
         }
         let path_start = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_start);
-        let addr = parse_authority(authority).ok_or_else(|| match authority.matches(':').count() {
-            2.. if !authority.contains('[') => UrlError::Brackets(authority.to_owned()),
-            _ => UrlError::Authority(authority.to_owned()),
-        })?;
+        let authority = authority.parse()?;
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(UrlError::Path(path.to_owned()));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Url { addr, authority: authority.to_owned(), path })
+        Ok(Url { authority, path })
     }
-}
-
-/// Parses `IP:PORT`, `[IPv6]:PORT` or `localhost:PORT`. The default port is 80.
-fn parse_authority(authority: &str) -> Option<SocketAddr> {
-    let addr = match authority.split_once(':') {
-        Some((name, port)) if name.eq_ignore_ascii_case("localhost") => {
-            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)
-        }
-        None if authority.eq_ignore_ascii_case("localhost") => SocketAddr::from((Ipv4Addr::LOCALHOST, 80)),
-        _ => authority.parse().ok().or_else(|| {
-            let bracketed = authority.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-            let host = match bracketed {
-                Some(host) => IpAddr::V6(host.parse().ok()?),
-                None => IpAddr::V4(authority.parse().ok()?),
-            };
-            Some(SocketAddr::new(host, 80))
-        })?,
-    };
-    (addr.port() != 0).then_some(addr)
 }
 
 impl fmt::Display for Url {
@@ -91,42 +63,66 @@ impl fmt::Display for Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn valid_urls_are_parsed() {
-        for (text, addr, path) in [
+        for (text, authority, path) in [
             ("ws://127.0.0.1:8000/echo", "127.0.0.1:8000", "/echo"),
-            ("ws://localhost:8000", "127.0.0.1:8000", "/"),
-            ("WS://10.0.0.7/a/b?c=d", "10.0.0.7:80", "/a/b?c=d"),
+            ("ws://localhost:8000", "localhost:8000", "/"),
+            ("ws://echo.example/a/", "echo.example", "/a/"),
+            ("WS://10.0.0.7/a/b?c=d", "10.0.0.7", "/a/b?c=d"),
             ("ws://[::1]:9000/?x", "[::1]:9000", "/?x"),
-            ("ws://[::1]", "[::1]:80", "/"),
-            ("ws://localhost?x=1", "127.0.0.1:80", "/?x=1"),
+            ("ws://[::1]", "[::1]", "/"),
+            ("ws://localhost?x=1", "localhost", "/?x=1"),
         ] {
             let url: Url = text.parse().expect(text);
-            assert_eq!((url.addr.to_string().as_str(), url.path.as_str()), (addr, path), "{text}");
+            assert_eq!((url.authority.to_string().as_str(), url.path.as_str()), (authority, path), "{text}");
         }
     }
 
     #[test]
     fn invalid_urls_are_rejected() {
+        let invalid = |text: &str| UrlError::Authority(AuthorityError::Invalid(text.to_owned()));
+        let brackets = |text: &str| UrlError::Authority(AuthorityError::Brackets(text.to_owned()));
         for (text, error) in [
             ("wss://127.0.0.1:8000/", UrlError::Tls),
             ("http://127.0.0.1:8000/", UrlError::Scheme),
             ("127.0.0.1:8000", UrlError::Scheme),
             ("", UrlError::Scheme),
-            ("ws://", UrlError::Authority(String::new())),
-            ("ws://example.org:80/", UrlError::Authority("example.org:80".to_owned())),
-            ("ws://127.0.0.1:0/", UrlError::Authority("127.0.0.1:0".to_owned())),
-            ("ws://127.0.0.1:70000/", UrlError::Authority("127.0.0.1:70000".to_owned())),
-            ("ws://::1:9101/", UrlError::Brackets("::1:9101".to_owned())),
-            ("ws://::1/", UrlError::Brackets("::1".to_owned())),
-            ("ws://fe80::1%eth0:80/", UrlError::Brackets("fe80::1%eth0:80".to_owned())),
-            ("ws://[127.0.0.1]/", UrlError::Authority("[127.0.0.1]".to_owned())),
-            ("ws://localhost:x/", UrlError::Authority("localhost:x".to_owned())),
+            ("ws://", invalid("")),
+            ("ws://exa mple/", invalid("exa mple")),
+            ("ws://127.0.0.1:0/", invalid("127.0.0.1:0")),
+            ("ws://127.0.0.1:70000/", invalid("127.0.0.1:70000")),
+            ("ws://::1:9101/", brackets("::1:9101")),
+            ("ws://::1/", brackets("::1")),
+            ("ws://fe80::1%eth0:80/", brackets("fe80::1%eth0:80")),
+            ("ws://[127.0.0.1]/", invalid("[127.0.0.1]")),
+            ("ws://localhost:x/", invalid("localhost:x")),
             ("ws://127.0.0.1:80/a b", UrlError::Path("/a b".to_owned())),
             ("ws://127.0.0.1:80/a#b", UrlError::Path("/a#b".to_owned())),
         ] {
             assert_eq!(text.parse::<Url>(), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is accepted is shown as a URL that means the same.
+        #[test]
+        fn what_is_shown_parses_to_the_same(
+            host in r"[a-zA-Z0-9_-]{1,20}(\.[a-zA-Z0-9_-]{1,20}){0,3}\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:]{2,20}\]",
+            port in proptest::option::of(0u32..70_000),
+            path in r"[/?][!-~]{0,20}|",
+        ) {
+            let port = port.map_or(String::new(), |port| format!(":{port}"));
+            if let Ok(url) = format!("ws://{host}{port}{path}").parse::<Url>() {
+                prop_assert_eq!(url.to_string().parse::<Url>(), Ok(url));
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in r"(ws://)?\PC{0,40}") {
+            let _ = text.parse::<Url>();
         }
     }
 }

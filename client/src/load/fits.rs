@@ -2,9 +2,9 @@
 //!
 //! The estimates are low, so that nothing possible is refused.
 
-use crate::fleet::{Url, local_ports};
+use crate::fleet::{Endpoint, local_ports};
 use crate::report::format;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use common::memory::Memory;
 use std::net::IpAddr;
 
@@ -16,15 +16,21 @@ const KERNEL_END_BYTES: u64 = 3_700;
 ///
 /// # Errors
 /// The limit, and what to do, in one line.
-pub fn fits(url: &Url, source_ips: &[IpAddr], connections: u64) -> Result<()> {
-    let loopback = url.addr.ip().is_loopback();
-    let sources = source_ips.len().max(1) as u64;
-    // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has only one loopback address.
-    if !(loopback && url.addr.is_ipv4() && source_ips.is_empty()) {
-        ports(connections, sources, local_ports())?;
+pub fn fits(endpoint: &Endpoint, source_ips: &[IpAddr], connections: u64) -> Result<()> {
+    let addrs = endpoint.addrs();
+    // To each address, a source address has all local ports.
+    let each = connections.div_ceil(addrs.len() as u64);
+    for addr in addrs {
+        let sources = source_ips.iter().filter(|source| source.is_ipv4() == addr.is_ipv4()).count() as u64;
+        // Over loopback every address of 127.0.0.0/8 has ports of its own; IPv6 has only one loopback address.
+        if addr.is_ipv6() || !addr.ip().is_loopback() || sources > 0 {
+            let fits = ports(each, sources.max(1), local_ports());
+            if addrs.len() > 1 { fits.with_context(|| addr.to_string())? } else { fits? }
+        }
     }
+    let is_here = addrs.iter().all(|addr| addr.ip().is_loopback());
     let available = Memory::now().map_or(u64::MAX, |memory| memory.available);
-    memory(connections, if loopback { 2 } else { 1 }, available)
+    memory(connections, if is_here { 2 } else { 1 }, available)
 }
 
 fn ports(connections: u64, sources: u64, per_source: u64) -> Result<()> {
@@ -53,6 +59,24 @@ fn memory(connections: u64, ends: u64, available: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Url;
+
+    #[test]
+    fn ports_are_counted_per_address() {
+        let endpoint = |text: &str| text.parse::<Url>().expect("url").resolve().expect("an address");
+        let many = 2 * local_ports();
+        let far = fits(&endpoint("ws://[::1]/"), &[], many).expect_err("too many").to_string();
+        assert!(far.starts_with(&many.to_string()) && far.contains("give 2 addresses"), "{far}");
+        let sources = ["::1", "::2"].map(|source| source.parse().expect("an address"));
+        assert!(fits(&endpoint("ws://[::1]/"), &sources, many).is_ok());
+        let two = ["10.0.0.7:80", "[2001:db8::7]:80"].map(|addr| addr.parse().expect("an address"));
+        let two = "ws://echo.example/".parse::<Url>().expect("url").resolve_to(&two);
+        assert!(fits(&two, &[], many).is_ok());
+        let error = format!("{:#}", fits(&two, &[], many + 1).expect_err("too many"));
+        assert!(error.starts_with("10.0.0.7:80: ") && error.contains("give 2 addresses"), "{error}");
+        let one_family = [sources[0], sources[1]];
+        assert!(fits(&two, &one_family, many + 1).is_err(), "they are not for IPv4");
+    }
 
     #[test]
     fn too_many_are_refused_with_the_way_out() {

@@ -88,7 +88,9 @@ impl Load {
     /// # Errors
     /// Where a shard has died.
     pub fn run(&self, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
-        phases::run(self, fleet, bar, report)
+        let done = phases::run(self, fleet, bar, report);
+        report.set_addresses(fleet);
+        done
     }
 
     /// Loads a server with a fleet of its own, and reports.

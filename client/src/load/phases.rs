@@ -16,7 +16,7 @@ const RECONNECT_POLL: Duration = Duration::from_millis(20);
 pub(super) fn run(load: &Load, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
     let mut run = Run { load, fleet, bar, report };
     run.report.server = run.bar.sample().map(|before| ServerReport { before, ..ServerReport::default() });
-    let doubt = load.pid.and_then(|pid| doubt(pid, load.fleet.url.addr));
+    let doubt = load.pid.and_then(|pid| doubt(pid, load.fleet.endpoint.url.authority.port));
     run.report.server.iter_mut().for_each(|server| server.doubt.clone_from(&doubt));
     match load.scenario {
         Scenario::Storm => run.storm()?,

@@ -1,11 +1,14 @@
 //! From phases of the fleet to the report of a run.
 
 use super::{CHURN_PER_S, Load, Scenario};
-use crate::fleet::{ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase};
-use crate::results::run::{ChurnReport, RunReport, SCHEMA, per_s};
+use crate::fleet::{
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase,
+};
+use crate::results::run::{AddressReport, ChurnReport, RunReport, SCHEMA, per_s};
 use crate::results::{Header, Latency};
 use clap::ValueEnum;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A report without phases, of a run that began at `started`.
@@ -13,7 +16,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
     let scenario = load.scenario.to_possible_value().expect("no scenario is hidden");
     RunReport {
         header: Header::new(SCHEMA, started.to_string()),
-        url: load.fleet.url.to_string(),
+        url: load.fleet.endpoint.url.to_string(),
         clients: 1,
         scenario: scenario.get_name().to_owned(),
         connections: load.fleet.connections,
@@ -27,6 +30,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         churn: None,
         close: None,
         reconnect: None,
+        addresses: Vec::new(),
         server: None,
         failures: Failures::default(),
         ended_early: None,
@@ -36,6 +40,19 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
 }
 
 impl RunReport {
+    /// Sets the counts per address of the server, unless it has only one.
+    pub(super) fn set_addresses(&mut self, fleet: &Fleet) {
+        let addresses = fleet.addresses();
+        if addresses.len() > 1 {
+            let report = |(addr, AddressCounts { opened, failed }): (SocketAddr, _)| AddressReport {
+                address: addr.to_string(),
+                opened,
+                failed,
+            };
+            self.addresses = addresses.map(report).collect();
+        }
+    }
+
     pub(super) fn add_connect(&mut self, phase: &ConnectPhase) {
         self.add_failures(&phase.failures, &phase.ended_early);
         let connect = self.connect.get_or_insert_default();

@@ -30,6 +30,10 @@ impl RunReport {
             ));
         }
         parts.extend((!advice.is_empty()).then(|| format!("failed: {}", advice.join(", "))));
+        let failed = self.addresses.iter().filter(|address| address.failed > 0);
+        let by_address: Vec<String> =
+            failed.map(|address| format!("{} on {}", whole(address.failed), address.address)).collect();
+        parts.extend((!by_address.is_empty()).then(|| format!("by address: {}", by_address.join(", "))));
         // The cause is not named twice.
         let is_named = self.ended_early.is_some() || self.failures.of(Class::Refused) > 0;
         parts.extend(

@@ -53,7 +53,7 @@ impl<'a> Load<'a> {
         server: &'a Server,
         run: &'a mut Run,
     ) -> Result<Self> {
-        let mut config = FleetConfig::new(server.url.clone(), forecast.goal);
+        let mut config = FleetConfig::new(server.endpoint.clone(), forecast.goal);
         // The last echo of a burst over all connections arrives late, which is no failure.
         config.message_timeout = Duration::from_secs(TIMEOUT_S + forecast.goal / SLOWEST_PER_S);
         config.payload_len = task.settings.payload_bytes as usize;

@@ -1,7 +1,7 @@
 //! The servers of a race: a stage, another server by its command, or a running server.
 
 use crate::doctor::Machine;
-use crate::fleet::Url;
+use crate::fleet::{Endpoint, Url};
 use crate::measure::Sampler;
 use crate::subject::{Other, Server, Subject, parse_target};
 use crate::watch::Metrics;
@@ -18,7 +18,7 @@ pub enum Contender {
     Url(Url),
 }
 
-/// Parses `1` to `4`, `NAME=COMMAND` or `ws://IP:PORT/PATH`.
+/// Parses `1` to `4`, `NAME=COMMAND` or `ws://HOST:PORT/PATH`.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Contender, String> {
     match text {
         "1" | "2" | "3" | "4" => Ok(Contender::Stage(text.as_bytes()[0] - b'0')),
         _ if text.contains('=') => parse_target(text).map(Contender::Other),
-        _ => Err("none of a stage (1 to 4), NAME=COMMAND and ws://IP:PORT/PATH".into()),
+        _ => Err("none of a stage (1 to 4), NAME=COMMAND and ws://HOST:PORT/PATH".into()),
     }
 }
 
@@ -52,7 +52,7 @@ pub struct Ready {
     /// Its name in results.
     pub name: String,
     /// Where it echoes.
-    pub url: Url,
+    pub endpoint: Endpoint,
     /// The command that started it; `None` for a server that was running.
     pub command: Option<String>,
     /// Whether it is a stage, which must exit with 0.
@@ -64,17 +64,17 @@ impl Ready {
     /// Starts it, unless it is running.
     ///
     /// # Errors
-    /// What kept it from starting, in one line.
+    /// What kept it from starting, or why its name has no address, in one line.
     pub fn start(contender: &Contender, subject: Option<Subject>, connections: u64) -> Result<Ready> {
         match (contender, subject) {
             (Contender::Url(url), _) => {
-                let (name, url) = (url.to_string(), url.clone());
-                Ok(Ready { name, url, command: None, is_stage: false, server: None })
+                let (name, endpoint) = (url.to_string(), url.clone().resolve()?);
+                Ok(Ready { name, endpoint, command: None, is_stage: false, server: None })
             }
             (_, Some(subject)) => {
                 let server = Server::start(&subject, connections).with_context(|| subject.name.clone())?;
                 Ok(Ready {
-                    url: server.url.clone(),
+                    endpoint: server.endpoint.clone(),
                     command: Some(subject.command_line()),
                     is_stage: matches!(contender, Contender::Stage(_)),
                     name: subject.name,
@@ -87,11 +87,17 @@ impl Ready {
 
     /// How its memory is read: a running stage has `/metrics` on the port that it echoes on.
     pub fn sampler(&self) -> Sampler {
-        let has_metrics = || Metrics::fetch(self.url.addr).ok()?.value("process_resident_memory_bytes");
-        match &self.server {
-            Some(server) => Sampler::Process(server.watched()),
-            None if has_metrics().is_some() => Sampler::Metrics(self.url.addr),
-            None => Sampler::Unwatched,
+        if let Some(server) = &self.server {
+            return Sampler::Process(server.watched());
+        }
+        // Several addresses may be several processes.
+        let [addr] = *self.endpoint.addrs() else { return Sampler::Unwatched };
+        let host = self.endpoint.url.authority.to_string();
+        match Metrics::fetch_as(addr, &host) {
+            Ok(metrics) if metrics.value("process_resident_memory_bytes").is_some() => {
+                Sampler::Metrics(addr, host)
+            }
+            _ => Sampler::Unwatched,
         }
     }
 

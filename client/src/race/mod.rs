@@ -175,7 +175,7 @@ fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
         payload_len: args.payload,
         in_flight: args.in_flight as u32,
         stop,
-        ..FleetConfig::new(ready.url.clone(), args.connections)
+        ..FleetConfig::new(ready.endpoint.clone(), args.connections)
     };
     Load {
         connect_rate: args.connect_rate,

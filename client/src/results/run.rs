@@ -44,6 +44,9 @@ pub struct RunReport {
     pub close: Option<Close>,
     /// Replacing lost connections, with `--reconnect`.
     pub reconnect: Option<ReconnectReport>,
+    /// The server's addresses, if the client used more than one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressReport>,
     /// The server, if it was watched.
     pub server: Option<ServerReport>,
     /// Failures of all phases.
@@ -137,6 +140,17 @@ impl From<&Reconnects> for ReconnectReport {
         let (causes, away) = (causes.clone(), Latency(away.clone()));
         ReconnectReport { lost, reconnected, failed_attempts, causes, away }
     }
+}
+
+/// Connections to one address of the server, in all phases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressReport {
+    /// IP address and port.
+    pub address: String,
+    /// Connections opened to it.
+    pub opened: u64,
+    /// Failed attempts, and failures of its connections.
+    pub failed: u64,
 }
 
 /// The server's memory and processor time.

@@ -113,11 +113,24 @@ impl RunReport {
         self.shards += more.shards;
         self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
         self.merge_phases(more);
+        self.merge_addresses(more);
         self.server = self.server.take().or_else(|| more.server.clone());
         self.add_failures(&more.failures, &more.ended_early);
         self.interrupted |= more.interrupted;
         self.exit_status = self.exit_status.max(more.exit_status);
         Ok(())
+    }
+
+    fn merge_addresses(&mut self, more: &RunReport) {
+        for more in &more.addresses {
+            match self.addresses.iter_mut().find(|known| known.address == more.address) {
+                Some(known) => {
+                    known.opened += more.opened;
+                    known.failed += more.failed;
+                }
+                None => self.addresses.push(more.clone()),
+            }
+        }
     }
 
     fn merge_phases(&mut self, more: &RunReport) {
@@ -188,7 +201,7 @@ impl RunReport {
 mod tests {
     use super::*;
     use crate::fleet::Class;
-    use crate::results::run::{EchoReport, ServerReport};
+    use crate::results::run::{AddressReport, EchoReport, ServerReport};
 
     /// A client's result: `n` connections, and as many echoes of a millisecond.
     fn report(n: u64, elapsed_s: f64) -> RunReport {
@@ -224,6 +237,17 @@ mod tests {
         assert_eq!(merged.header.started, "2026-01-01T00:00:01Z");
         assert_eq!((merged.failures.total(), merged.exit_status), (2, 1));
         assert!(merged.server.is_some(), "one watched it");
+    }
+
+    #[test]
+    fn addresses_are_merged_by_address() {
+        let address = |host: &str, opened, failed| AddressReport { address: host.into(), opened, failed };
+        let (mut merged, mut more) = (report(1, 1.0), report(1, 1.0));
+        merged.addresses = vec![address("[::1]:80", 4, 1), address("127.0.0.1:80", 5, 0)];
+        more.addresses = vec![address("127.0.0.1:80", 2, 3), address("127.0.0.2:80", 1, 0)];
+        merged.merge(&more).expect("the same load");
+        let sums = [("[::1]:80", 4, 1), ("127.0.0.1:80", 7, 3), ("127.0.0.2:80", 1, 0)];
+        assert_eq!(merged.addresses, sums.map(|(host, opened, failed)| address(host, opened, failed)));
     }
 
     #[test]

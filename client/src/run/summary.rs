@@ -2,7 +2,7 @@
 
 use crate::fleet::Failures;
 use crate::report::format::{bytes, count, micros, number, seconds};
-use crate::results::run::{ConnectReport, EchoReport, RunReport, ServerReport};
+use crate::results::run::{AddressReport, ConnectReport, EchoReport, RunReport, ServerReport};
 use crate::results::{Latency, Sample};
 use std::fmt::Write;
 
@@ -42,6 +42,7 @@ pub(super) fn render(report: &RunReport) -> String {
         rows.push(("lost", format!("{lost} ({causes}), {back} of them replaced, {failed} attempts failed")));
         rows.push(("away", distribution(&reconnect.away)));
     }
+    address_rows(&mut rows, report);
     if let Some(server) = &report.server {
         rows.push(("server", server_row(server)));
         rows.extend(server.doubt.iter().map(|doubt| ("", doubt.clone())));
@@ -70,6 +71,22 @@ fn connect_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, connect: &Co
     let (time, rate) = (seconds(connect.elapsed_s), number(connect.connects_per_s));
     rows.push(("connections", format!("{rounds}{of} of {asked} in {time}, {rate}/s")));
     rows.push(("handshake", distribution(&connect.handshake)));
+}
+
+/// A row per address, if there are several.
+fn address_rows(rows: &mut Vec<(&str, String)>, report: &RunReport) {
+    /// Names of large services have dozens of addresses.
+    const MOST: usize = 8;
+    for (number, address) in report.addresses.iter().take(MOST).enumerate() {
+        let name = if number == 0 { "addresses" } else { "" };
+        let (opened, failed) = (whole(address.opened), whole(address.failed));
+        rows.push((name, format!("{}: {opened} opened, {failed} failed", address.address)));
+    }
+    if let Some(others) = report.addresses.get(MOST..).filter(|others| !others.is_empty()) {
+        let sum = |of: fn(&AddressReport) -> u64| whole(others.iter().map(of).sum());
+        let (opened, failed) = (sum(|address| address.opened), sum(|address| address.failed));
+        rows.push(("", format!("{} others: {opened} opened, {failed} failed", others.len())));
+    }
 }
 
 fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoReport) {

@@ -1,7 +1,7 @@
 //! A server process: how it is started, when it is ready, how it is watched, and how it ends.
 
 use super::{Start, Subject};
-use crate::fleet::Url;
+use crate::fleet::{Endpoint, Url};
 use crate::watch::Watched;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Server {
     child: Child,
     /// Where it echoes.
-    pub url: Url,
+    pub endpoint: Endpoint,
     /// Where it serves `/metrics`; `None` for a server that is not a stage.
     pub admin: Option<SocketAddr>,
     /// The number of its shards; `None` for a server that is not a stage.
@@ -65,8 +65,8 @@ impl Server {
                     .ok()
                     .and_then(|line| Some((addresses(&line)?, shards(&line))))
                 {
-                    Some(((url, admin), shards)) => {
-                        Ok(Self { child, url, admin: Some(admin), shards, last_words })
+                    Some(((endpoint, admin), shards)) => {
+                        Ok(Self { child, endpoint, admin: Some(admin), shards, last_words })
                     }
                     None => Err(not_ready(&mut child, &last_words)),
                 }
@@ -93,8 +93,8 @@ impl Server {
         if !is_listening(&mut child, port) {
             return Err(not_ready(&mut child, &last_words));
         }
-        let url = format!("ws://127.0.0.1:{port}{path}").parse()?;
-        Ok(Self { child, url, admin: None, shards: None, last_words })
+        let url: Url = format!("ws://127.0.0.1:{port}{path}").parse()?;
+        Ok(Self { child, endpoint: url.resolve()?, admin: None, shards: None, last_words })
     }
 
     /// For reading its memory and processor time.
@@ -210,11 +210,11 @@ fn read_lines(
 }
 
 /// The addresses in a stage's ready line: `… ws://IP:PORT/echo, admin http://IP:PORT, …`.
-fn addresses(line: &str) -> Option<(Url, SocketAddr)> {
+fn addresses(line: &str) -> Option<(Endpoint, SocketAddr)> {
     let word = |start: &str| line.split([' ', ',']).find(|word| word.starts_with(start));
-    let url = word("ws://")?.parse().ok()?;
+    let url: Url = word("ws://")?.parse().ok()?;
     let admin = word("http://")?.trim_start_matches("http://").parse().ok()?;
-    Some((url, admin))
+    Some((url.resolve().ok()?, admin))
 }
 
 /// The number in the same line: `…, 53 shards, …`.
@@ -291,8 +291,9 @@ mod tests {
     #[test]
     fn finds_the_addresses_in_the_line() {
         let line = "stage4-zero-buffer 0.1.0: ws://127.0.0.1:40123/echo, admin http://127.0.0.1:40124, 2 shards, at most 39000";
-        let (url, admin) = addresses(line).expect("both");
-        assert_eq!((url.addr.port(), url.path.as_str(), admin.port()), (40_123, "/echo", 40_124));
+        let (endpoint, admin) = addresses(line).expect("both");
+        let Endpoint { url, .. } = &endpoint;
+        assert_eq!((endpoint.addrs()[0].port(), url.path.as_str(), admin.port()), (40_123, "/echo", 40_124));
         assert_eq!(shards(line), Some(2));
         assert!(addresses("listening").is_none() && shards("listening").is_none());
     }

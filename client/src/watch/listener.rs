@@ -1,41 +1,38 @@
-//! Checks that a process listens on an address: a mistyped `--pid` would measure another program.
+//! Checks that a process listens on a port: a mistyped `--pid` would measure another program.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
 
 /// Descriptors to read before the search ends: a process with more is evidently a server under load.
 const MOST_DESCRIPTORS: usize = 200_000;
 
-/// Whether a process listens on an address.
+/// Whether a process listens on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listens {
     /// It does.
     Yes,
     /// Other processes do, and it does not.
     No,
-    /// Its descriptors cannot be read, or the address belongs to another machine or network namespace.
+    /// Its descriptors cannot be read, or the port belongs to another machine or network namespace.
     Unknown,
 }
 
-/// Whether the process with this id listens on `addr`.
-pub fn listens(pid: u32, addr: SocketAddr) -> Listens {
-    listens_under(Path::new("/proc"), pid, addr)
+/// Whether the process with this id listens on `port`, on any address.
+pub fn listens(pid: u32, port: u16) -> Listens {
+    listens_under(Path::new("/proc"), pid, port)
 }
 
-fn listens_under(proc: &Path, pid: u32, addr: SocketAddr) -> Listens {
+fn listens_under(proc: &Path, pid: u32, port: u16) -> Listens {
     let namespace = |pid: &str| fs::read_link(proc.join(pid).join("ns/net")).ok();
     let own = namespace("self");
     // Another process, or the kernel, forwards a container's published port.
     if own.is_none() || namespace(&pid.to_string()) != own {
         return Listens::Unknown;
     }
-    let sockets: HashSet<String> = ["self/net/tcp", "self/net/tcp6"]
-        .iter()
-        .flat_map(|file| listeners(&proc.join(file), addr.port()))
-        .collect();
+    let sockets: HashSet<String> =
+        ["self/net/tcp", "self/net/tcp6"].iter().flat_map(|file| listeners(&proc.join(file), port)).collect();
     if sockets.is_empty() {
         return Listens::Unknown;
     }
@@ -78,15 +75,14 @@ fn holds(process: &Path, sockets: &HashSet<String>) -> Listens {
     if unread { Listens::Unknown } else { Listens::No }
 }
 
-/// A warning that a process may not be the server at `addr`; `None` if it is.
-pub fn doubt(pid: u32, addr: SocketAddr) -> Option<String> {
+/// A warning that a process may not be the server on `port`; `None` if it is.
+pub fn doubt(pid: u32, port: u16) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    match listens(pid, addr) {
+    match listens(pid, port) {
         Listens::Yes => None,
         Listens::No => Some(format!(
-            "process {pid} ({}) does not listen on port {}: its figures are not the server's",
-            name.trim(),
-            addr.port()
+            "process {pid} ({}) does not listen on port {port}: its figures are not the server's",
+            name.trim()
         )),
         Listens::Unknown => {
             Some(format!("cannot determine whether process {pid} ({}) is the server", name.trim()))
@@ -108,10 +104,10 @@ mod tests {
     fn a_listening_process_is_distinguished_from_others() {
         for address in ["127.0.0.1:0", "0.0.0.0:0"] {
             let listener = TcpListener::bind(address).expect("bind");
-            let addr = listener.local_addr().expect("address");
-            assert_eq!(listens(process::id(), addr), Listens::Yes);
+            let port = listener.local_addr().expect("address").port();
+            assert_eq!(listens(process::id(), port), Listens::Yes);
             let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat runs");
-            let doubt = doubt(other.id(), addr).expect("a warning");
+            let doubt = doubt(other.id(), port).expect("a warning");
             assert!(
                 doubt.contains("(cat) does not listen") || doubt.contains("does not listen on port"),
                 "{doubt}"
@@ -119,9 +115,8 @@ mod tests {
             other.kill().expect("it runs");
             other.wait().expect("it has ended");
         }
-        let unused: SocketAddr = "127.0.0.1:1".parse().expect("an address");
-        assert_eq!(listens(process::id(), unused), Listens::Unknown);
-        assert_eq!(listens(4_000_000_000, unused), Listens::Unknown);
+        assert_eq!(listens(process::id(), 1), Listens::Unknown);
+        assert_eq!(listens(4_000_000_000, 1), Listens::Unknown);
     }
 
     /// As in a stage's shards.
@@ -133,11 +128,11 @@ mod tests {
             let kept = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
             unshare_table(kept.as_fd()).expect("a table of its own");
             let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-            report.send(listener.local_addr().expect("address")).expect("a receiver");
+            report.send(listener.local_addr().expect("address").port()).expect("a receiver");
             let _ = ended.recv();
         });
-        let addr = reported.recv().expect("an address");
-        assert_eq!(listens(process::id(), addr), Listens::Yes);
+        let port = reported.recv().expect("a port");
+        assert_eq!(listens(process::id(), port), Listens::Yes);
         drop(end);
         shard.join().expect("it ends");
     }

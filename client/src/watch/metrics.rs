@@ -18,12 +18,20 @@ impl Metrics {
     /// # Errors
     /// If there is no response within two seconds, or its status is not `200`.
     pub fn fetch(admin: SocketAddr) -> Result<Self> {
+        Self::fetch_as(admin, &admin.to_string())
+    }
+
+    /// The same with this `Host` header, for a server that was given by its name.
+    ///
+    /// # Errors
+    /// As [`fetch`](Metrics::fetch).
+    pub fn fetch_as(admin: SocketAddr, host: &str) -> Result<Self> {
         let timeout = Duration::from_secs(2);
         let mut stream = TcpStream::connect_timeout(&admin, timeout)
             .with_context(|| format!("no response from {admin}"))?;
         stream.set_read_timeout(Some(timeout))?;
         // One write: a server may respond and close after the first segment.
-        let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut response = String::new();
         stream.read_to_string(&mut response).with_context(|| format!("no metrics from {admin}"))?;

@@ -3,9 +3,9 @@
 use super::super::counters::Counters;
 use super::super::handshake::Handshake;
 use super::super::phase::Phase;
+use super::super::routes::Routes;
 use super::super::shard::{Setup, Shard};
 use super::super::slots::State;
-use super::super::source::Sources;
 use super::super::{clock, payload};
 use super::lying::frame;
 use super::*;
@@ -21,14 +21,13 @@ pub const INDEX: u32 = 0;
 
 /// A shard with one connection, and the other end of it, which keeps it open.
 pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
-    let url: Url = "ws://127.0.0.1:9/".parse().expect("url");
+    let endpoint = endpoint("127.0.0.1:9".parse().expect("an address"));
     let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
     let counters = Arc::new(Counters::default());
     let mut shard = Shard::new(Setup {
         number: 3,
-        server: url.addr,
-        sources: Sources::for_shards(url.addr.ip(), &[], 1, 1).remove(0),
-        handshake: Handshake::new(&url, [7; 16]),
+        routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
+        handshake: Handshake::new(&endpoint.url, [7; 16]),
         payload_len,
         in_flight: 1,
         connect_timeout_ns: u64::MAX,

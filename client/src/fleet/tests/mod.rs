@@ -1,5 +1,6 @@
 //! Fleets against correct and incorrect servers.
 
+mod addresses;
 mod fragments;
 mod in_flight;
 mod lying;
@@ -13,10 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
+/// A server at this address.
+fn endpoint(address: std::net::SocketAddr) -> Endpoint {
+    format!("ws://{address}/echo").parse::<Url>().expect("url").resolve().expect("an address")
+}
+
 /// The configuration of a small fleet in two shards.
 fn config(address: std::net::SocketAddr, connections: u64) -> FleetConfig {
-    let url = format!("ws://{address}/echo").parse().expect("url");
-    FleetConfig { shards: Some(2), ..FleetConfig::new(url, connections) }
+    FleetConfig { shards: Some(2), ..FleetConfig::new(endpoint(address), connections) }
 }
 
 /// A fleet with all its connections open.

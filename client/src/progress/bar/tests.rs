@@ -1,7 +1,7 @@
 //! A real fleet, phase by phase: each starts its counts at zero, and ends with the figures of its result.
 
 use super::*;
-use crate::fleet::{Fleet, FleetConfig};
+use crate::fleet::{Fleet, FleetConfig, Url};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
@@ -64,8 +64,9 @@ impl Shown {
 
 #[test]
 fn every_phase_begins_anew_and_ends_as_it_is_reported() {
-    let url = format!("ws://{}/", server()).parse().expect("url");
-    let mut fleet = Fleet::start(FleetConfig::new(url, 40)).expect("start");
+    let url: Url = format!("ws://{}/", server()).parse().expect("url");
+    let endpoint = url.resolve().expect("an address");
+    let mut fleet = Fleet::start(FleetConfig::new(endpoint, 40)).expect("start");
     let mut shown = Shown::new();
     let second = Duration::from_secs(1);
 
