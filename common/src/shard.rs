@@ -95,11 +95,6 @@ impl<F> Shard<F> {
         &self.all.shards[self.index]
     }
 
-    /// Threads, tasks or loops of all shards.
-    pub fn tasks(&self) -> u64 {
-        self.all.shards.iter().map(|shard| shard.tasks.load(Relaxed)).sum()
-    }
-
     /// Lets other shards, and their peers on this machine, use the core; to be called before a wait for events.
     ///
     /// With a few more shards than cores, a shard that sleeps after each event is woken for the next one by the very call that

@@ -20,7 +20,7 @@ const HANDSHAKES: usize = 64;
 /// A shard's accepting thread.
 struct Server {
     context: Arc<Context>,
-    /// Threads that may run in all shards.
+    /// Threads that this process may have.
     max_threads: u64,
 }
 
@@ -31,7 +31,8 @@ pub fn serve(shard: Shard<Flags>) -> io::Result<()> {
 
 impl Server {
     fn new(shard: Shard<Flags>) -> Server {
-        let max_threads = (threads::bound().connections + HANDSHAKES) as u64;
+        let connections = threads::bound().connections.saturating_add(HANDSHAKES) as u64;
+        let max_threads = connections.saturating_add(threads::in_this_process());
         Server { context: Arc::new(Context::new(shard)), max_threads }
     }
 
@@ -66,7 +67,9 @@ impl Server {
         let stream = Arc::new(stream);
         let (context, its_stream) = (self.context.clone(), stream.clone());
         let shard = &self.context.shard;
-        if shard.tasks() < self.max_threads {
+        // Those that are exiting count too: their stacks are still in the memory map, and without room there for the stack of its
+        // signal handler a thread aborts the process.
+        if threads::in_this_process() < self.max_threads {
             shard.metrics().tasks.fetch_add(1, Relaxed);
             let started = thread::Builder::new().stack_size(shard.flags.stack_size).spawn(move || {
                 connection::open(&context, its_stream);

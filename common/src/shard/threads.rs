@@ -3,6 +3,7 @@
 use super::limits::threads_kept;
 use crate::cgroup;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Entries of the memory map that a thread takes: its stack, the guard page below it, and the same again for the
@@ -50,6 +51,12 @@ pub fn bound() -> Bound {
         .unwrap_or(Bound { connections: usize::MAX, because: "no limit that /proc knows".into() })
 }
 
+/// Threads of this process, with those that are exiting: a thread keeps its stacks after it has run, until the kernel has
+/// removed it. `/proc/self/task` has a directory for each, and a directory has a link from each of its subdirectories.
+pub fn in_this_process() -> u64 {
+    fs::metadata("/proc/self/task").map_or(0, |tasks| tasks.nlink().saturating_sub(2))
+}
+
 /// All threads of all processes, from the fourth field of /proc/loadavg (proc(5)): `running/all`.
 fn threads_on_the_machine() -> u64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -82,7 +89,12 @@ mod tests {
             }
             all_run.wait();
             let taken = maps() - before;
+            let alive = in_this_process();
             measured.wait();
+            assert!(
+                (THREADS as u64 + 1..THREADS as u64 + 100).contains(&alive),
+                "{alive} of {THREADS} threads"
+            );
             assert!(
                 taken <= MAPS_PER_THREAD * THREADS as u64 + MAPS_RESERVE,
                 "{taken} maps for {THREADS} threads"
