@@ -26,6 +26,8 @@ mod phase;
 mod random;
 mod receive;
 mod reconnect;
+mod refusal;
+mod request;
 mod restore;
 mod results;
 mod send;
@@ -42,6 +44,7 @@ mod url;
 
 pub use counters::Watch;
 pub use failures::{Class, Failures};
+pub use request::{Field, FieldError, RequestFields};
 pub use results::{
     ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, histogram_ns,
 };
@@ -60,6 +63,8 @@ use std::time::Duration;
 pub struct FleetConfig {
     /// The server.
     pub url: Url,
+    /// Header fields to add to the request of the opening handshake.
+    pub request_fields: RequestFields,
     /// The most connections this fleet will hold: determines the least number of shards.
     pub connections: u64,
     /// Number of shards. `None`: one per core, or more if the limit on descriptors requires it.
@@ -90,6 +95,7 @@ impl FleetConfig {
         static NEVER: AtomicBool = AtomicBool::new(false);
         FleetConfig {
             url,
+            request_fields: RequestFields::default(),
             connections,
             shards: None,
             pin: false,

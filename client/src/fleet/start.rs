@@ -122,7 +122,7 @@ impl Fleet {
                 number: number as u32,
                 server: config.url.addr,
                 sources,
-                handshake: Handshake::new(&config.url, nonce()),
+                handshake: Handshake::new(&config.url, &config.request_fields, nonce()),
                 payload_len: config.payload_len,
                 in_flight: config.in_flight,
                 connect_timeout_ns: nanos(config.connect_timeout),

@@ -28,7 +28,7 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         number: 3,
         server: url.addr,
         sources: Sources::for_shards(url.addr.ip(), &[], 1, 1).remove(0),
-        handshake: Handshake::new(&url, [7; 16]),
+        handshake: Handshake::new(&url, &RequestFields::default(), [7; 16]),
         payload_len,
         in_flight: 1,
         connect_timeout_ns: u64::MAX,

@@ -3,6 +3,7 @@
 mod fragments;
 mod in_flight;
 mod lying;
+mod refused;
 mod server;
 mod shards;
 
