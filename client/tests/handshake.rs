@@ -29,6 +29,7 @@ fn guarded() -> SocketAddr {
     address
 }
 
+#[expect(clippy::result_large_err, reason = "tungstenite's callback returns a response")]
 fn guard(mut stream: TcpStream) {
     let Some(head) = head(&stream) else { return };
     let has = |line: &str| head.lines().any(|known| known == line);
