@@ -96,6 +96,9 @@ parse_client_flags() {
             --json=* | --hdr=*) merge_flags+=("$1") files+=("${1#*=}") ;;
             --url | --url=* | --connections | --connections=* | --start-at | --start-at=* | --quiet)
                 refuse "'$1' is set by this script for each replica" ;;
+            --header=@* | @*)
+                $is_local || refuse "'$1': a container has no such file: use --local, or --header 'Name: value'"
+                client_flags+=("$1") ;;
             --pid | --pid=* | --metrics-url | --metrics-url=*)
                 refuse "'$1' needs a server with one client: here each replica would measure the cost of all" ;;
             *) client_flags+=("$1") ;;

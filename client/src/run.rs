@@ -5,7 +5,7 @@ mod hdr;
 mod merge;
 mod summary;
 
-pub use crate::load::Scenario;
+pub use crate::load::{HandshakeArgs, Scenario};
 pub use crate::results::run::{RunReport, SCHEMA};
 pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
@@ -36,6 +36,10 @@ pub struct RunArgs {
     /// The server. A host name is resolved once, and its addresses are used round-robin
     #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
     pub url: Url,
+
+    /// Additions to the opening handshake
+    #[command(flatten)]
+    pub handshake: HandshakeArgs,
 
     /// Connections to open
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -144,6 +148,7 @@ impl RunArgs {
     pub fn check(&self) -> Result<(), String> {
         outputs(self.json.as_deref(), self.hdr.as_deref())?;
         load::check_active(self.active, self.connections)?;
+        self.handshake.check()?;
         let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
         load::check_in_flight(self.in_flight, self.payload, in_closed_loop)?;
         // The addresses of a name are known only once it is resolved.
@@ -228,6 +233,7 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
 
 fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
     let fleet = FleetConfig {
+        request_fields: args.handshake.request_fields(),
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
         source_ips: args.source_ip.clone(),

@@ -99,12 +99,15 @@ pub fn escaped(text: &str) -> String {
     })
 }
 
-/// What a peer sent, escaped, cut to a length and in quotation marks.
+/// What a peer sent, escaped, cut to 120 characters and in quotation marks.
 pub fn quoted(said: &[u8]) -> String {
-    /// Characters that are shown of it.
-    const MOST: usize = 120;
+    excerpt(said, 120)
+}
+
+/// The same, cut to `most` characters.
+pub fn excerpt(said: &[u8], most: usize) -> String {
     let said = escaped(&String::from_utf8_lossy(said));
-    match said.char_indices().nth(MOST) {
+    match said.char_indices().nth(most) {
         Some((end, _)) => format!("'{}…'", &said[..end]),
         None => format!("'{said}'"),
     }

@@ -230,6 +230,8 @@ fn server() -> Option<(Running, String)> {
     }
     let mut command = Command::new(binary);
     command.args(["--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--log", "error"]);
+    // The documented loads offer it.
+    command.args(["--subprotocol", "chat"]);
     let mut server = Running(command.stdout(Stdio::piped()).spawn().expect("the server runs"));
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().expect("piped"))

@@ -127,6 +127,9 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("5 2 -- --connections=7", "'--connections=7' is set"),
         ("5 2 -- --pid 1", "'--pid'"),
         ("5 2 -- --json", "--json needs a FILE"),
+        ("5 2 -- --header @/etc/headers", "'@/etc/headers': a container has no such file"),
+        ("5 2 -- --header=@/etc/headers", "a container has no such file"),
+        ("--local 5 2 -- --header Upgrade:h2c", "Upgrade cannot be added"),
         ("--local 5 2 -- --no-such-flag", "'--no-such-flag'"),
         ("--local 5 2 -- --rate fast", "'fast'"),
         ("--local 5 2 -- stray", "'stray'"),
@@ -231,8 +234,10 @@ fn a_missing_server_is_reported() {
 
 #[test]
 fn results_are_merged() {
-    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
-    let run = Run::start("merge", &stage, "50 3", "--rate 100 --duration 4s --warmup 0s");
+    let Some(stage) = Stage::start("stage4-zero-buffer", &["--subprotocol", "chat"]) else { return };
+    let handshake = "--subprotocol chat --header X-Load:1";
+    let run =
+        Run::start("merge", &stage, "50 3", &format!("--rate 100 --duration 4s --warmup 0s {handshake}"));
     until_connected(&stage, 150);
     let (report, stderr) = run.end(0);
     let (connect, echo) = (report.connect.expect("connections"), report.echo.expect("echoes"));

@@ -1,6 +1,7 @@
 //! Connection attempts, handshakes, deadlines, and when to stop trying.
 
 use super::failures::{Class, NO_CLOSE};
+use super::handshake::Answer;
 use super::pace::Pace;
 use super::phase::Phase;
 use super::reconnect::notice_silence;
@@ -162,7 +163,9 @@ impl Shard {
                 if now_ns.saturating_sub(began_ns) < self.setup.connect_timeout_ns {
                     break;
                 }
-                self.lost(index, Class::Timeout, || "no response to the handshake in time".to_owned());
+                if !self.refused_so_far(index) {
+                    self.lost(index, Class::Timeout, || "no response to the handshake in time".to_owned());
+                }
             }
             self.connect_deadlines.pop_front();
         }
@@ -175,6 +178,19 @@ impl Shard {
             }
             self.close_deadlines.pop_front();
         }
+    }
+
+    /// Fails a handshake by its response, if that has arrived as far as the end of its head, because no more will. False: it
+    /// has not.
+    #[cold]
+    pub(super) fn refused_so_far(&mut self, index: u32) -> bool {
+        if self.slots[index].state != State::Upgrading {
+            return false;
+        }
+        let Some(begun) = self.inboxes.get(&index) else { return false };
+        let Answer::Refused(class, why) = self.setup.handshake.judge(begun, false) else { return false };
+        self.lost(index, class, || why.clone());
+        true
     }
 
     /// Whether the connection with this start is still in one of `states`: another may have the slot by now.

@@ -21,6 +21,14 @@ pub enum Class {
     Rejected503,
     /// Another HTTP status, or a response that is not a valid upgrade (RFC 6455, section 4.1).
     BadHandshake,
+    /// HTTP status 401 or 403.
+    Unauthorized,
+    /// HTTP status 429.
+    TooManyRequests,
+    /// HTTP status 300 to 399.
+    Redirect,
+    /// HTTP status 500 to 599, except 503.
+    ServerError,
     /// A wrong echo, or an invalid frame.
     WrongEcho,
     /// The server sent an unsolicited Close frame.
@@ -31,7 +39,7 @@ pub enum Class {
 
 impl Class {
     /// All classes in the order of the fields of [`Failures`].
-    pub const ALL: [Class; 10] = [
+    pub const ALL: [Class; 14] = [
         Class::PortsExhausted,
         Class::Descriptors,
         Class::Refused,
@@ -39,6 +47,10 @@ impl Class {
         Class::Timeout,
         Class::Rejected503,
         Class::BadHandshake,
+        Class::Unauthorized,
+        Class::TooManyRequests,
+        Class::Redirect,
+        Class::ServerError,
         Class::WrongEcho,
         Class::Closed,
         Class::Other,
@@ -66,6 +78,10 @@ impl Class {
             Class::Timeout => "timeout",
             Class::Rejected503 => "rejected_503",
             Class::BadHandshake => "bad_handshake",
+            Class::Unauthorized => "unauthorized",
+            Class::TooManyRequests => "too_many_requests",
+            Class::Redirect => "redirect",
+            Class::ServerError => "server_error",
             Class::WrongEcho => "wrong_echo",
             Class::Closed => "closed",
             Class::Other => "other",
@@ -84,6 +100,10 @@ impl Class {
             }
             Class::Rejected503 => "the server is full: raise its --max-connections or ask for fewer",
             Class::BadHandshake => "is this a WebSocket server, and is the path right?",
+            Class::Unauthorized => "the server requires credentials: add them with --header",
+            Class::TooManyRequests => "the server limits the rate of attempts: lower --connect-rate",
+            Class::Redirect => "the endpoint has moved: give the new address as --url",
+            Class::ServerError => "the server or a proxy in front of it failed: see its log",
             Class::WrongEcho => "the server does not echo its input: is this an echo endpoint?",
             Class::Closed => {
                 "the server closed connections: is it shutting down, or its --idle-timeout short?"
@@ -96,16 +116,26 @@ impl Class {
 /// The failure of a server that does not answer a Close frame.
 pub(super) const NO_CLOSE: &str = "no answer to the Close frame in time";
 
+/// The failure of a server that selects none of the subprotocols offered.
+pub(super) const NO_SUBPROTOCOL: &str = "the server selected none of the subprotocols offered";
+
 /// Advice for failures whose text says more than their class: class, part of the text, advice.
-const ADVICE: [(Class, &str, &str); 9] = [
+const ADVICE: [(Class, &str, &str); 8] = [
     (Class::Timeout, NO_CLOSE, "the server does not answer Close frames (RFC 6455, 5.5.1), or is overloaded"),
-    (Class::BadHandshake, "answered 3", "the endpoint has moved: give the new address as --url"),
-    (Class::BadHandshake, "answered 401", "the server requires credentials; this client sends none"),
-    (Class::BadHandshake, "answered 403", "the server does not allow this client: check its access rules"),
+    (
+        Class::Unauthorized,
+        "answered 403",
+        "the server does not allow this client: check --header, --origin and its access rules",
+    ),
+    (Class::BadHandshake, "answered 400", "does the server require a --header or --subprotocol? see its log"),
     (Class::BadHandshake, "answered 404", "is the path right?"),
-    (Class::BadHandshake, "answered 407", "a proxy requires credentials; this client sends none"),
-    (Class::BadHandshake, "answered 429", "the server limits the rate of attempts: lower --connect-rate"),
-    (Class::BadHandshake, "answered 5", "the server or a proxy in front of it failed: see its log"),
+    (
+        Class::BadHandshake,
+        "answered 407",
+        "a proxy requires credentials: add --header 'Proxy-Authorization: ...'",
+    ),
+    (Class::BadHandshake, NO_SUBPROTOCOL, "give a --subprotocol that the server supports, or none"),
+    (Class::BadHandshake, "names a subprotocol", "does the server require a --subprotocol?"),
     (
         Class::Reset,
         "during the handshake",
@@ -130,6 +160,18 @@ pub struct Failures {
     pub rejected_503: u64,
     /// [`Class::BadHandshake`]
     pub bad_handshake: u64,
+    /// [`Class::Unauthorized`]. This and the next three appear in JSON only where they occurred.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unauthorized: u64,
+    /// [`Class::TooManyRequests`]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub too_many_requests: u64,
+    /// [`Class::Redirect`]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redirect: u64,
+    /// [`Class::ServerError`]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub server_error: u64,
     /// [`Class::WrongEcho`]
     pub wrong_echo: u64,
     /// [`Class::Closed`]
@@ -151,6 +193,10 @@ impl Failures {
             Class::Timeout => self.timeout,
             Class::Rejected503 => self.rejected_503,
             Class::BadHandshake => self.bad_handshake,
+            Class::Unauthorized => self.unauthorized,
+            Class::TooManyRequests => self.too_many_requests,
+            Class::Redirect => self.redirect,
+            Class::ServerError => self.server_error,
             Class::WrongEcho => self.wrong_echo,
             Class::Closed => self.closed,
             Class::Other => self.other,
@@ -167,6 +213,10 @@ impl Failures {
             Class::Timeout => &mut self.timeout,
             Class::Rejected503 => &mut self.rejected_503,
             Class::BadHandshake => &mut self.bad_handshake,
+            Class::Unauthorized => &mut self.unauthorized,
+            Class::TooManyRequests => &mut self.too_many_requests,
+            Class::Redirect => &mut self.redirect,
+            Class::ServerError => &mut self.server_error,
             Class::WrongEcho => &mut self.wrong_echo,
             Class::Closed => &mut self.closed,
             Class::Other => &mut self.other,
@@ -199,4 +249,8 @@ impl Failures {
     pub fn classes(&self) -> impl Iterator<Item = (Class, u64)> {
         Class::ALL.iter().map(|&class| (class, self.of(class))).filter(|&(_, count)| count > 0)
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

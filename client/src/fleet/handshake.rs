@@ -1,16 +1,15 @@
 //! The opening handshake, from the client's side (RFC 6455, section 4.1).
 
-use super::failures::Class;
+use super::failures::{Class, NO_SUBPROTOCOL};
+use super::refusal::refusal;
+use super::request::RequestFields;
 use super::url::Url;
-use crate::words::{escaped, quoted};
+use crate::words::quoted;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// The longest response head that is read.
 pub(super) const MAX_HEAD_LEN: usize = 8192;
-
-/// A reason phrase is cut after this many characters.
-const MAX_REASON_LEN: usize = 60;
 
 /// The handshake of a shard. All its connections send the same key, so the expected response is computed once.
 #[derive(Debug)]
@@ -19,6 +18,8 @@ pub(super) struct Handshake {
     pub request: Vec<u8>,
     /// The expected `Sec-WebSocket-Accept`.
     accept: String,
+    /// The subprotocols offered.
+    offered: Vec<String>,
     /// The last valid response. Most servers send the same one each time, so a comparison suffices.
     verified: Vec<u8>,
 }
@@ -26,7 +27,7 @@ pub(super) struct Handshake {
 /// The verdict on a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The head is incomplete.
+    /// The head is incomplete, or the first line of the body of a response other than 101.
     Partial,
     /// The connection is open; the head has this many bytes.
     Accepted(usize),
@@ -36,19 +37,19 @@ pub(super) enum Answer {
 
 impl Handshake {
     /// For connections to `url`, with a key from `random`.
-    pub(super) fn new(url: &Url, random: [u8; 16]) -> Handshake {
+    pub(super) fn new(url: &Url, fields: &RequestFields, random: [u8; 16]) -> Handshake {
         let key = STANDARD.encode(random);
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n",
-            url.path, url.authority
-        );
-        let accept = common::http::accept_key(key.as_bytes());
-        Handshake { request: request.into_bytes(), accept, verified: Vec::new() }
+        Handshake {
+            request: fields.request(url, &key),
+            accept: common::http::accept_key(key.as_bytes()),
+            offered: fields.offered(),
+            verified: Vec::new(),
+        }
     }
 
-    /// Checks the response as received so far.
-    pub(super) fn judge(&mut self, answer: &[u8]) -> Answer {
+    /// Checks the response as received so far. `may_wait`: whether a response other than 101 is partial until the first
+    /// line of its body has arrived.
+    pub(super) fn judge(&mut self, answer: &[u8], may_wait: bool) -> Answer {
         if !self.verified.is_empty() && answer.starts_with(&self.verified) {
             return Answer::Accepted(self.verified.len());
         }
@@ -62,13 +63,12 @@ impl Handshake {
             }
             Err(error) => return bad(format!("the response is not HTTP: {error}")),
         };
-        match response.code {
-            Some(101) => {}
-            Some(503) => return Answer::Refused(Class::Rejected503, answered(&response)),
-            _ => return bad(answered(&response)),
+        if response.code != Some(101) {
+            let refused = refusal(&response, &answer[head_len..], may_wait);
+            return refused.map_or(Answer::Partial, |(class, why)| Answer::Refused(class, why));
         }
         match self.fault(response.headers) {
-            Some(fault) => bad(fault.to_owned()),
+            Some(fault) => bad(fault),
             None => {
                 self.verified.clear();
                 self.verified.extend_from_slice(&answer[..head_len]);
@@ -78,42 +78,48 @@ impl Handshake {
     }
 
     /// The first error in the headers of a 101 (section 4.1, the client's checks 2 to 6).
-    fn fault(&self, headers: &[httparse::Header<'_>]) -> Option<&'static str> {
+    fn fault(&self, headers: &[httparse::Header<'_>]) -> Option<String> {
         let values = |name: &'static str| {
             headers
                 .iter()
                 .filter(move |header| header.name.eq_ignore_ascii_case(name))
                 .map(|header| header.value.trim_ascii())
         };
-        if !values("Upgrade").any(|value| value.eq_ignore_ascii_case(b"websocket")) {
-            return Some("the 101 has no 'Upgrade: websocket'");
+        let mut upgrades = values("Upgrade").map(|value| value.eq_ignore_ascii_case(b"websocket"));
+        if upgrades.next() != Some(true) || upgrades.any(|is_websocket| !is_websocket) {
+            return Some("the 101 has no 'Upgrade: websocket', or another Upgrade too".to_owned());
         }
         let mut tokens = values("Connection").flat_map(|value| value.split(|&byte| byte == b','));
         if !tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade")) {
-            return Some("the 101 has no 'Connection: Upgrade'");
+            return Some("the 101 has no 'Connection: Upgrade'".to_owned());
         }
         let mut accepts = values("Sec-WebSocket-Accept");
         if accepts.next() != Some(self.accept.as_bytes()) || accepts.next().is_some() {
-            return Some("the 101 has a wrong or missing Sec-WebSocket-Accept");
+            return Some("the 101 has a wrong or missing Sec-WebSocket-Accept".to_owned());
         }
         if values("Sec-WebSocket-Extensions").any(|value| !value.is_empty()) {
-            return Some("the 101 names an extension, but none was offered");
+            return Some("the 101 names an extension, but none was offered".to_owned());
         }
-        values("Sec-WebSocket-Protocol").next().map(|_| "the 101 names a subprotocol, but none was offered")
+        self.subprotocol_fault(values("Sec-WebSocket-Protocol"))
     }
-}
 
-/// Describes a response other than 101: its status, and for a 3xx its Location.
-fn answered(response: &httparse::Response<'_, '_>) -> String {
-    let code = response.code.unwrap_or_default();
-    let reason = escaped(response.reason.unwrap_or_default().trim());
-    let reason = reason.chars().take(MAX_REASON_LEN).collect::<String>();
-    let mut said = format!("the server answered {code} {reason}").trim_end().to_owned();
-    let location = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("Location"));
-    if let Some(location) = location.filter(|_| (300..400).contains(&code)) {
-        said += &format!(", Location {}", quoted(location.value));
+    /// The server must select one of the subprotocols offered. Section 4.1 fails a connection that gets another one;
+    /// browsers also fail one that gets none (WebSockets Standard, "establish a WebSocket connection").
+    fn subprotocol_fault<'h>(&self, mut selected: impl Iterator<Item = &'h [u8]>) -> Option<String> {
+        let offered = self.offered.join(", ");
+        match (selected.next(), selected.next()) {
+            (None, _) if self.offered.is_empty() => None,
+            (None, _) => Some(format!("{NO_SUBPROTOCOL} ({offered})")),
+            (Some(_), _) if self.offered.is_empty() => {
+                Some("the 101 names a subprotocol, but none was offered".to_owned())
+            }
+            (Some(_), Some(_)) => Some("the 101 has more than one Sec-WebSocket-Protocol".to_owned()),
+            (Some(name), None) if self.offered.iter().any(|known| known.as_bytes() == name) => None,
+            (Some(name), None) => {
+                Some(format!("the server selected the subprotocol {}, and not {offered}", quoted(name)))
+            }
+        }
     }
-    said
 }
 
 fn bad(why: String) -> Answer {
@@ -124,12 +130,16 @@ fn bad(why: String) -> Answer {
 mod tests {
     use super::*;
 
-    /// The key of section 1.3, whose accept the RFC gives.
-    fn handshake() -> Handshake {
+    /// The key of section 1.3, whose accept the RFC gives, and these subprotocols offered.
+    fn offering(subprotocols: &[&str]) -> Handshake {
         let url = "ws://127.0.0.1:8000/echo".parse().expect("url");
-        let handshake = Handshake::new(&url, *b"the sample nonce");
+        let subprotocols = subprotocols.iter().map(|name| name.parse().expect(name)).collect();
+        let handshake = Handshake::new(
+            &url,
+            &RequestFields { subprotocols, ..RequestFields::default() },
+            *b"the sample nonce",
+        );
         let request = std::str::from_utf8(&handshake.request).expect("text");
-        assert!(request.starts_with("GET /echo HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"));
         assert!(request.contains("\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"));
         handshake
     }
@@ -137,42 +147,74 @@ mod tests {
     const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-    #[test]
-    fn the_response_of_section_1_3_is_accepted_in_any_case_and_split() {
-        let shouted = GOOD.replace("websocket", "WebSocket").replace("n: U", "N:keep-alive ,  u");
-        for good in [GOOD, &shouted] {
-            let mut handshake = handshake();
-            for cut in 0..good.len() {
-                assert_eq!(handshake.judge(&good.as_bytes()[..cut]), Answer::Partial, "{cut}");
+    /// [`GOOD`] with another header line.
+    fn with(line: &str) -> String {
+        GOOD.replace("Upgrade\r\n", &format!("Upgrade\r\n{line}\r\n"))
+    }
+
+    /// The verdict on a response, which must be the same in any two pieces, and not come before its last byte.
+    fn judged(offered: &[&str], answer: &str) -> Answer {
+        let verdict = offering(offered).judge(answer.as_bytes(), true);
+        for cut in 0..answer.len() {
+            let mut handshake = offering(offered);
+            match handshake.judge(&answer.as_bytes()[..cut], true) {
+                Answer::Partial => assert_eq!(handshake.judge(answer.as_bytes(), true), verdict, "{cut}"),
+                early => {
+                    assert!(matches!(early, Answer::Refused(..)) && early == verdict, "{cut}: {early:?}")
+                }
             }
+        }
+        verdict
+    }
+
+    #[test]
+    fn good_responses_are_accepted_in_any_case_and_pieces() {
+        let shouted = GOOD.replace("websocket", "WebSocket").replace("n: U", "N:keep-alive ,  u");
+        for (offered, good) in [
+            (&[][..], GOOD.to_owned()),
+            (&[], shouted),
+            (&[], with("Sec-WebSocket-Extensions:")),
+            (&["chat"], with("Sec-WebSocket-Protocol: chat")),
+            (&["v1.chat", "chat"], with("sec-websocket-protocol:chat ")),
+        ] {
+            assert_eq!(judged(offered, &good), Answer::Accepted(good.len()), "{good}");
+            let mut handshake = offering(offered);
             for _ in 0..2 {
                 let more = [good.as_bytes(), b"\x89\x00"].concat();
-                assert_eq!(handshake.judge(&more), Answer::Accepted(good.len()));
+                assert_eq!(handshake.judge(&more, true), Answer::Accepted(good.len()));
+                assert_eq!(handshake.judge(&good.as_bytes()[..good.len() - 1], true), Answer::Partial);
             }
         }
     }
 
     #[test]
     fn bad_responses_are_classified() {
-        let refused = |answer: &str| match handshake().judge(answer.as_bytes()) {
-            Answer::Refused(class, why) => (class, why),
-            other => panic!("{answer}: {other:?}"),
-        };
-        assert_eq!(refused("HTTP/1.1 503 Full\r\nRetry-After: 1\r\n\r\n").0, Class::Rejected503);
-        for (answer, why) in [
-            ("HTTP/1.1 200 OK\r\n\r\n".to_owned(), "answered 200"),
-            ("SSH-2.0-OpenSSH_9.9\r\n".to_owned(), "not HTTP"),
-            (GOOD.replace("Upgrade: websocket", "Upgrade: h2c"), "Upgrade: websocket"),
-            (GOOD.replace("Connection: Upgrade", "Connection: close"), "Connection: Upgrade"),
-            (GOOD.replace("s3p", "S3p"), "Accept"),
-            (GOOD.replace("Sec-WebSocket-Accept", "X-Accept"), "Accept"),
-            (GOOD.replace("Upgrade\r\n", "Upgrade\r\nSec-WebSocket-Extensions: foo\r\n"), "extension"),
-            (GOOD.replace("Upgrade\r\n", "Upgrade\r\nSec-WebSocket-Protocol: chat\r\n"), "subprotocol"),
-            (format!("HTTP/1.1 101 S\r\nX: {}", "x".repeat(MAX_HEAD_LEN)), "longer"),
+        for (offered, answer, why) in [
+            (&[][..], "HTTP/1.1 200 OK\r\n\r\n".to_owned(), "answered 200"),
+            (&[], "SSH-2.0-OpenSSH_9.9\r\n".to_owned(), "not HTTP"),
+            (&[], GOOD.replace("Upgrade: websocket", "Upgrade: h2c"), "Upgrade: websocket"),
+            (&[], GOOD.replace("Upgrade: websocket\r\n", ""), "Upgrade: websocket"),
+            (&[], with("Upgrade: h2c"), "another Upgrade"),
+            (&[], GOOD.replace("Connection: Upgrade", "Connection: close"), "Connection: Upgrade"),
+            (&[], GOOD.replace("s3p", "S3p"), "Accept"),
+            (&[], GOOD.replace("Sec-WebSocket-Accept", "X-Accept"), "Accept"),
+            (&[], with("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "Accept"),
+            (&[], with("Sec-WebSocket-Extensions: foo"), "extension"),
+            (&["chat"], with("Sec-WebSocket-Extensions: permessage-deflate"), "extension"),
+            (&[], with("Sec-WebSocket-Protocol: chat"), "but none was offered"),
+            (&[], with("Sec-WebSocket-Protocol:"), "but none was offered"),
+            (&["chat", "x"], GOOD.to_owned(), "none of the subprotocols offered (chat, x)"),
+            (&["chat"], with("Sec-WebSocket-Protocol: Chat"), "the subprotocol 'Chat', and not chat"),
+            (&["a", "b"], with("Sec-WebSocket-Protocol: a, b"), "the subprotocol 'a, b', and not a, b"),
+            (&["a"], with("Sec-WebSocket-Protocol: \x1b[2J"), "not HTTP"),
+            (&["a"], with("Sec-WebSocket-Protocol:"), "the subprotocol ''"),
+            (&["a", "b"], with("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b"), "more than one"),
+            (&[], format!("HTTP/1.1 101 S\r\nX: {}", "x".repeat(MAX_HEAD_LEN)), "longer"),
         ] {
-            let (class, text) = refused(&answer);
-            assert_eq!(class, Class::BadHandshake, "{answer}");
-            assert!(text.contains(why), "{answer}: {text}");
+            match judged(offered, &answer) {
+                Answer::Refused(Class::BadHandshake, text) => assert!(text.contains(why), "{answer}: {text}"),
+                other => panic!("{answer}: {other:?}"),
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ mod phase;
 mod random;
 mod receive;
 mod reconnect;
+mod refusal;
+mod request;
 mod restore;
 mod results;
 mod routes;
@@ -47,6 +49,7 @@ pub use authority::{Authority, AuthorityError, Host};
 pub use counters::Watch;
 pub use endpoint::{Endpoint, ResolveError};
 pub use failures::{Class, Failures};
+pub use request::{Field, FieldError, RequestFields};
 pub use results::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
     histogram_ns,
@@ -66,6 +69,8 @@ use std::time::Duration;
 pub struct FleetConfig {
     /// The server. Connections use its addresses round-robin.
     pub endpoint: Endpoint,
+    /// Header fields to add to the request of the opening handshake.
+    pub request_fields: RequestFields,
     /// The most connections this fleet will hold: determines the least number of shards.
     pub connections: u64,
     /// Number of shards. `None`: one per core, or more if the limit on descriptors requires it.
@@ -96,6 +101,7 @@ impl FleetConfig {
         static NEVER: AtomicBool = AtomicBool::new(false);
         FleetConfig {
             endpoint,
+            request_fields: RequestFields::default(),
             connections,
             shards: None,
             pin: false,

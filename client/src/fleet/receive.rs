@@ -29,7 +29,12 @@ impl Shard {
                 Err(Errno::INTR) => {}
                 // The server has answered our Close and reset the connection: count it as closed.
                 Err(Errno::CONNRESET) if slot.has(CLOSE_SEEN) => return self.ended(index),
-                Err(error) => return self.lost_in(index, "recv", error),
+                Err(error) => {
+                    if !self.refused_so_far(index) {
+                        self.lost_in(index, "recv", error);
+                    }
+                    return;
+                }
             }
         }
     }
@@ -37,6 +42,9 @@ impl Shard {
     /// The peer has closed the connection.
     #[cold]
     fn ended(&mut self, index: u32) {
+        if self.refused_so_far(index) {
+            return;
+        }
         let slot = &self.slots[index];
         match slot.state {
             State::Closing if slot.has(CLOSE_SEEN) => {
@@ -76,7 +84,9 @@ impl Shard {
     fn read(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let mut rest = bytes;
         if self.slots[index].state == State::Upgrading {
-            match self.setup.handshake.judge(bytes) {
+            // Only the first failure is described, so only its body is awaited.
+            let may_wait = self.outcome.failures.first.is_none();
+            match self.setup.handshake.judge(bytes, may_wait) {
                 Answer::Partial => return self.keep_for_later(index, bytes),
                 Answer::Refused(class, why) => return self.lost(index, class, || why.clone()),
                 Answer::Accepted(head_len) => {
@@ -99,7 +109,8 @@ impl Shard {
         }
     }
 
-    /// Keeps a partial head or control frame: at most 8 KiB of an HTTP response, otherwise at most 131 bytes.
+    /// Keeps a partial head or control frame: of an HTTP response at most 8 KiB and what was read with their end, otherwise
+    /// at most 131 bytes.
     #[cold]
     fn keep_for_later(&mut self, index: u32, begun: &[u8]) {
         self.slots[index].flags |= INBOX;

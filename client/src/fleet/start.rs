@@ -133,7 +133,7 @@ impl Fleet {
             let setup = Setup {
                 number: number as u32,
                 routes,
-                handshake: Handshake::new(&config.endpoint.url, nonce()),
+                handshake: Handshake::new(&config.endpoint.url, &config.request_fields, nonce()),
                 payload_len: config.payload_len,
                 in_flight: config.in_flight,
                 connect_timeout_ns: nanos(config.connect_timeout),

@@ -1,11 +1,13 @@
 //! A load on one server: a fleet, a scenario, and the report of what came of it.
 
 mod fits;
+mod handshake;
 mod phases;
 mod record;
 mod verdict;
 
 pub use fits::fits;
+pub use handshake::HandshakeArgs;
 
 use crate::fleet::{Fleet, FleetConfig};
 use crate::progress::Bar;

@@ -9,7 +9,7 @@ pub use contender::Contender;
 
 use crate::doctor::Machine;
 use crate::fleet::FleetConfig;
-use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
 use crate::progress::{Bar, Gate, SideBySide};
 use crate::results::Header;
 use crate::results::run::RunReport;
@@ -38,6 +38,10 @@ pub struct RaceArgs {
     /// running server
     #[arg(value_name = "SERVER", num_args = 2, required = true, value_parser = contender::parse)]
     pub servers: Vec<Contender>,
+
+    /// Additions to the opening handshake
+    #[command(flatten)]
+    pub handshake: HandshakeArgs,
 
     /// Connections to open to each
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -102,6 +106,7 @@ impl RaceArgs {
             return Err(format!("two servers have the same name, {}", left.name));
         }
         load::check_active(self.active, self.connections)?;
+        self.handshake.check()?;
         load::check_in_flight(self.in_flight, self.payload, self.rate.is_none())
     }
 }
@@ -172,6 +177,7 @@ fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Resu
 
 fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
     let fleet = FleetConfig {
+        request_fields: args.handshake.request_fields(),
         payload_len: args.payload,
         in_flight: args.in_flight as u32,
         stop,

@@ -4,6 +4,7 @@
 //! and it is the server that refuses (RFC 6455, section 10.2).
 
 use crate::http::host_and_port;
+use std::fmt;
 use std::str::FromStr;
 
 /// An origin: a scheme, a host and a port, or `null`, which names none.
@@ -21,6 +22,13 @@ impl FromStr for Origin {
         serialized.map(|serialized| Origin { serialized }).ok_or(
             "not an origin such as https://example.com, http://localhost:3000, app://., file:// or null",
         )
+    }
+}
+
+/// As a browser sends it.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.serialized)
     }
 }
 

@@ -14,12 +14,17 @@ impl FromStr for Subprotocol {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Subprotocol, Self::Err> {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        match !text.is_empty() && text.bytes().all(legal) {
+        match is_token(text) {
             true => Ok(Subprotocol(text.to_owned())),
             false => Err("not a name such as chat or graphql-transport-ws"),
         }
     }
+}
+
+/// Whether this is a token of HTTP (RFC 9110, section 5.6.2), as names of header fields are too.
+pub fn is_token(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(legal)
 }
 
 impl fmt::Display for Subprotocol {

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use tungstenite::protocol::CloseFrame;
 
 /// Runs the connect phase of a fleet of `connections`.
-fn connecting(address: SocketAddr, connections: u64) -> ConnectPhase {
+pub fn connecting(address: SocketAddr, connections: u64) -> ConnectPhase {
     let mut config = config(address, connections);
     config.connect_timeout = milliseconds(200);
     Fleet::start(config).expect("start").connect_to(connections, None, &mut |_| {}).expect("connect")
@@ -15,7 +15,7 @@ fn connecting(address: SocketAddr, connections: u64) -> ConnectPhase {
 
 /// Asserts that `failures` are `count` of `class` and nothing else.
 #[track_caller]
-fn assert_only(failures: &Failures, class: Class, count: u64) {
+pub fn assert_only(failures: &Failures, class: Class, count: u64) {
     assert_eq!(failures.classes().collect::<Vec<_>>(), [(class, count)], "{failures:?}");
     assert!(failures.first.is_some());
 }
@@ -240,33 +240,6 @@ fn an_open_loop_above_the_possible_rate_ends_and_counts_what_is_missing() {
     assert_eq!(phase.echoes + phase.missing, 10_000_000, "{phase:?}");
     assert!(phase.late > 0 && phase.sent >= phase.echoes, "{phase:?}");
     assert!(phase.failures.timeout > 0);
-}
-
-/// The first failure is described in words, with the server's status, and without Rust's `Debug` output.
-#[test]
-fn the_first_failure_is_described() {
-    for (answer, class, words, advice) in [
-        (
-            "301 Moved\r\nLocation: https://[::1]/x",
-            Class::BadHandshake,
-            "301 Moved, Location 'https://[::1]/x'",
-            "--url",
-        ),
-        ("401 Unauthorized", Class::BadHandshake, "answered 401 Unauthorized", "credentials"),
-        ("403 Forbidden", Class::BadHandshake, "answered 403 Forbidden", "does not allow this client"),
-        ("404 Not Found", Class::BadHandshake, "answered 404 Not Found", "path"),
-        ("429 Too Many Requests", Class::BadHandshake, "answered 429 Too Many Requests", "--connect-rate"),
-        ("502 Bad Gateway", Class::BadHandshake, "answered 502 Bad Gateway", "log"),
-        ("200 OK", Class::BadHandshake, "answered 200 OK", "a WebSocket server"),
-        ("503 Service Unavailable", Class::Rejected503, "answered 503 Service Unavailable", "full"),
-    ] {
-        let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
-        let failures = connecting(serve(move |_, stream| refuse(stream, &answer)), 2).failures;
-        assert_only(&failures, class, 2);
-        let first = failures.first.as_deref().expect("a description");
-        assert!(first.contains(words), "{first}");
-        assert!(failures.advice(class).contains(advice), "{first}: {}", failures.advice(class));
-    }
 }
 
 #[test]

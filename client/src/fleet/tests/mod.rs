@@ -4,6 +4,7 @@ mod addresses;
 mod fragments;
 mod in_flight;
 mod lying;
+mod refused;
 mod server;
 mod shards;
 
