@@ -25,7 +25,7 @@ pub struct HandshakeArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub subprotocol: Vec<Subprotocol>,
 
-    /// Send this Origin, such as https://example.com, as a browser does for a page from there
+    /// Send this Origin, as a browser does for a page that was loaded from there
     #[arg(long, value_name = "URL")]
     pub origin: Option<Origin>,
 }
