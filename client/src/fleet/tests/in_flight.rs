@@ -61,12 +61,18 @@ fn a_round_is_sent_whole_and_echoed_one_by_one_at_once_or_in_fragments() {
             let (in_flight, count) = (count as u32, count as u64);
             let mut fleet = connected(FleetConfig { in_flight, payload_len, ..config(address, 3) });
             for warmup in [0, 20] {
-                let phase = fleet
-                    .closed_loop(3, milliseconds(warmup), milliseconds(100), &mut |_| {})
-                    .expect("closed loop");
-                assert_eq!((phase.missing, &phase.failures), (0, &Failures::default()), "{case}: {phase:?}");
-                assert!(phase.echoes >= 3 * count && phase.echoes.is_multiple_of(count), "{case}: {phase:?}");
-                assert_eq!((phase.sent, phase.latency.len()), (phase.echoes, phase.echoes), "{case}");
+                // On a busy machine 100 ms may be too short for a round on each connection.
+                let has_rounds = [100, 1_000, 10_000].into_iter().any(|length| {
+                    let phase = fleet
+                        .closed_loop(3, milliseconds(warmup), milliseconds(length), &mut |_| {})
+                        .expect("closed loop");
+                    let failed = (phase.missing, &phase.failures);
+                    assert_eq!(failed, (0, &Failures::default()), "{case}: {phase:?}");
+                    assert!(phase.echoes.is_multiple_of(count), "{case}: {phase:?}");
+                    assert_eq!((phase.sent, phase.latency.len()), (phase.echoes, phase.echoes), "{case}");
+                    phase.echoes >= 3 * count
+                });
+                assert!(has_rounds, "{case}");
             }
             // All other phases send single messages.
             let phase = fleet.close_all(&mut |_| {}).expect("close");
