@@ -49,9 +49,9 @@ pub struct Handshake {
     pub head: Vec<u8>,
 }
 
-impl Default for Handshake {
-    /// The connection was accepted just now.
-    fn default() -> Handshake {
+impl Handshake {
+    /// Of a connection that was accepted just now.
+    pub fn begin() -> Handshake {
         Handshake { accepted_at: Instant::now(), head: Vec::new() }
     }
 }

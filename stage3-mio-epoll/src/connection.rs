@@ -76,7 +76,7 @@ pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
         last_seen_tick: context.ticks.now(),
         queued: false,
         is_new: true,
-        state: State::Handshake(Handshake::default()),
+        state: State::Handshake(Handshake::begin()),
     })
 }
 

@@ -94,7 +94,7 @@ pub enum Last {
 /// A connection was accepted.
 pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
     let slot = Slot::new(socket, context.ticks.now());
-    context.handshakes.insert(slot.fd(), Handshake::default());
+    context.handshakes.insert(slot.fd(), Handshake::begin());
     slot
 }
 
@@ -284,7 +284,7 @@ impl Slot {
 
     /// Half-closes the socket. From now on input is discarded.
     pub fn linger(&mut self, context: &mut Context) {
-        self.release(context);
+        context.busy.remove(&self.fd());
         self.enter(State::Lingering);
         self.seen(context.ticks.now());
         // Fails if the peer has reset the connection, which the next read returns too.
