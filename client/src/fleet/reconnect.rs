@@ -88,7 +88,7 @@ impl Reconnect {
     }
 
     /// Drops all lost connections: a phase that closes does not replace them.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.queued.clear();
         self.trying.clear();
     }

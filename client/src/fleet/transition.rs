@@ -11,7 +11,7 @@ impl Shard {
     /// Starts a phase.
     pub(super) fn start(&mut self, phase: Phase) {
         if let (Phase::Close { .. }, Some(reconnect)) = (phase, &mut self.reconnect) {
-            reconnect.give_up();
+            reconnect.clear();
         }
         let cut = self.settle();
         let now_ns = self.now_ns();
