@@ -186,8 +186,14 @@ impl Peer {
     pub fn send_in_pieces<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) {
         for piece in pieces {
             self.send(piece);
-            unread::await_read(&self.stream);
+            self.await_read();
         }
+    }
+
+    /// Waits until the server has read everything sent, or has closed the connection.
+    #[track_caller]
+    pub fn await_read(&self) {
+        unread::await_read(&self.stream);
     }
 
     /// Writes without reading until all is sent or the socket is full. Returns the number of bytes sent.

@@ -85,8 +85,11 @@ fn shared_by_all_stalled_readers(server: &Server) {
         assert!(peers.len() < 200, "expected: an overload; got: {} peers hold {:?}", peers.len(), held());
         let (before, mut peer) = (held().0, Peer::connect(server.addr));
         peer.send(&Frame::new(BINARY, "begun").without_fin().masked());
-        // Until the kernel's buffers are full and the server buffers a part, or closes the connection.
-        while held() == (before, 0.0) && peer.try_send(&piece).is_ok() {}
+        // Until the kernel's buffers are full and the server buffers a part, or closes the connection. With more than
+        // one piece on the way, a late server would buffer them all for one peer.
+        while held() == (before, 0.0) && peer.try_send(&piece).is_ok() {
+            peer.await_read();
+        }
         assert!(held().0 <= BUDGET, "expected: at most {BUDGET}; got: {:?}", held());
         peers.push(peer);
     }
