@@ -21,6 +21,11 @@ pub const INDEX: u32 = 0;
 
 /// A shard with one connection, and the other end of it, which keeps it open.
 pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
+    shard_of(payload_len, messages, Messages::default())
+}
+
+/// The same, for messages of another kind.
+pub fn shard_of(payload_len: usize, sent: u32, messages: Messages) -> (Shard, UnixStream) {
     let endpoint = endpoint("127.0.0.1:9".parse().expect("an address"));
     let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
     let counters = Arc::new(Counters::default());
@@ -29,6 +34,7 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&endpoint.url, &RequestFields::default(), [7; 16]),
         payload_len,
+        messages,
         in_flight: 1,
         connect_timeout_ns: u64::MAX,
         message_timeout_ns: u64::MAX,
@@ -45,8 +51,8 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     near.set_nonblocking(true).expect("nonblocking");
     assert_eq!(shard.slots.insert(near.into(), 0), INDEX);
     let slot = &mut shard.slots[INDEX];
-    (slot.state, slot.sent) = (State::Open, messages);
-    (shard.totals.live, shard.outstanding) = (1, messages.into());
+    (slot.state, slot.sent) = (State::Open, sent);
+    (shard.totals.live, shard.outstanding) = (1, sent.into());
     shard.phase = Phase::Once { active: 1, window: 1 };
     (shard, far)
 }
