@@ -256,18 +256,16 @@ impl Fleet {
         self.config.stop.load(Relaxed)
     }
 
+    /// `due`: the messages due, sent or not.
     fn echo_phase(&self, active: u64, due: u64, outcome: Outcome, times: Histogram<u64>) -> EchoPhase {
         let elapsed = outcome.elapsed();
         let messages = &self.config.messages;
         let is_usual = messages.are_alike() && messages.verify == Verify::Echo;
         let bytes = outcome.echoes * self.config.payload_len as u64;
-        let (sent, done) = match messages.verify {
-            Verify::None => (outcome.sent, outcome.sent),
-            Verify::Echo | Verify::Any => (due, outcome.echoes),
-        };
+        let done = if messages.verify == Verify::None { outcome.sent } else { outcome.echoes };
         EchoPhase {
             active,
-            sent,
+            sent: outcome.sent,
             echoes: outcome.echoes,
             bytes: if is_usual { bytes } else { outcome.bytes },
             elapsed,

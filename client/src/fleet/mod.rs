@@ -85,7 +85,7 @@ pub struct FleetConfig {
     pub source_ips: Vec<IpAddr>,
     /// Payload of each message, in bytes; of the longest if lengths vary.
     pub payload_len: usize,
-    /// What else to know of the messages, and of the replies.
+    /// The kind of messages, and what counts as a reply.
     pub messages: Messages,
     /// Messages that each active connection has in flight in closed loop: see [`Fleet::closed_loop`].
     pub in_flight: u32,

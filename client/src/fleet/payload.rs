@@ -93,7 +93,7 @@ pub(super) fn len(seed: u64, shortest: usize, longest: usize) -> usize {
     mixed ^= mixed >> 31;
     let lengths = (longest - shortest) as u128 + 1;
     // The high half of the product: a modulo favours short lengths.
-    shortest + (u128::from(mixed) * lengths >> 64) as usize
+    shortest + ((u128::from(mixed) * lengths) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub struct RunReport {
     pub shards: u64,
     /// Bytes of payload in a message, at most.
     pub payload_bytes: u64,
-    /// What else to know of the messages.
+    /// Their kind, and what counts as a reply.
     #[serde(flatten)]
     pub messages: MessageReport,
     /// Messages in flight per connection in closed loop.
@@ -77,7 +77,7 @@ pub struct MessageReport {
     /// Bytes of payload in a message, at least, if lengths vary.
     #[serde(default, skip_serializing_if = "is_default")]
     pub payload_min_bytes: Option<u64>,
-    /// Whether the payload is that of a file.
+    /// Whether the payload is the content of a file.
     #[serde(default, skip_serializing_if = "is_default")]
     pub payload_file: bool,
     /// What counts as a reply.

@@ -14,9 +14,6 @@ pub(super) fn render(report: &RunReport) -> String {
     if let Some(connect) = &report.connect {
         connect_rows(&mut rows, report, connect);
     }
-    if report.greetings > 0 {
-        rows.push(("greetings", whole(report.greetings)));
-    }
     if let Some(hold) = &report.hold {
         let (held, lost, pings) = (whole(hold.held), whole(hold.lost), whole(hold.pings));
         rows.push((
@@ -36,10 +33,7 @@ pub(super) fn render(report: &RunReport) -> String {
         ));
         rows.push(("handshake", distribution(&churn.handshake)));
     }
-    if let Some(pushed) = &report.pushed {
-        let (messages, bytes) = (whole(pushed.messages), bytes(pushed.bytes as f64));
-        rows.push(("pushed", format!("{messages} messages from the server that are no replies, {bytes}")));
-    }
+    unsolicited_rows(&mut rows, report);
     if let Some(close) = &report.close {
         let (closed, forced) = (whole(close.closed), whole(close.forced));
         let time = seconds(close.elapsed_s);
@@ -82,6 +76,16 @@ pub(super) fn payload(report: &RunReport) -> String {
     said += &bytes(report.payload_bytes as f64);
     said += if text { " of text" } else { "" };
     said + if payload_file { " from a file" } else { "" }
+}
+
+fn unsolicited_rows(rows: &mut Vec<(&str, String)>, report: &RunReport) {
+    if report.greetings > 0 {
+        rows.push(("greetings", whole(report.greetings)));
+    }
+    if let Some(pushed) = &report.pushed {
+        let (messages, bytes) = (whole(pushed.messages), bytes(pushed.bytes as f64));
+        rows.push(("pushed", format!("{messages} messages from the server that are no replies, {bytes}")));
+    }
 }
 
 fn connect_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, connect: &ConnectReport) {
