@@ -6,7 +6,7 @@ use crate::fleet::{Class, Failures};
 use crate::results::anatomy::{self, Anatomy, Check, Part, Share};
 use crate::results::race::{self, RaceReport, Side};
 use crate::results::run::{
-    self, ChurnReport, ConnectReport, EchoReport, ReconnectReport, RunReport, ServerReport,
+    self, ChurnReport, ConnectReport, EchoReport, MessageReport, ReconnectReport, RunReport, ServerReport,
 };
 use crate::results::{Close, Header, Hold, Latency, Sample};
 use crate::{million, report};
@@ -108,6 +108,7 @@ fn a_record(n: u64) -> RunReport {
         connections: 1_000 * n,
         shards: 2,
         payload_bytes: 32,
+        messages: MessageReport::default(),
         in_flight: 1,
         rate_per_s: Some(2_000.0),
         connect: Some(ConnectReport {
@@ -137,6 +138,8 @@ fn a_record(n: u64) -> RunReport {
             away: latency(&[150_000]),
         }),
         addresses: Vec::new(),
+        greetings: 0,
+        pushed: None,
         server: (n == 1).then(server),
         failures: failures(n),
         ended_early: Some("no echo came for 10s".into()),

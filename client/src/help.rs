@@ -40,6 +40,10 @@ const HEADINGS: [(&str, &[&str]); 5] = [
             "scenario",
             "active",
             "payload",
+            "payload_file",
+            "text",
+            "verify",
+            "expect",
             "in_flight",
             "rate",
             "duration",
@@ -66,6 +70,7 @@ const EXAMPLES: [(&str, &str); 9] = [
   client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
   client run --url ws://echo.example:8000/echo     any server; all addresses of its name
   client run --url ws://10.0.0.2:8000/ --header 'Authorization: Bearer x' --subprotocol chat
+  client run --url ws://10.0.0.2:8000/chat --text --expect greeting --verify any
   client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json",
     ),
     (

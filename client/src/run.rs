@@ -5,13 +5,13 @@ mod hdr;
 mod merge;
 mod summary;
 
-pub use crate::load::{HandshakeArgs, Scenario};
+pub use crate::load::{HandshakeArgs, MessageArgs, Scenario};
 pub use crate::results::run::{RunReport, SCHEMA};
 pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
 
 use crate::fleet::{Authority, Endpoint, Fleet, FleetConfig, Host, Url};
-use crate::load::{self, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::load::{self, Load, MAX_IN_FLIGHT};
 use crate::measure::{Sampler, metrics_url};
 use crate::progress::{Bar, Look};
 use crate::results::run::ReconnectReport;
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// Opens connections to one server, sends messages, and verifies every echo
+/// Opens connections to one server, sends messages, and verifies the replies
 ///
 /// Exit status: 0 if all went well, 1 if anything failed, 2 if a flag is wrong. Ctrl-C ends the load at once, and
 /// the results so far are reported.
@@ -61,9 +61,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Payload per message, such as 32 or 4KiB
-    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
-    pub payload: usize,
+    /// Messages and replies
+    #[command(flatten)]
+    pub message: MessageArgs,
 
     /// Messages in flight per active connection, in closed loop: a round of N messages is sent at once, and the next when
     /// all are echoed
@@ -150,7 +150,8 @@ impl RunArgs {
         load::check_active(self.active, self.connections)?;
         self.handshake.check()?;
         let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
-        load::check_in_flight(self.in_flight, self.payload, in_closed_loop)?;
+        load::check_in_flight(self.in_flight, self.message.payload_len(), in_closed_loop)?;
+        self.message.check(self.scenario, self.rate)?;
         // The addresses of a name are known only once it is resolved.
         let Host::Ip(server) = self.url.authority.host else { return Ok(()) };
         match self.source_ip.iter().find(|source| source.is_ipv4() != server.is_ipv4()) {
@@ -237,7 +238,6 @@ fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
         source_ips: args.source_ip.clone(),
-        payload_len: args.payload,
         in_flight: args.in_flight as u32,
         connect_timeout: args.connect_timeout,
         message_timeout: args.message_timeout,
@@ -246,7 +246,7 @@ fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
         ..FleetConfig::new(endpoint, args.connections)
     };
     Load {
-        fleet,
+        fleet: args.message.configure(fleet, args.scenario),
         connect_rate: args.connect_rate,
         scenario: args.scenario,
         active: args.active,

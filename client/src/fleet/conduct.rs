@@ -51,6 +51,7 @@ impl Fleet {
                     if let Some(reconnects) = outcome.reconnects.take() {
                         self.reconnects.merge(&reconnects);
                     }
+                    self.unsolicited.merge(&outcome.unsolicited);
                     for (sum, counts) in self.addresses.iter_mut().zip(&outcome.addresses) {
                         sum.opened += counts.opened;
                         sum.failed += counts.failed;

@@ -1,6 +1,6 @@
 //! Connection attempts, handshakes, deadlines, and when to stop trying.
 
-use super::failures::{Class, NO_CLOSE};
+use super::failures::{Class, NO_CLOSE, NO_GREETING};
 use super::handshake::Answer;
 use super::pace::Pace;
 use super::phase::Phase;
@@ -130,7 +130,7 @@ impl Shard {
         }
     }
 
-    /// The server has accepted the upgrade. False: the connection was lost at once.
+    /// The server has accepted the upgrade, and sent its greetings if any are expected. False: the connection was lost at once.
     pub(super) fn opened(&mut self, index: u32, now_ns: u64) -> bool {
         let slot = &mut self.slots[index];
         slot.state = State::Open;
@@ -159,18 +159,20 @@ impl Shard {
     /// Times out handshakes and closing handshakes.
     pub(super) fn expire(&mut self, now_ns: u64) {
         while let Some(&(began_ns, index)) = self.connect_deadlines.front() {
-            if self.is_waiting(index, began_ns, &[State::Connecting, State::Upgrading]) {
+            if self.is_waiting(index, began_ns, State::is_opening) {
                 if now_ns.saturating_sub(began_ns) < self.setup.connect_timeout_ns {
                     break;
                 }
-                if !self.refused_so_far(index) {
+                if self.slots[index].state == State::Greeting {
+                    self.lost(index, Class::Timeout, || NO_GREETING.to_owned());
+                } else if !self.refused_so_far(index) {
                     self.lost(index, Class::Timeout, || "no response to the handshake in time".to_owned());
                 }
             }
             self.connect_deadlines.pop_front();
         }
         while let Some(&(began_ns, index)) = self.close_deadlines.front() {
-            if self.is_waiting(index, began_ns, &[State::Closing]) {
+            if self.is_waiting(index, began_ns, |state| state == State::Closing) {
                 if now_ns.saturating_sub(began_ns) < self.setup.message_timeout_ns {
                     break;
                 }
@@ -193,11 +195,11 @@ impl Shard {
         true
     }
 
-    /// Whether the connection with this start is still in one of `states`: another may have the slot by now.
-    fn is_waiting(&self, index: u32, since_ns: u64, states: &[State]) -> bool {
+    /// Whether the connection with this start is still in such a state: another may have the slot by now.
+    fn is_waiting(&self, index: u32, since_ns: u64, is_such: fn(State) -> bool) -> bool {
         (index as usize) < self.slots.len()
             && self.slots[index].since_ns == since_ns
-            && states.contains(&self.slots[index].state)
+            && is_such(self.slots[index].state)
     }
 
     /// Resets a connection that the server has not closed in time. It is a failure only without a Close frame.

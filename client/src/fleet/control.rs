@@ -2,10 +2,12 @@
 
 use super::connect::CONNECT_WINDOW;
 use super::counters::Watch;
+use super::messages::Verify;
 use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
 use super::results::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
+    Unsolicited,
 };
 use super::split::{drain_from, fill_up};
 use super::start::Handle;
@@ -104,7 +106,7 @@ impl Fleet {
         let phases = live.iter().map(|&live| Phase::Once { active: live as u32, window }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
         let silent = outcome.stalled && outcome.live > 0;
-        let phase = self.echo_phase(live.iter().sum(), outcome, times);
+        let phase = self.echo_phase(live.iter().sum(), outcome.sent, outcome, times);
         let no_echo = || format!("no echo received for {:?}", self.config.message_timeout);
         Ok(EchoPhase { ended_early: silent.then(no_echo).or(phase.ended_early.clone()), ..phase })
     }
@@ -126,7 +128,7 @@ impl Fleet {
         let span = self.span(self.now_ns(), warmup, duration);
         let phases = active.iter().map(|&active| Phase::Closed { active: active as u32, span }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
-        Ok(self.echo_phase(active.iter().sum(), outcome, times))
+        Ok(self.echo_phase(active.iter().sum(), outcome.sent, outcome, times))
     }
 
     /// Open loop: message *k* is due at *k* / `rate_per_s`, whether or not earlier ones have been echoed, on connection
@@ -152,9 +154,8 @@ impl Fleet {
             pace.map_or(Phase::Closed { active, span }, |pace| Phase::Open { active, pace, span })
         });
         let phases = phases.collect();
-        let (mut outcome, times) = self.run_phase(phases, on_tick)?;
-        let sent = std::mem::replace(&mut outcome.sent, outcome.due);
-        Ok(EchoPhase { sent, ..self.echo_phase(active.iter().sum(), outcome, times) })
+        let (outcome, times) = self.run_phase(phases, on_tick)?;
+        Ok(self.echo_phase(active.iter().sum(), outcome.due, outcome, times))
     }
 
     /// Holds the connections idle for `duration`, answers pings, and counts lost connections.
@@ -240,6 +241,11 @@ impl Fleet {
         self.config.reconnect.then_some(&self.reconnects)
     }
 
+    /// Messages that are no replies, up to the end of the last phase.
+    pub fn unsolicited(&self) -> Unsolicited {
+        self.unsolicited
+    }
+
     /// The server's addresses, with the counts up to the end of the last phase.
     pub fn addresses(&self) -> impl ExactSizeIterator<Item = (SocketAddr, AddressCounts)> {
         self.config.endpoint.addrs().iter().copied().zip(self.addresses.iter().copied())
@@ -250,16 +256,21 @@ impl Fleet {
         self.config.stop.load(Relaxed)
     }
 
-    fn echo_phase(&self, active: u64, outcome: Outcome, times: Histogram<u64>) -> EchoPhase {
+    /// `due`: the messages due, sent or not.
+    fn echo_phase(&self, active: u64, due: u64, outcome: Outcome, times: Histogram<u64>) -> EchoPhase {
         let elapsed = outcome.elapsed();
+        let messages = &self.config.messages;
+        let is_usual = messages.are_alike() && messages.verify == Verify::Echo;
+        let bytes = outcome.echoes * self.config.payload_len as u64;
+        let done = if messages.verify == Verify::None { outcome.sent } else { outcome.echoes };
         EchoPhase {
             active,
             sent: outcome.sent,
             echoes: outcome.echoes,
-            bytes: outcome.echoes * self.config.payload_len as u64,
+            bytes: if is_usual { bytes } else { outcome.bytes },
             elapsed,
             echoes_per_s: rate(outcome.in_span, elapsed),
-            missing: outcome.sent.saturating_sub(outcome.echoes + outcome.under_way),
+            missing: due.saturating_sub(done + outcome.under_way),
             late: outcome.late,
             ended_early: (active > 0 && (outcome.stalled || (outcome.live == 0 && !self.config.reconnect)))
                 .then(|| outcome.all_lost(active, self.config.endpoint.addrs())),

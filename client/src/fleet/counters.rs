@@ -16,6 +16,7 @@ pub(super) struct Counters {
     pending: AtomicU64,
     sent: AtomicU64,
     echoes: AtomicU64,
+    pushed: AtomicU64,
     failures: [AtomicU64; Class::ALL.len()],
     /// Time of the last counted event.
     pub(super) last_ns: AtomicU64,
@@ -37,6 +38,7 @@ pub(super) struct Totals {
     pub pending: u64,
     pub sent: u64,
     pub echoes: u64,
+    pub pushed: u64,
     pub failures: [u64; Class::ALL.len()],
     /// Whether `failures` has counts that [`Counters`] does not.
     pub unpublished_failures: bool,
@@ -50,6 +52,7 @@ impl Counters {
         self.pending.store(totals.pending, Relaxed);
         self.sent.store(totals.sent, Relaxed);
         self.echoes.store(totals.echoes, Relaxed);
+        self.pushed.store(totals.pushed, Relaxed);
         if totals.unpublished_failures {
             totals.unpublished_failures = false;
             for (shown, &count) in self.failures.iter().zip(&totals.failures) {
@@ -80,6 +83,7 @@ impl Counters {
         progress.connecting += self.connecting.load(Relaxed);
         progress.sent += self.sent.load(Relaxed);
         progress.echoes += self.echoes.load(Relaxed);
+        progress.pushed += self.pushed.load(Relaxed);
         let mut failures = Failures::default();
         for (class, count) in Class::ALL.into_iter().zip(&self.failures) {
             failures.add(class, count.load(Relaxed));

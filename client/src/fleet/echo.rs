@@ -1,6 +1,7 @@
 //! Messages and their echoes: one each, in closed loop, in open loop.
 
 use super::failures::Class;
+use super::messages::Verify;
 use super::pace::Pace;
 use super::phase::{Phase, Span};
 use super::shard::Shard;
@@ -141,10 +142,11 @@ impl Shard {
         }
         if self.outstanding > 0 {
             self.outcome.stalled |= !sent;
+            let awaited = if self.setup.messages.verify == Verify::Echo { "echo" } else { "reply" };
             for index in 0..self.slots.len() as u32 {
                 let slot = &self.slots[index];
                 if slot.state == State::Open && slot.sent != slot.echoed {
-                    self.lost(index, Class::Timeout, || "no echo in time".to_owned());
+                    self.lost(index, Class::Timeout, || format!("no {awaited} in time"));
                 }
             }
         }

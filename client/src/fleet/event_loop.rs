@@ -27,7 +27,8 @@ impl Shard {
     /// Runs until [`Command::Quit`], or until the fleet is dropped.
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
-        let mut buffer = vec![0; (4 * self.round.len()).clamp(READ_LEN.0, READ_LEN.1)];
+        let mut buffer =
+            vec![0; (4 * self.setup.in_flight as usize * self.frame_len).clamp(READ_LEN.0, READ_LEN.1)];
         loop {
             let timeout = self.step().map(|next_ns| self.sleep_until(next_ns));
             events.clear();

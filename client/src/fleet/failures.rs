@@ -104,7 +104,9 @@ impl Class {
             Class::TooManyRequests => "the server limits the rate of attempts: lower --connect-rate",
             Class::Redirect => "the endpoint has moved: give the new address as --url",
             Class::ServerError => "the server or a proxy in front of it failed: see its log",
-            Class::WrongEcho => "the server does not echo its input: is this an echo endpoint?",
+            Class::WrongEcho => {
+                "the server does not echo its input: if it is no echo endpoint, add --verify any or none"
+            }
             Class::Closed => {
                 "the server closed connections: is it shutting down, or its --idle-timeout short?"
             }
@@ -119,8 +121,17 @@ pub(super) const NO_CLOSE: &str = "no answer to the Close frame in time";
 /// The failure of a server that selects none of the subprotocols offered.
 pub(super) const NO_SUBPROTOCOL: &str = "the server selected none of the subprotocols offered";
 
+/// The failure of a server that sends an unsolicited message where echoes are verified.
+pub(super) const GREETED: &str = "a message arrived before one was sent";
+
+/// Failures of a server that does not greet.
+pub(super) const NO_GREETING: &str = "no greeting in time";
+pub(super) const NOT_GREETED: &str = "the server closed the connection before its greeting";
+/// What to do about them.
+const NO_GREETING_ADVICE: &str = "does the server send a message first? if not, omit --expect greeting";
+
 /// Advice for failures whose text says more than their class: class, part of the text, advice.
-const ADVICE: [(Class, &str, &str); 8] = [
+const ADVICE: [(Class, &str, &str); 11] = [
     (Class::Timeout, NO_CLOSE, "the server does not answer Close frames (RFC 6455, 5.5.1), or is overloaded"),
     (
         Class::Unauthorized,
@@ -140,6 +151,13 @@ const ADVICE: [(Class, &str, &str); 8] = [
         Class::Reset,
         "during the handshake",
         "is this a WebSocket server, and does it accept more connections? see its log",
+    ),
+    (Class::Reset, NOT_GREETED, NO_GREETING_ADVICE),
+    (Class::Timeout, NO_GREETING, NO_GREETING_ADVICE),
+    (
+        Class::WrongEcho,
+        GREETED,
+        "if the server sends a message first, add --expect greeting; if it sends others too, --verify any or none",
     ),
 ];
 

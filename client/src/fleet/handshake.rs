@@ -8,7 +8,7 @@ use crate::words::quoted;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The longest response head that is read.
+/// The longest response head that is read, together with those of interim responses.
 pub(super) const MAX_HEAD_LEN: usize = 8192;
 
 /// The handshake of a shard. All its connections send the same key, so the expected response is computed once.
@@ -53,26 +53,38 @@ impl Handshake {
         if !self.verified.is_empty() && answer.starts_with(&self.verified) {
             return Answer::Accepted(self.verified.len());
         }
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut response = httparse::Response::new(&mut headers);
-        let head_len = match response.parse(answer) {
-            Ok(httparse::Status::Complete(head_len)) => head_len,
-            Ok(httparse::Status::Partial) if answer.len() < MAX_HEAD_LEN => return Answer::Partial,
-            Ok(httparse::Status::Partial) => {
-                return bad(format!("the response head is longer than {MAX_HEAD_LEN} bytes"));
+        let mut end = 0;
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut response = httparse::Response::new(&mut headers);
+            end += match response.parse(&answer[end..]) {
+                Ok(httparse::Status::Complete(head_len)) => head_len,
+                Ok(httparse::Status::Partial) if answer.len() < MAX_HEAD_LEN => return Answer::Partial,
+                Ok(httparse::Status::Partial) => {
+                    return bad(format!("the response head is longer than {MAX_HEAD_LEN} bytes"));
+                }
+                Err(error) => return bad(format!("the response is not HTTP: {error}")),
+            };
+            match response.code {
+                Some(101) => return self.switched(response.headers, &answer[..end]),
+                // Interim responses, such as 103 Early Hints, precede the final one (RFC 9110, section 15.2).
+                Some(100..=199) => {}
+                _ => {
+                    let refused = refusal(&response, &answer[end..], may_wait);
+                    return refused.map_or(Answer::Partial, |(class, why)| Answer::Refused(class, why));
+                }
             }
-            Err(error) => return bad(format!("the response is not HTTP: {error}")),
-        };
-        if response.code != Some(101) {
-            let refused = refusal(&response, &answer[head_len..], may_wait);
-            return refused.map_or(Answer::Partial, |(class, why)| Answer::Refused(class, why));
         }
-        match self.fault(response.headers) {
+    }
+
+    /// The verdict on a 101; `head` is all that was received up to its end.
+    fn switched(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) -> Answer {
+        match self.fault(headers) {
             Some(fault) => bad(fault),
             None => {
                 self.verified.clear();
-                self.verified.extend_from_slice(&answer[..head_len]);
-                Answer::Accepted(head_len)
+                self.verified.extend_from_slice(head);
+                Answer::Accepted(head.len())
             }
         }
     }
@@ -185,6 +197,34 @@ mod tests {
                 assert_eq!(handshake.judge(&good.as_bytes()[..good.len() - 1], true), Answer::Partial);
             }
         }
+    }
+
+    /// 1xx responses have no content, and end with their head.
+    #[test]
+    fn interim_responses_are_skipped() {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n";
+        let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+        for interim in [hints.to_owned(), go_on.to_owned(), [go_on, hints, hints].concat()] {
+            let good = format!("{interim}{GOOD}");
+            assert_eq!(judged(&[], &good), Answer::Accepted(good.len()), "{good}");
+            // The next response is accepted whether it has the same interim responses, others or none.
+            let mut handshake = offering(&[]);
+            for next in [&good, GOOD, &format!("{hints}{GOOD}"), &good] {
+                assert_eq!(handshake.judge(next.as_bytes(), true), Answer::Accepted(next.len()), "{next}");
+            }
+            for (last, why) in [
+                ("HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nlast", "403 Forbidden, body 'last'"),
+                (&GOOD.replace("s3p", "S3p"), "Accept"),
+                ("SSH-2.0", "not HTTP"),
+            ] {
+                let Answer::Refused(_, said) = judged(&[], &format!("{interim}{last}")) else {
+                    panic!("{interim}{last}")
+                };
+                assert!(said.contains(why), "{said}");
+            }
+        }
+        let endless = hints.repeat(MAX_HEAD_LEN / hints.len() + 1);
+        assert!(matches!(judged(&[], &endless), Answer::Refused(_, said) if said.contains("longer")));
     }
 
     #[test]

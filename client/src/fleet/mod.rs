@@ -21,6 +21,7 @@ mod event_loop;
 mod failures;
 mod handshake;
 mod idle;
+mod messages;
 mod outbox;
 mod pace;
 mod payload;
@@ -29,6 +30,7 @@ mod random;
 mod receive;
 mod reconnect;
 mod refusal;
+mod reply;
 mod request;
 mod restore;
 mod results;
@@ -49,10 +51,11 @@ pub use authority::{Authority, AuthorityError, Host};
 pub use counters::Watch;
 pub use endpoint::{Endpoint, ResolveError};
 pub use failures::{Class, Failures};
+pub use messages::{Messages, Verify};
 pub use request::{Field, FieldError, RequestFields};
 pub use results::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
-    histogram_ns,
+    Unsolicited, histogram_ns,
 };
 pub use source::local_ports;
 pub use start::connections_per_shard;
@@ -80,8 +83,10 @@ pub struct FleetConfig {
     /// Source addresses, used round-robin, each to the server's addresses of its family. To the others, and if empty: many
     /// of 127.0.0.0/8 to a server there, otherwise the kernel's choice.
     pub source_ips: Vec<IpAddr>,
-    /// Payload of each message, in bytes.
+    /// Payload of each message, in bytes; of the longest if lengths vary.
     pub payload_len: usize,
+    /// The kind of messages, and what counts as a reply.
+    pub messages: Messages,
     /// Messages that each active connection has in flight in closed loop: see [`Fleet::closed_loop`].
     pub in_flight: u32,
     /// Timeout of the handshake, from connect(2) to the response.
@@ -107,6 +112,7 @@ impl FleetConfig {
             pin: false,
             source_ips: Vec::new(),
             payload_len: 32,
+            messages: Messages::default(),
             in_flight: 1,
             connect_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(10),
@@ -125,6 +131,7 @@ pub struct Fleet {
     shards: Vec<start::Handle>,
     outcomes: Receiver<phase::Outcome>,
     reconnects: Reconnects,
+    unsolicited: Unsolicited,
     /// Counts per address of the server, in their order.
     addresses: Vec<AddressCounts>,
     /// The monotonic clock at the start of the fleet.

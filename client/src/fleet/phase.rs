@@ -2,7 +2,7 @@
 
 use super::failures::Failures;
 use super::pace::Pace;
-use super::results::{AddressCounts, Reconnects};
+use super::results::{AddressCounts, Reconnects, Unsolicited};
 use hdrhistogram::Histogram;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -65,10 +65,14 @@ pub(super) struct Outcome {
     /// Messages due and still awaiting their echo when the fleet was stopped.
     pub under_way: u64,
     pub echoes: u64,
+    /// Payload bytes of these, except echoes of the usual form, whose length is known.
+    pub bytes: u64,
     /// Echoes received before the end of the span.
     pub in_span: u64,
     pub late: u64,
     pub pings: u64,
+    /// Messages that are no replies, since the last phase ended.
+    pub unsolicited: Unsolicited,
     pub failures: Failures,
     pub start_ns: u64,
     /// Time of the last counted event.
@@ -95,9 +99,11 @@ impl Outcome {
             due: 0,
             under_way: 0,
             echoes: 0,
+            bytes: 0,
             in_span: 0,
             late: 0,
             pings: 0,
+            unsolicited: Unsolicited::default(),
             failures: Failures::default(),
             start_ns: now_ns,
             last_ns: now_ns,
@@ -108,7 +114,7 @@ impl Outcome {
         }
     }
 
-    /// Adds another shard's results of the same phase, except `times`, `reconnects` and `addresses`.
+    /// Adds another shard's results of the same phase, except `times`, `reconnects`, `addresses` and `unsolicited`.
     pub(super) fn merge(&mut self, other: &Outcome) {
         self.live += other.live;
         self.opened += other.opened;
@@ -118,6 +124,7 @@ impl Outcome {
         self.due += other.due;
         self.under_way += other.under_way;
         self.echoes += other.echoes;
+        self.bytes += other.bytes;
         self.in_span += other.in_span;
         self.late += other.late;
         self.pings += other.pings;

@@ -1,10 +1,11 @@
-//! Receives responses to the upgrade, echoes and control frames.
+//! Receives responses to the upgrade, whole echoes and control frames.
 
-use super::failures::Class;
+use super::failures::{Class, NOT_GREETED};
 use super::handshake::Answer;
 use super::payload;
+use super::reply::MASKED;
 use super::shard::Shard;
-use super::slots::{CLOSE_SEEN, FRAGMENTED, INBOX, Slot, State, UNASKED};
+use super::slots::{CLOSE_SEEN, FRAGMENTED, INBOX, PUSHED, Slot, State, UNASKED};
 use crate::words::quoted;
 use common::frame::{Header, Opcode};
 use rustix::io::Errno;
@@ -60,6 +61,7 @@ impl Shard {
                     "the server closed the connection during the handshake".to_owned()
                 });
             }
+            State::Greeting => self.lost(index, Class::Reset, || NOT_GREETED.to_owned()),
             _ => self.lost(index, Class::Reset, || {
                 "the server closed the connection without a Close frame".to_owned()
             }),
@@ -91,7 +93,9 @@ impl Shard {
                 Answer::Refused(class, why) => return self.lost(index, class, || why.clone()),
                 Answer::Accepted(head_len) => {
                     rest = &bytes[head_len..];
-                    if !self.opened(index, now_ns) {
+                    if self.setup.messages.greetings > 0 {
+                        self.slots[index].state = State::Greeting;
+                    } else if !self.opened(index, now_ns) {
                         return;
                     }
                 }
@@ -112,7 +116,7 @@ impl Shard {
     /// Keeps a partial head or control frame: of an HTTP response at most 8 KiB and what was read with their end, otherwise
     /// at most 131 bytes.
     #[cold]
-    fn keep_for_later(&mut self, index: u32, begun: &[u8]) {
+    pub(super) fn keep_for_later(&mut self, index: u32, begun: &[u8]) {
         self.slots[index].flags |= INBOX;
         self.inboxes.insert(index, begun.to_vec());
     }
@@ -123,10 +127,7 @@ impl Shard {
     fn read_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
         match self.whole_replies(index, bytes) {
             0 => self.read_other_frame(index, bytes, now_ns),
-            count => {
-                let reply_len = self.echo_head.len() + self.setup.payload_len;
-                self.echoed(index, count, now_ns).then_some(count as usize * reply_len)
-            }
+            count => self.echoed(index, count, now_ns).then_some(count as usize * self.reply_len),
         }
     }
 
@@ -137,12 +138,11 @@ impl Shard {
         if slot.has(FRAGMENTED) {
             return 0;
         }
-        let (head_len, payload_len) = (self.echo_head.len(), self.setup.payload_len);
         let (mut sequence, mut rest) = (slot.echoed, bytes);
         while sequence != slot.sent
-            && let Some((reply, after)) = rest.split_at_checked(head_len + payload_len)
+            && let Some((reply, after)) = rest.split_at_checked(self.reply_len)
         {
-            let (head, payload) = reply.split_at(head_len);
+            let (head, payload) = reply.split_at(self.echo_head.len());
             let seed = payload::seed(self.setup.number, index, self.phase_number, sequence);
             // Byte by byte: a memcmp call costs more than two to ten comparisons.
             if !head.iter().eq(&self.echo_head) || !payload::matches(payload, seed, 0) {
@@ -153,65 +153,9 @@ impl Shard {
         sequence - slot.echoed
     }
 
-    /// The same for any other frame, or a partial head.
-    fn read_other_frame(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
-        let (header, head_len) = match Header::parse(bytes) {
-            Ok(Some(parsed)) => parsed,
-            Ok(None) => {
-                self.keep_for_later(index, bytes);
-                return None;
-            }
-            Err(violation) => {
-                self.wrong(index, || format!("the server violated the protocol: {violation}"));
-                return None;
-            }
-        };
-        if header.opcode.is_control() {
-            return self.read_control(index, header, head_len, bytes, now_ns);
-        }
-        let slot = &mut self.slots[index];
-        if let Some(fault) = fault(slot, &header, self.setup.payload_len) {
-            self.wrong(index, || format!("{fault}: {header}"));
-            return None;
-        }
-        if header.fin {
-            slot.flags &= !FRAGMENTED
-        } else {
-            slot.flags |= FRAGMENTED
-        }
-        let due = (slot.verified, header.len as u32);
-        self.read_payload(index, &bytes[head_len..], due, now_ns).map(|len| head_len + len)
-    }
-
-    /// Compares payload bytes with the expected ones. `verified` bytes of the message came before; `owed` bytes of the
-    /// frame are left. Returns the bytes consumed if the frame is complete.
-    #[inline]
-    fn read_payload(
-        &mut self,
-        index: u32,
-        bytes: &[u8],
-        (verified, owed): (u32, u32),
-        now_ns: u64,
-    ) -> Option<usize> {
-        let piece = &bytes[..bytes.len().min(owed as usize)];
-        let slot = &mut self.slots[index];
-        let seed = payload::seed(self.setup.number, index, self.phase_number, slot.echoed);
-        if !payload::matches(piece, seed, verified as usize) {
-            self.wrong(index, || "an echo differs from its message".to_owned());
-            return None;
-        }
-        slot.owed = owed - piece.len() as u32;
-        if slot.owed > 0 || slot.has(FRAGMENTED) {
-            slot.verified = verified + piece.len() as u32;
-            return (slot.owed == 0).then_some(piece.len());
-        }
-        slot.verified = 0;
-        self.echoed(index, 1, now_ns).then_some(piece.len())
-    }
-
     /// Answers a control frame, and returns its length.
     #[cold]
-    fn read_control(
+    pub(super) fn read_control(
         &mut self,
         index: u32,
         header: Header,
@@ -255,12 +199,15 @@ impl Shard {
             Some(code) => format!("the server closed a connection with code {code}{}", said()),
             None => "the server closed a connection without a code".to_owned(),
         };
+        if slot.state == State::Greeting {
+            return self.lost(index, Class::Closed, why);
+        }
         if !self.returns(index, Class::Closed, &why) {
             self.failed(self.slots[index].address, Class::Closed, why);
         }
         // No echo will follow.
         let slot = &mut self.slots[index];
-        slot.flags = slot.flags & !FRAGMENTED | UNASKED;
+        slot.flags = slot.flags & !(FRAGMENTED | PUSHED) | UNASKED;
         slot.verified = 0;
         self.outstanding -= u64::from(slot.sent - slot.echoed);
         slot.sent = slot.echoed;
@@ -272,25 +219,7 @@ impl Shard {
 
     /// Drops a connection whose server sent wrong data: what follows cannot be trusted either.
     #[cold]
-    fn wrong(&mut self, index: u32, why: impl Fn() -> String) {
+    pub(super) fn wrong(&mut self, index: u32, why: impl Fn() -> String) {
         self.lost(index, Class::WrongEcho, why);
-    }
-}
-
-const MASKED: &str = "a frame from the server is masked";
-
-/// Checks the header of a reply's frame. A reply is one binary message of the sent length, in any number of frames
-/// (RFC 6455, section 5.4).
-fn fault(slot: &Slot, header: &Header, payload_len: usize) -> Option<&'static str> {
-    let due = payload_len as u64 - u64::from(slot.verified);
-    match (slot.has(FRAGMENTED), header.opcode) {
-        _ if header.mask.is_some() => Some(MASKED),
-        _ if slot.sent == slot.echoed => Some("a message arrived that is no echo"),
-        (true, Opcode::Binary | Opcode::Text) => Some("a message began before the last fragment of another"),
-        (false, Opcode::Continuation) => Some("a continuation frame arrived without a message to continue"),
-        (false, Opcode::Text) => Some("an echo is a text message instead of a binary one"),
-        _ if header.len > due => Some("an echo is longer than its message"),
-        _ if header.fin && header.len < due => Some("an echo is shorter than its message"),
-        _ => None,
     }
 }

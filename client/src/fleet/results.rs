@@ -30,8 +30,10 @@ pub struct Progress {
     pub connecting: u64,
     /// Messages sent since the start of the fleet.
     pub sent: u64,
-    /// Verified echoes since the start of the fleet, including warm-ups.
+    /// Replies since the start of the fleet, including warm-ups.
     pub echoes: u64,
+    /// Messages since the start of the fleet that are no replies, without greetings.
+    pub pushed: u64,
     /// Failures since the start of the fleet.
     pub failures: Failures,
     /// Time from connect(2) to the verified response, per connection opened since the start of the fleet.
@@ -84,6 +86,26 @@ pub struct AddressCounts {
     pub failed: u64,
 }
 
+/// Messages from the server that are no replies, in all phases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsolicited {
+    /// Expected messages before a connection was used: see [`super::Messages::greetings`].
+    pub greetings: u64,
+    /// Other messages that arrived while no reply was awaited.
+    pub pushed: u64,
+    /// Their payload bytes, including those of incomplete messages.
+    pub pushed_bytes: u64,
+}
+
+impl Unsolicited {
+    /// Adds the counts of `more`.
+    pub fn merge(&mut self, more: &Unsolicited) {
+        self.greetings += more.greetings;
+        self.pushed += more.pushed;
+        self.pushed_bytes += more.pushed_bytes;
+    }
+}
+
 /// The result of growing the fleet.
 #[derive(Clone)]
 pub struct ConnectPhase {
@@ -97,7 +119,7 @@ pub struct ConnectPhase {
     pub elapsed: Duration,
     /// `opened` divided by `elapsed`.
     pub connects_per_s: f64,
-    /// Nanoseconds from connect(2) to the verified response to the upgrade.
+    /// Nanoseconds from connect(2) to the verified response to the upgrade, or to the last greeting expected.
     pub handshake: Histogram<u64>,
     /// Failures; a failed attempt is not repeated.
     pub failures: Failures,
@@ -112,9 +134,9 @@ pub struct EchoPhase {
     pub active: u64,
     /// Messages sent, without the warm-up.
     pub sent: u64,
-    /// Their verified echoes.
+    /// Their replies: verified echoes unless [`super::Messages::verify`] accepts others.
     pub echoes: u64,
-    /// Payload bytes of these echoes.
+    /// Payload bytes of these.
     pub bytes: u64,
     /// The measured time: without the warm-up, and without the wait for the last echoes of a timed phase.
     pub elapsed: Duration,
@@ -125,7 +147,7 @@ pub struct EchoPhase {
     /// Messages sent more than 1 ms after they were due (open loop only).
     pub late: u64,
     /// Messages due (in open loop even if unsent) and not echoed, for any reason, without those in flight when the fleet
-    /// was stopped.
+    /// was stopped. Where no replies are awaited: messages due and not sent.
     pub missing: u64,
     /// Failures by class.
     pub failures: Failures,

@@ -1,5 +1,6 @@
 //! Sends messages and control frames, and output that the socket could not take at once.
 
+use super::messages::Verify;
 use super::payload;
 use super::shard::{READABLE, Shard};
 use super::slots::{CLOSE_SEEN, OUTBOX, State};
@@ -24,6 +25,9 @@ impl Shard {
     /// Sends the next `count` messages of an open connection in one call, at most a round. False: the connection is lost.
     #[inline]
     pub(super) fn send_messages(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
+        if self.round.is_empty() {
+            return self.send_composed(index, count, now_ns);
+        }
         let slot = &mut self.slots[index];
         let (from, to) = (slot.sent, slot.sent + count);
         (slot.sent, slot.since_ns) = (to, now_ns);
@@ -48,6 +52,34 @@ impl Shard {
         let kept = self.keep_rest(index, &round[..len], sent);
         self.round = round;
         kept
+    }
+
+    /// The same for messages that differ in more than their bytes, or await no reply.
+    #[inline(never)]
+    fn send_composed(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
+        let slot = &mut self.slots[index];
+        let (from, to) = (slot.sent, slot.sent + count);
+        (slot.sent, slot.since_ns) = (to, now_ns);
+        match self.setup.messages.verify {
+            Verify::None => slot.echoed = to,
+            Verify::Echo | Verify::Any => self.outstanding += u64::from(count),
+        }
+        self.totals.sent += u64::from(count);
+        let mut frames = std::mem::take(&mut self.composed);
+        frames.clear();
+        for sequence in from..to {
+            let seed = payload::seed(self.setup.number, index, self.phase_number, sequence);
+            let (key, messages) = (masking_key(&mut self.mask_keys), &self.setup.messages);
+            let len = messages.len(seed, self.setup.payload_len);
+            let header = Header { mask: Some(key), ..Header::server(messages.opcode(), len) };
+            let at = frames.len();
+            frames.resize(at + header.encoded_len() + len, 0);
+            let head_len = header.write(&mut frames[at..]);
+            messages.fill(&mut frames[at + head_len..], seed, key);
+        }
+        let sent = self.transmit(index, &frames);
+        self.composed = frames;
+        sent
     }
 
     /// Sends a control frame. False: the connection is lost.
@@ -79,11 +111,11 @@ impl Shard {
         self.close_deadlines.push_back((now_ns, index));
     }
 
-    /// Sends a frame, and queues what the socket does not take. False: the connection is lost.
-    fn transmit(&mut self, index: u32, frame: &[u8]) -> bool {
-        match self.send_now(index, frame) {
-            Ok(sent) if sent == frame.len() => true,
-            sent => self.keep_rest(index, frame, sent),
+    /// Sends frames, and queues what the socket does not take. False: the connection is lost.
+    fn transmit(&mut self, index: u32, frames: &[u8]) -> bool {
+        match self.send_now(index, frames) {
+            Ok(sent) if sent == frames.len() => true,
+            sent => self.keep_rest(index, frames, sent),
         }
     }
 

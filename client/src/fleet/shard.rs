@@ -5,6 +5,7 @@
 use super::counters::{Counters, Totals};
 use super::failures::Class;
 use super::handshake::Handshake;
+use super::messages::{Messages, Verify};
 use super::outbox::Outbox;
 use super::phase::{Command, Outcome, Phase};
 use super::random::generator;
@@ -35,6 +36,7 @@ pub(super) struct Setup {
     pub routes: Routes,
     pub handshake: Handshake,
     pub payload_len: usize,
+    pub messages: Messages,
     /// Messages per round in closed loop.
     pub in_flight: u32,
     pub connect_timeout_ns: u64,
@@ -64,13 +66,17 @@ pub(super) struct Shard {
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
     /// Unsent output; few connections have any at a time.
     pub(super) outboxes: HashMap<u32, Outbox>,
-    /// The write buffer: the frames of a round. Only keys and payloads change.
+    /// The write buffer: the frames of a round. Only keys and payloads change. Empty if the frames differ in more: then
+    /// they are composed in the other buffer.
     pub(super) round: Vec<u8>,
-    /// Length of one of these frames, and of its header including the key.
+    pub(super) composed: Vec<u8>,
+    /// Length of one of these frames, at most, and of its header including the key.
     pub(super) frame_len: usize,
     pub(super) frame_head_len: usize,
     /// The frame header of every unfragmented echo.
     pub(super) echo_head: Vec<u8>,
+    /// The length of such an echo with its header; `usize::MAX` if replies have no common form.
+    pub(super) reply_len: usize,
     /// The generator of masking keys.
     pub(super) mask_keys: Xorshift,
     pub(super) totals: Totals,
@@ -122,6 +128,9 @@ impl Shard {
         let (echo_head, mut frame) = (head(due), head(masked));
         let frame_head_len = frame.len();
         frame.resize(frame_head_len + setup.payload_len, 0);
+        let (are_alike, verify) = (setup.messages.are_alike(), setup.messages.verify);
+        let is_usual = are_alike && verify == Verify::Echo;
+        let has_template = are_alike && verify != Verify::None;
         Ok(Shard {
             epoll,
             timer,
@@ -129,9 +138,11 @@ impl Shard {
             slots: Slots::new(),
             inboxes: HashMap::new(),
             outboxes: HashMap::new(),
-            round: frame.repeat(setup.in_flight as usize),
+            round: if has_template { frame.repeat(setup.in_flight as usize) } else { Vec::new() },
+            composed: Vec::new(),
             frame_len: frame.len(),
             frame_head_len,
+            reply_len: if is_usual { echo_head.len() + setup.payload_len } else { usize::MAX },
             echo_head,
             mask_keys: generator(),
             totals: Totals::default(),
@@ -197,7 +208,7 @@ impl Shard {
         let slot = &self.slots[index];
         match slot.state {
             State::Free => return None,
-            State::Connecting | State::Upgrading => {
+            State::Connecting | State::Upgrading | State::Greeting => {
                 self.totals.connecting -= 1;
                 if let Some(reconnect) = &mut self.reconnect {
                     reconnect.requeue(index);
@@ -255,7 +266,7 @@ impl Shard {
     #[cold]
     pub(super) fn lost(&mut self, index: u32, class: Class, why: impl Fn() -> String) {
         if !self.returns(index, class, &why) {
-            if matches!(self.slots[index].state, State::Connecting | State::Upgrading) {
+            if self.slots[index].state.is_opening() {
                 self.streak += 1;
             }
             self.failed(self.slots[index].address, class, why);

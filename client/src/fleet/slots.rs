@@ -12,10 +12,20 @@ pub(super) enum State {
     Connecting,
     /// The upgrade request was sent.
     Upgrading,
+    /// The server has accepted the upgrade, and its greetings are awaited.
+    Greeting,
     /// Open for messages.
     Open,
     /// A Close frame was sent.
     Closing,
+}
+
+impl State {
+    /// Whether the connection is not open yet.
+    #[inline]
+    pub(super) fn is_opening(self) -> bool {
+        matches!(self, State::Connecting | State::Upgrading | State::Greeting)
+    }
 }
 
 /// Flag in [`Slot::flags`]: the shard keeps a partial head or control frame.
@@ -28,6 +38,8 @@ pub(super) const CLOSE_SEEN: u8 = 4;
 pub(super) const UNASKED: u8 = 8;
 /// Flag: the current reply has more fragments to come (RFC 6455, section 5.4).
 pub(super) const FRAGMENTED: u8 = 16;
+/// Flag: the current message is no reply.
+pub(super) const PUSHED: u8 = 32;
 
 /// One connection.
 #[derive(Debug)]
@@ -37,11 +49,12 @@ pub(super) struct Slot {
     pub flags: u8,
     /// The number of the server's address, in what would be padding.
     pub address: u16,
-    /// Messages sent in this phase.
+    /// Messages sent in this phase; before the connection is open, greetings received.
     pub sent: u32,
-    /// Echoes received. They arrive in order, so this is also the sequence number of the next one.
+    /// Echoes received. They arrive in order, so this is also the sequence number of the next one. Equals `sent` if no
+    /// reply is awaited.
     pub echoed: u32,
-    /// Payload bytes of the next echo that have arrived and match.
+    /// Payload bytes of the current message that have arrived, and match if it is an echo.
     pub verified: u32,
     /// Payload bytes left in the current frame.
     pub owed: u32,

@@ -6,7 +6,7 @@ use super::handshake::Handshake;
 use super::phase::Command;
 use super::random::random;
 use super::reconnect::Reconnect;
-use super::results::{AddressCounts, Reconnects};
+use super::results::{AddressCounts, Reconnects, Unsolicited};
 use super::routes::Routes;
 use super::shard::{Setup, Shard};
 use super::{Fleet, FleetConfig, clock};
@@ -118,6 +118,7 @@ impl Fleet {
             shards: Vec::with_capacity(count),
             outcomes: reports,
             reconnects: Reconnects::default(),
+            unsolicited: Unsolicited::default(),
             addresses: vec![AddressCounts::default(); config.endpoint.addrs().len()],
             base_ns,
             config,
@@ -135,6 +136,7 @@ impl Fleet {
                 routes,
                 handshake: Handshake::new(&config.endpoint.url, &config.request_fields, nonce()),
                 payload_len: config.payload_len,
+                messages: config.messages.clone(),
                 in_flight: config.in_flight,
                 connect_timeout_ns: nanos(config.connect_timeout),
                 message_timeout_ns: nanos(config.message_timeout),

@@ -1,5 +1,6 @@
 //! Starts and ends phases.
 
+use super::messages::Verify;
 use super::phase::{Outcome, Phase};
 use super::reconnect::Reconnect;
 use super::results::{AddressCounts, shard_times_ns};
@@ -82,6 +83,8 @@ impl Shard {
                 outcome.last_ns = ended_ns.unwrap_or(now_ns).min(span.end_ns);
                 outcome.start_ns = span.record_ns;
             }
+            // No reply ends it.
+            Phase::Once { .. } if self.setup.messages.verify == Verify::None => outcome.last_ns = now_ns,
             // Includes the wait for connections that time out.
             Phase::Close { .. } => outcome.last_ns = now_ns,
             Phase::Hold { end_ns } | Phase::Churn { end_ns, .. } => outcome.last_ns = now_ns.min(end_ns),

@@ -2,12 +2,14 @@
 
 mod fits;
 mod handshake;
+mod message;
 mod phases;
 mod record;
 mod verdict;
 
 pub use fits::fits;
 pub use handshake::HandshakeArgs;
+pub use message::MessageArgs;
 
 use crate::fleet::{Fleet, FleetConfig};
 use crate::progress::Bar;
@@ -92,6 +94,7 @@ impl Load {
     pub fn run(&self, fleet: &mut Fleet, bar: &mut Bar, report: &mut RunReport) -> Result<()> {
         let done = phases::run(self, fleet, bar, report);
         report.set_addresses(fleet);
+        report.set_unsolicited(fleet.unsolicited());
         done
     }
 

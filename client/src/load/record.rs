@@ -2,9 +2,12 @@
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Unsolicited,
+    Verify,
 };
-use crate::results::run::{AddressReport, ChurnReport, RunReport, SCHEMA, per_s};
+use crate::results::run::{
+    AddressReport, ChurnReport, MessageReport, PushedReport, RunReport, SCHEMA, per_s,
+};
 use crate::results::{Header, Latency};
 use clap::ValueEnum;
 use std::fmt::Display;
@@ -22,6 +25,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         connections: load.fleet.connections,
         shards: fleet.shards() as u64,
         payload_bytes: load.fleet.payload_len as u64,
+        messages: message_report(load),
         in_flight: load.fleet.in_flight.into(),
         rate_per_s: load.rate.or((load.scenario == Scenario::Churn).then_some(CHURN_PER_S)),
         connect: None,
@@ -31,6 +35,8 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         close: None,
         reconnect: None,
         addresses: Vec::new(),
+        greetings: 0,
+        pushed: None,
         server: None,
         failures: Failures::default(),
         ended_early: None,
@@ -39,7 +45,25 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
     }
 }
 
+fn message_report(load: &Load) -> MessageReport {
+    let messages = &load.fleet.messages;
+    MessageReport {
+        text: messages.text,
+        payload_min_bytes: messages.shortest.map(|shortest| shortest as u64),
+        payload_file: messages.file.is_some(),
+        verify: if load.scenario == Scenario::Idle { Verify::default() } else { messages.verify },
+    }
+}
+
 impl RunReport {
+    /// Sets the counts of messages that are no replies.
+    pub(super) fn set_unsolicited(&mut self, counts: Unsolicited) {
+        self.greetings = counts.greetings;
+        // Only whole messages are counted, but the bytes of others too.
+        self.pushed = (counts.pushed_bytes > 0 || counts.pushed > 0)
+            .then_some(PushedReport { messages: counts.pushed, bytes: counts.pushed_bytes });
+    }
+
     /// Sets the counts per address of the server, unless it has only one.
     pub(super) fn set_addresses(&mut self, fleet: &Fleet) {
         let addresses = fleet.addresses();

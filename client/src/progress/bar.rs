@@ -255,6 +255,9 @@ impl Bar {
         facts.extend(cpu.map(|cpu| plain("CPU", cpu, Tone::Plain)));
         let left = self.left_bytes.map(|bytes| format::bytes(bytes as f64));
         facts.extend(left.map(|left| plain("memory left", left, Tone::Plain)));
+        if progress.pushed > 0 {
+            facts.push(plain("pushed", count(progress.pushed), Tone::Plain));
+        }
         if progress.reconnecting > 0 {
             facts.push(plain("reconnecting", count(progress.reconnecting), Tone::Bad));
         }
@@ -314,6 +317,9 @@ impl Bar {
         let (per_s, _) = self.history.rates_per_s();
         if per_s > 0.0 {
             text += &format!(", {} {}", format::number(per_s), self.goal.nouns().0);
+        }
+        if progress.pushed > 0 {
+            text += &format!(", {} pushed", count(progress.pushed));
         }
         if progress.reconnecting > 0 {
             text += &format!(", {} reconnecting", count(progress.reconnecting));

@@ -9,7 +9,7 @@ pub use contender::Contender;
 
 use crate::doctor::Machine;
 use crate::fleet::FleetConfig;
-use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MAX_PAYLOAD};
+use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MessageArgs, Scenario};
 use crate::progress::{Bar, Gate, SideBySide};
 use crate::results::Header;
 use crate::results::run::RunReport;
@@ -59,9 +59,9 @@ pub struct RaceArgs {
     #[arg(long, value_name = "N", value_parser = cli::count)]
     pub active: Option<u64>,
 
-    /// Payload per message, such as 32 or 4KiB
-    #[arg(long, default_value = "32", value_name = "SIZE", value_parser = cli::size_to(MAX_PAYLOAD))]
-    pub payload: usize,
+    /// Messages and replies
+    #[command(flatten)]
+    pub message: MessageArgs,
 
     /// Messages in flight per active connection, in closed loop
     #[arg(long, default_value = "1", value_name = "N", value_parser = cli::count_to(MAX_IN_FLIGHT))]
@@ -107,7 +107,8 @@ impl RaceArgs {
         }
         load::check_active(self.active, self.connections)?;
         self.handshake.check()?;
-        load::check_in_flight(self.in_flight, self.payload, self.rate.is_none())
+        load::check_in_flight(self.in_flight, self.message.payload_len(), self.rate.is_none())?;
+        self.message.check(Scenario::Echo, self.rate)
     }
 }
 
@@ -178,7 +179,6 @@ fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Resu
 fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
     let fleet = FleetConfig {
         request_fields: args.handshake.request_fields(),
-        payload_len: args.payload,
         in_flight: args.in_flight as u32,
         stop,
         ..FleetConfig::new(ready.endpoint.clone(), args.connections)
@@ -188,6 +188,6 @@ fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
         hold: args.hold,
         active: args.active,
         rate: args.rate,
-        ..Load::new(fleet, args.duration)
+        ..Load::new(args.message.configure(fleet, Scenario::Echo), args.duration)
     }
 }

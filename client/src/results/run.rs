@@ -1,7 +1,7 @@
 //! What `client run --json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
 
 use super::{Close, Header, Hold, Latency, Sample};
-use crate::fleet::{Failures, Reconnects};
+use crate::fleet::{Failures, Reconnects, Verify};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,11 @@ pub struct RunReport {
     pub connections: u64,
     /// Threads of the client.
     pub shards: u64,
-    /// Bytes of payload in a message.
+    /// Bytes of payload in a message, at most.
     pub payload_bytes: u64,
+    /// Their kind, and what counts as a reply.
+    #[serde(flatten)]
+    pub messages: MessageReport,
     /// Messages in flight per connection in closed loop.
     #[serde(default = "one")]
     pub in_flight: u64,
@@ -47,6 +50,12 @@ pub struct RunReport {
     /// The server's addresses, if the client used more than one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressReport>,
+    /// Messages received by `--expect greeting`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub greetings: u64,
+    /// Messages from the server that are no replies, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<PushedReport>,
     /// The server, if it was watched.
     pub server: Option<ServerReport>,
     /// Failures of all phases.
@@ -57,6 +66,32 @@ pub struct RunReport {
     pub interrupted: bool,
     /// The exit status of the program.
     pub exit_status: u8,
+}
+
+/// The messages of a load, where they are not binary ones of one length that are echoed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageReport {
+    /// Whether they are text messages.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub text: bool,
+    /// Bytes of payload in a message, at least, if lengths vary.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub payload_min_bytes: Option<u64>,
+    /// Whether the payload is the content of a file.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub payload_file: bool,
+    /// What counts as a reply.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub verify: Verify,
+}
+
+/// Messages from the server that are no replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushedReport {
+    /// Messages that arrived whole.
+    pub messages: u64,
+    /// Payload bytes.
+    pub bytes: u64,
 }
 
 /// Opening connections; in storm, all rounds together.
@@ -85,7 +120,7 @@ pub struct EchoReport {
     pub active: u64,
     /// Messages sent, without the warm-up.
     pub sent: u64,
-    /// Their echoes, each equal to what was sent.
+    /// Their echoes, each equal to what was sent; with `--verify any`, their replies.
     pub echoes: u64,
     /// Bytes of payload in the echoes.
     pub bytes: u64,
@@ -176,9 +211,10 @@ pub struct ServerReport {
 }
 
 impl RunReport {
-    /// The latencies that the run is about: of echoes, else of handshakes.
+    /// The latencies that the run is about: of replies if any are awaited, else of handshakes.
     pub fn latency(&self) -> Option<&Histogram<u64>> {
-        let echo = self.echo.as_ref().map(|echo| &echo.latency.0);
+        let echo = self.echo.as_ref().filter(|_| self.messages.verify != Verify::None);
+        let echo = echo.map(|echo| &echo.latency.0);
         echo.or(self.connect.as_ref().map(|connect| &connect.handshake.0))
     }
 
@@ -192,6 +228,10 @@ impl RunReport {
         self.failures.merge(failures);
         self.ended_early = self.ended_early.take().or(ended_early.clone());
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn one() -> u64 {

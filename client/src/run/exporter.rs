@@ -130,7 +130,8 @@ impl Source {
             counter("ws_client_connections_opened_total", "WebSocket connections opened", opened),
             families::counters("ws_client_failures_total", "What failed", "class", failures),
             counter("ws_client_messages_sent_total", "Messages sent", now.sent),
-            counter("ws_client_messages_received_total", "Echoes received, and found right", now.echoes),
+            counter("ws_client_messages_received_total", "Replies received, and found right", now.echoes),
+            counter("ws_client_messages_pushed_total", "Other messages from the server", now.pushed),
             seconds("ws_client_handshake_seconds", "From connect to the verified answer", &now.handshakes),
             seconds("ws_client_latency_seconds", "Of echoes that the results count", &now.latencies),
         ];

@@ -1,6 +1,7 @@
 //! `client merge`: one result from many clients that loaded the same servers at the same time.
 
-use super::{deliver, outputs};
+use super::{deliver, outputs, summary};
+use crate::fleet::Verify;
 use crate::results::run::{RunReport, SCHEMA, per_s};
 use crate::{file, words};
 use anyhow::{Context, Result, ensure};
@@ -93,14 +94,14 @@ impl RunReport {
     /// # Errors
     /// Where the loads differ, so that a sum would mean nothing.
     fn merge(&mut self, more: &RunReport) -> Result<()> {
-        let did = |report: &RunReport| (report.scenario.clone(), report.payload_bytes, report.in_flight);
+        let did = |report: &RunReport| {
+            (report.scenario.clone(), report.payload_bytes, report.messages, report.in_flight)
+        };
         ensure!(
             did(self) == did(more) && self.rate_per_s.is_some() == more.rate_per_s.is_some(),
-            "its load differs: {}, payload {}, and the first {}, payload {}",
+            "its load differs: {}, and the first {}",
             more.description(),
-            more.payload_bytes,
-            self.description(),
-            self.payload_bytes
+            self.description()
         );
         if !self.url.split(", ").any(|url| url == more.url) {
             self.url = format!("{}, {}", self.url, more.url);
@@ -114,6 +115,12 @@ impl RunReport {
         self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
         self.merge_phases(more);
         self.merge_addresses(more);
+        self.greetings += more.greetings;
+        if let Some(more) = more.pushed {
+            let pushed = self.pushed.get_or_insert_default();
+            pushed.messages += more.messages;
+            pushed.bytes += more.bytes;
+        }
         self.server = self.server.take().or_else(|| more.server.clone());
         self.add_failures(&more.failures, &more.ended_early);
         self.interrupted |= more.interrupted;
@@ -190,10 +197,16 @@ impl RunReport {
 
     /// The load, in a few words.
     fn description(&self) -> String {
-        match (self.rate_per_s, self.in_flight) {
-            (Some(_), _) => format!("{} at a rate", self.scenario),
-            (None, count) => format!("{} in closed loop, {count} in flight", self.scenario),
-        }
+        let pace = match (self.rate_per_s, self.in_flight) {
+            (Some(_), _) => "at a rate".to_owned(),
+            (None, count) => format!("in closed loop, {count} in flight"),
+        };
+        let verify = match self.messages.verify {
+            Verify::Echo => "",
+            Verify::Any => ", --verify any",
+            Verify::None => ", --verify none",
+        };
+        format!("{} {pace}, {}{verify}", self.scenario, summary::payload(self))
     }
 }
 
@@ -201,7 +214,7 @@ impl RunReport {
 mod tests {
     use super::*;
     use crate::fleet::Class;
-    use crate::results::run::{AddressReport, EchoReport, ServerReport};
+    use crate::results::run::{AddressReport, EchoReport, PushedReport, ServerReport};
 
     /// A client's result: `n` connections, and as many echoes of a millisecond.
     fn report(n: u64, elapsed_s: f64) -> RunReport {
@@ -227,6 +240,7 @@ mod tests {
         third.url = "ws://127.0.0.2:8000/echo".into();
         third.failures.add(Class::Reset, 2);
         third.exit_status = 1;
+        (third.greetings, third.pushed) = (2, Some(PushedReport { messages: 3, bytes: 40 }));
         third.server = Some(ServerReport::default());
         merged.merge(&third).expect("the same load");
         let echo = merged.echo.as_ref().expect("echoes");
@@ -237,6 +251,8 @@ mod tests {
         assert_eq!(merged.header.started, "2026-01-01T00:00:01Z");
         assert_eq!((merged.failures.total(), merged.exit_status), (2, 1));
         assert!(merged.server.is_some(), "one watched it");
+        merged.merge(&third).expect("the same load");
+        assert_eq!((merged.greetings, merged.pushed), (4, Some(PushedReport { messages: 6, bytes: 80 })));
     }
 
     #[test]
@@ -257,14 +273,18 @@ mod tests {
         let error = report(1, 1.0).merge(&other).expect_err("another payload").to_string();
         assert_eq!(
             error,
-            "its load differs: echo at a rate, payload 64, and the first echo at a rate, payload 32"
+            "its load differs: echo at a rate, payload 64 B, and the first echo at a rate, payload 32 B"
         );
         let mut other = report(1, 1.0);
         other.rate_per_s = None;
         assert!(report(1, 1.0).merge(&other).is_err(), "closed loop and open loop");
+        let mut unverified = other.clone();
+        unverified.messages.verify = Verify::Any;
+        let error = unverified.merge(&other).expect_err("other replies").to_string();
+        assert!(error.contains("payload 32 B, --verify any"), "{error}");
         let (one, mut many) = (other.clone(), other);
         many.in_flight = 16;
         let error = many.merge(&one).expect_err("another number in flight").to_string();
-        assert!(error.contains("closed loop, 1 in flight, payload 32, and the first"), "{error}");
+        assert!(error.contains("closed loop, 1 in flight, payload 32 B, and the first"), "{error}");
     }
 }

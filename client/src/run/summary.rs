@@ -1,8 +1,10 @@
 //! The summary of a run.
 
-use crate::fleet::Failures;
+use crate::fleet::{Failures, Verify};
 use crate::report::format::{bytes, count, micros, number, seconds};
-use crate::results::run::{AddressReport, ConnectReport, EchoReport, RunReport, ServerReport};
+use crate::results::run::{
+    AddressReport, ConnectReport, EchoReport, MessageReport, RunReport, ServerReport, per_s,
+};
 use crate::results::{Latency, Sample};
 use std::fmt::Write;
 
@@ -31,6 +33,7 @@ pub(super) fn render(report: &RunReport) -> String {
         ));
         rows.push(("handshake", distribution(&churn.handshake)));
     }
+    unsolicited_rows(&mut rows, report);
     if let Some(close) = &report.close {
         let (closed, forced) = (whole(close.closed), whole(close.forced));
         let time = seconds(close.elapsed_s);
@@ -48,8 +51,7 @@ pub(super) fn render(report: &RunReport) -> String {
         rows.extend(server.doubt.iter().map(|doubt| ("", doubt.clone())));
     }
     rows.push(("failures", by_class(&report.failures)));
-    let mut text =
-        format!("{}, {}, payload {}", report.url, report.scenario, bytes(report.payload_bytes as f64));
+    let mut text = format!("{}, {}, {}", report.url, report.scenario, payload(report));
     if report.in_flight > 1 {
         text += &format!(", {} in flight", report.in_flight);
     }
@@ -62,6 +64,28 @@ pub(super) fn render(report: &RunReport) -> String {
         let _ = writeln!(text, "  {name:<12} {value}");
     }
     text
+}
+
+/// The payload of the messages, such as `payload 32 B to 4 KiB of text`.
+pub(super) fn payload(report: &RunReport) -> String {
+    let MessageReport { text, payload_min_bytes, payload_file, .. } = report.messages;
+    let mut said = String::from("payload ");
+    if let Some(shortest) = payload_min_bytes {
+        said += &format!("{} to ", bytes(shortest as f64));
+    }
+    said += &bytes(report.payload_bytes as f64);
+    said += if text { " of text" } else { "" };
+    said + if payload_file { " from a file" } else { "" }
+}
+
+fn unsolicited_rows(rows: &mut Vec<(&str, String)>, report: &RunReport) {
+    if report.greetings > 0 {
+        rows.push(("greetings", whole(report.greetings)));
+    }
+    if let Some(pushed) = &report.pushed {
+        let (messages, bytes) = (whole(pushed.messages), bytes(pushed.bytes as f64));
+        rows.push(("pushed", format!("{messages} messages from the server that are no replies, {bytes}")));
+    }
 }
 
 fn connect_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, connect: &ConnectReport) {
@@ -91,17 +115,17 @@ fn address_rows(rows: &mut Vec<(&str, String)>, report: &RunReport) {
 
 fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoReport) {
     let rounds = if echo.rounds > 1 { format!(" in {} rounds", echo.rounds) } else { String::new() };
-    rows.push((
-        "echoes",
-        format!(
-            "{}{rounds} in {}, {}/s over {} connections, all verified",
-            whole(echo.echoes),
-            seconds(echo.elapsed_s),
-            number(echo.echoes_per_s),
-            whole(echo.active)
-        ),
-    ));
-    rows.push(("latency", distribution(&echo.latency)));
+    let (name, messages, per_s, how) = match report.messages.verify {
+        Verify::Echo => ("echoes", echo.echoes, echo.echoes_per_s, "all verified"),
+        Verify::Any => ("replies", echo.echoes, echo.echoes_per_s, "of any content"),
+        Verify::None => ("sent", echo.sent, per_s(echo.sent as f64, echo.elapsed_s), "no reply awaited"),
+    };
+    let (messages, per_s, active) = (whole(messages), number(per_s), whole(echo.active));
+    let time = seconds(echo.elapsed_s);
+    rows.push((name, format!("{messages}{rounds} in {time}, {per_s}/s over {active} connections, {how}")));
+    if report.messages.verify != Verify::None {
+        rows.push(("latency", distribution(&echo.latency)));
+    }
     if let (Some(rate), "echo") = (report.rate_per_s, report.scenario.as_str()) {
         let (late, missing) = (whole(echo.late), whole(echo.missing));
         let rate = number(rate);

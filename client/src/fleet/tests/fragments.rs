@@ -21,6 +21,11 @@ pub const INDEX: u32 = 0;
 
 /// A shard with one connection, and the other end of it, which keeps it open.
 pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
+    shard_of(payload_len, messages, Messages::default())
+}
+
+/// The same, for messages of another kind.
+pub fn shard_of(payload_len: usize, sent: u32, messages: Messages) -> (Shard, UnixStream) {
     let endpoint = endpoint("127.0.0.1:9".parse().expect("an address"));
     let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
     let counters = Arc::new(Counters::default());
@@ -29,6 +34,7 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&endpoint.url, &RequestFields::default(), [7; 16]),
         payload_len,
+        messages,
         in_flight: 1,
         connect_timeout_ns: u64::MAX,
         message_timeout_ns: u64::MAX,
@@ -45,8 +51,8 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     near.set_nonblocking(true).expect("nonblocking");
     assert_eq!(shard.slots.insert(near.into(), 0), INDEX);
     let slot = &mut shard.slots[INDEX];
-    (slot.state, slot.sent) = (State::Open, messages);
-    (shard.totals.live, shard.outstanding) = (1, messages.into());
+    (slot.state, slot.sent) = (State::Open, sent);
+    (shard.totals.live, shard.outstanding) = (1, sent.into());
     shard.phase = Phase::Once { active: 1, window: 1 };
     (shard, far)
 }
@@ -139,29 +145,31 @@ pub fn payloads(payload_len: usize, messages: u32) -> Vec<Vec<u8>> {
 
 /// The messages in fragments of random length, including empty ones, with control frames between them.
 pub fn fragmented(payloads: &[Vec<u8>], random: &mut Random) -> Vec<(Header, Vec<u8>)> {
-    let mut frames = Vec::new();
-    for payload in payloads {
-        let mut ends: Vec<usize> = (0..random.below(5)).map(|_| random.below(payload.len() + 1)).collect();
-        ends.push(payload.len());
-        ends.sort_unstable();
-        let mut from = 0;
-        for (number, &end) in ends.iter().enumerate() {
-            let opcode = if number == 0 { Opcode::Binary } else { Opcode::Continuation };
-            let fin = number + 1 == ends.len();
-            frames.push((Header { fin, ..Header::server(opcode, end - from) }, payload[from..end].to_vec()));
-            from = end;
-            let control = [None, None, Some(Opcode::Ping), Some(Opcode::Pong)][random.below(4)];
-            if let Some(opcode) = control {
-                let body = vec![b'p'; random.below(126)];
-                frames.push((Header::server(opcode, body.len()), body));
-            }
+    payloads.iter().flat_map(|payload| fragments(Opcode::Binary, payload, random)).collect()
+}
+
+/// The same for one message of this type.
+pub fn fragments(opcode: Opcode, payload: &[u8], random: &mut Random) -> Vec<(Header, Vec<u8>)> {
+    let mut ends: Vec<usize> = (0..random.below(5)).map(|_| random.below(payload.len() + 1)).collect();
+    ends.push(payload.len());
+    ends.sort_unstable();
+    let (mut frames, mut from) = (Vec::new(), 0);
+    for (number, &end) in ends.iter().enumerate() {
+        let opcode = if number == 0 { opcode } else { Opcode::Continuation };
+        let fin = number + 1 == ends.len();
+        frames.push((Header { fin, ..Header::server(opcode, end - from) }, payload[from..end].to_vec()));
+        from = end;
+        let control = [None, None, Some(Opcode::Ping), Some(Opcode::Pong)][random.below(4)];
+        if let Some(opcode) = control {
+            let body = vec![b'p'; random.below(126)];
+            frames.push((Header::server(opcode, body.len()), body));
         }
     }
     frames
 }
 
 /// Changes one frame, in most cases to a wrong one.
-fn lie(frames: &mut Vec<(Header, Vec<u8>)>, random: &mut Random) {
+pub fn lie(frames: &mut Vec<(Header, Vec<u8>)>, random: &mut Random) {
     let at = random.below(frames.len());
     let (header, body) = &mut frames[at];
     match random.below(8) {

@@ -4,7 +4,9 @@ mod addresses;
 mod fragments;
 mod in_flight;
 mod lying;
+mod messages;
 mod refused;
+mod replies;
 mod server;
 mod shards;
 

@@ -37,7 +37,7 @@ pub fn serve_websocket(
 pub fn echo(mut socket: WebSocket<TcpStream>, each: impl Fn(usize)) {
     let mut count = 0;
     while let Ok(message) = socket.read() {
-        if message.is_binary() {
+        if message.is_binary() || message.is_text() {
             each(count);
             count += 1;
             if socket.send(message).is_err() {
