@@ -64,7 +64,7 @@ impl Handshake {
             Err(error) => return bad(format!("the response is not HTTP: {error}")),
         };
         if response.code != Some(101) {
-            let refused = refusal(&response, &answer[head_len..], may_wait);
+            let refused = refusal("the server", &response, &answer[head_len..], may_wait);
             return refused.map_or(Answer::Partial, |(class, why)| Answer::Refused(class, why));
         }
         match self.fault(response.headers) {

@@ -3,11 +3,15 @@
 mod fits;
 mod handshake;
 mod phases;
+mod proxy;
 mod record;
+mod source;
 mod verdict;
 
 pub use fits::fits;
 pub use handshake::HandshakeArgs;
+pub use proxy::ProxyArgs;
+pub use source::{Source, addresses as source_addresses};
 
 use crate::fleet::{Fleet, FleetConfig};
 use crate::progress::Bar;

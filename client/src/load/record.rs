@@ -2,7 +2,7 @@
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Proxy,
 };
 use crate::results::run::{AddressReport, ChurnReport, RunReport, SCHEMA, per_s};
 use crate::results::{Header, Latency};
@@ -17,6 +17,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
     RunReport {
         header: Header::new(SCHEMA, started.to_string()),
         url: load.fleet.endpoint.url.to_string(),
+        proxy: load.fleet.endpoint.proxy.as_ref().map(Proxy::to_string),
         clients: 1,
         scenario: scenario.get_name().to_owned(),
         connections: load.fleet.connections,

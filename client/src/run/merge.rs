@@ -1,10 +1,12 @@
 //! `client merge`: one result from many clients that loaded the same servers at the same time.
 
 use super::{deliver, outputs};
+use crate::results::command;
 use crate::results::run::{RunReport, SCHEMA, per_s};
 use crate::{file, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,7 +72,7 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
     }
     // Samples of several clients cannot be added up; the samples of a single one are kept.
     merged.server = merged.server.filter(|_| watched == 1);
-    merged.header.command = std::env::args().collect();
+    merged.header.command = command();
     Ok(merged)
 }
 
@@ -105,6 +107,9 @@ impl RunReport {
         if !self.url.split(", ").any(|url| url == more.url) {
             self.url = format!("{}, {}", self.url, more.url);
         }
+        let proxies = [&self.proxy, &more.proxy].into_iter().flatten().flat_map(|names| names.split(", "));
+        let proxies: BTreeSet<&str> = proxies.collect();
+        self.proxy = (!proxies.is_empty()).then(|| proxies.into_iter().collect::<Vec<_>>().join(", "));
         if more.header.started < self.header.started {
             self.header.started.clone_from(&more.header.started);
         }

@@ -28,6 +28,8 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         number: 3,
         routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&endpoint.url, &RequestFields::default(), [7; 16]),
+        shows_address: false,
+        tunnel: None,
         payload_len,
         in_flight: 1,
         connect_timeout_ns: u64::MAX,
