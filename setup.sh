@@ -14,8 +14,8 @@ Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER[:PORT]] [-- CLIENT FLAG
 
   CONNECTIONS    connections per replica
   REPLICAS       number of containers, each with its own address; with --local, of processes
-  SERVER         IPv4 address or name of it [default: this machine; that is the bridge's gateway, usually 172.17.0.1,
-                 or 127.0.0.1 with --local]; PORT [default: 8000]
+  SERVER         IPv4 address, IPv6 address in brackets, or name of it [default: this machine; that is the bridge's
+                 gateway, usually 172.17.0.1, or 127.0.0.1 with --local]; PORT [default: 8000]
   CLIENT FLAGS   flags of `client run` for each replica: with 10 replicas, --rate 100 is 1,000 messages per second;
                  --json FILE and --hdr FILE apply to the one result
   --local        start processes instead of containers
@@ -66,8 +66,8 @@ parse() {
         refuse "CONNECTIONS $connections: a container has one address, with $PORTS_MOST ports; use more REPLICAS"
     server=${words[2]-}
     [[ -z $server ]] || is_server "$server" ||
-        refuse "SERVER '$server' is not an IPv4 address or a name, such as 192.0.2.1:8000 or echo.example"
-    $is_local || [[ ${server%:*} != localhost ]] || refuse "SERVER '$server' would be each container itself: omit it"
+        refuse "SERVER '$server' is not an address or a name, such as 192.0.2.1:8000, [2001:db8::1] or echo.example"
+    $is_local || [[ ! $server =~ ^(localhost|127\.[0-9.]+|\[::1])(:|$) ]] || refuse "SERVER '$server' would be each container itself: omit it"
 }
 
 # Checks that argument $1, of value $2, is a whole number from 1 to $3, and prints it without separators.
@@ -81,8 +81,14 @@ whole() {
 
 # HOST or HOST:PORT. A name that ends in a number is a mistyped address.
 is_server() {
-    local host=${1%:*} port=${1##*:} number='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
+    local host=$1 port='' number='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
+    [[ $1 != *:* || $1 == *"]" ]] || host=${1%:*} port=${1##*:}
     [[ $1 == "$host" ]] || { [[ $port =~ ^[0-9]{1,5}$ ]] && ((10#$port >= 1 && 10#$port <= 65535)); } || return
+    if [[ $host == \[*] ]]; then
+        # getent(1) parses the address without a look-up.
+        [[ $host =~ ^\[[0-9A-Fa-f:.]+]$ ]] && getent -i ahostsv6 "${host:1:-1}" >/dev/null 2>&1
+        return
+    fi
     [[ $host =~ ^[A-Za-z0-9_.-]+$ ]] || return
     [[ ! $host =~ (^|\.)[0-9]+\.?$ || $host =~ ^($number\.){3}$number$ ]]
 }
@@ -148,14 +154,18 @@ find_server() {
         gateway=$(docker network inspect bridge --format '{{range .IPAM.Config}}{{.Gateway}}{{end}}' 2>/dev/null || true)
         server=${gateway:-172.17.0.1}
     fi
-    [[ $server == *:* ]] || server=$server:8000
+    [[ $server =~ :[0-9]+$ ]] || server=$server:8000
     host=${server%:*} address=${server%:*}
-    [[ $host =~ ^[0-9.]+$ ]] || address=$(getent ahosts "$host" | awk 'NR == 1 { print $1 }') ||
-        fail 1 "cannot resolve '$host': check the name with 'getent ahosts $host', or give an IPv4 address"
+    if [[ $host == \[*] ]]; then
+        address=${host:1:-1}
+    elif [[ ! $host =~ ^[0-9.]+$ ]]; then
+        address=$(getent ahosts "$host" | awk 'NR == 1 { print $1 }') ||
+            fail 1 "cannot resolve '$host': check the name with 'getent ahosts $host', or give an IP address"
+    fi
     # `local 172.17.0.1 dev lo …`, or `172.17.0.2 dev docker0 …`, or `192.0.2.1 via …`
     route=$(ip -o route get "$address" 2>/dev/null || true)
     is_here=false
-    if [[ $address == 127.* || $route == local* || $route == *" dev docker0 "* ]]; then is_here=true; fi
+    if [[ $address == 127.* || $address == ::1 || $route == local* || $route == *" dev docker0 "* ]]; then is_here=true; fi
 }
 
 # One address has one range of local ports.

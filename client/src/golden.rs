@@ -103,6 +103,7 @@ fn a_record(n: u64) -> RunReport {
             started: format!("2025-01-02T03:04:0{n}.000Z"),
         },
         url: format!("ws://127.0.0.{n}:8000/echo"),
+        proxy: None,
         clients: 1,
         scenario: "echo".into(),
         connections: 1_000 * n,

@@ -15,6 +15,7 @@ const HEADINGS: [(&str, &[&str]); 5] = [
             "peers",
             "target",
             "target_path",
+            "proxy",
             "no_build",
             "server_flags",
         ],
@@ -71,7 +72,8 @@ const EXAMPLES: [(&str, &str); 9] = [
   client run --url ws://echo.example:8000/echo     any server; all addresses of its name
   client run --url ws://10.0.0.2:8000/ --header 'Authorization: Bearer x' --subprotocol chat
   client run --url ws://10.0.0.2:8000/chat --text --expect greeting --verify any
-  client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json",
+  client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json
+  client run --url ws://echo.example/ --proxy http://10.0.0.1:3128 --source-ip eth0",
     ),
     (
         "merge",

@@ -11,15 +11,15 @@ pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
 
 use crate::fleet::{Authority, Endpoint, Fleet, FleetConfig, Host, Url};
-use crate::load::{self, Load, MAX_IN_FLIGHT};
+use crate::load::{self, Load, MAX_IN_FLIGHT, ProxyArgs, Source};
 use crate::measure::{Sampler, metrics_url};
 use crate::progress::{Bar, Look};
 use crate::results::run::ReconnectReport;
 use crate::watch::{Listens, Watched, doubt, listens};
 use crate::{cli, file, words};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Args;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -40,6 +40,10 @@ pub struct RunArgs {
     /// Additions to the opening handshake
     #[command(flatten)]
     pub handshake: HandshakeArgs,
+
+    /// The way to the server
+    #[command(flatten)]
+    pub proxy: ProxyArgs,
 
     /// Connections to open
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -88,10 +92,11 @@ pub struct RunArgs {
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
-    /// Local address to connect from, to the server's addresses of its family; give several for more connections than an
-    /// address has ports [default: all of 127.0.0.0/8 to a server there, else the kernel's choice]
+    /// Local address to connect from, to the server's addresses of its family, or the interface that has them, such as eth0;
+    /// give several addresses for more connections than one has ports [default: all of 127.0.0.0/8 to a server there, else
+    /// the kernel's choice]
     #[arg(long, value_name = "IP", num_args = 1.., value_delimiter = ',')]
-    pub source_ip: Vec<IpAddr>,
+    pub source_ip: Vec<Source>,
 
     /// Threads [default: one per core, or as many as the limit on open files requires]
     #[arg(long, value_name = "N", value_parser = cli::count)]
@@ -152,9 +157,15 @@ impl RunArgs {
         let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
         load::check_in_flight(self.in_flight, self.message.payload_len(), in_closed_loop)?;
         self.message.check(self.scenario, self.rate)?;
+        let proxy = self.proxy.proxy_to(&self.url)?;
+        let server = proxy.as_ref().map_or(&self.url.authority, |proxy| &proxy.authority);
         // The addresses of a name are known only once it is resolved.
-        let Host::Ip(server) = self.url.authority.host else { return Ok(()) };
-        match self.source_ip.iter().find(|source| source.is_ipv4() != server.is_ipv4()) {
+        let Host::Ip(server) = server.host else { return Ok(()) };
+        let of_other_family = |source: &Source| match source {
+            Source::Address(source) if source.is_ipv4() != server.is_ipv4() => Some(*source),
+            _ => None,
+        };
+        match self.source_ip.iter().find_map(of_other_family) {
             Some(source) => Err(format!(
                 "--source-ip {source} and the server's address {server} are not both IPv4, or both IPv6"
             )),
@@ -185,8 +196,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<u8> {
-    let endpoint = args.url.clone().resolve()?;
-    load::fits(&endpoint, &args.source_ip, args.connections)?;
+    let proxy = args.proxy.proxy_to(&args.url).map_err(Error::msg)?;
+    let endpoint = args.url.clone().resolve_through(proxy)?;
+    let source_ips = load::source_addresses(&args.source_ip, &endpoint)?;
+    load::fits(&endpoint, &source_ips, args.connections)?;
     args.json.iter().chain(&args.hdr).try_for_each(|file| file::check(file))?;
     let server = sampler(args)?;
     if args.pid.is_some() || args.metrics_url.is_some() {
@@ -198,7 +211,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
         doubt(pid, port).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let load = load_of(args, endpoint);
+    let load = load_of(args, endpoint, source_ips);
     let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
@@ -232,12 +245,12 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
     }
 }
 
-fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
+fn load_of(args: &RunArgs, endpoint: Endpoint, source_ips: Vec<SocketAddr>) -> Load {
     let fleet = FleetConfig {
         request_fields: args.handshake.request_fields(),
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
-        source_ips: args.source_ip.clone(),
+        source_ips,
         in_flight: args.in_flight as u32,
         connect_timeout: args.connect_timeout,
         message_timeout: args.message_timeout,

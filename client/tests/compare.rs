@@ -76,6 +76,16 @@ fn is_an_echo_server() {
 }
 
 #[test]
+#[ignore = "not a test: a server on ::1 only"]
+fn is_an_echo_server_on_ipv6() {
+    let port = std::env::args().next_back().and_then(|port| port.parse::<u16>().ok());
+    let listener = TcpListener::bind(("::1", port.expect("a port"))).expect("the port is free");
+    for stream in listener.incoming().flatten() {
+        thread::spawn(|| echo(stream));
+    }
+}
+
+#[test]
 #[ignore = "not a test: a server that rejects long messages"]
 fn is_a_server_of_short_messages() {
     let config = tungstenite::protocol::WebSocketConfig::default().max_message_size(Some(10_000));
@@ -102,6 +112,20 @@ fn is_a_mortal_server() {
         }
         thread::spawn(|| echo(stream));
     }
+}
+
+/// As one does that resolves `localhost` to ::1.
+#[test]
+fn a_server_on_one_loopback_address_only_is_measured() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return conformance::note("skipped: this machine has no IPv6");
+    }
+    let directory = Directory::new("ipv6");
+    let target = server("six", "is_an_echo_server_on_ipv6");
+    let output = compare_into(&directory, &["--stages", "none", "--workload", "16x32B", "--target", &target]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let visit = &directory.results()["visits"][0];
+    assert!(visit["workloads"]["16x32B"]["echoes"].as_u64() > Some(100), "{visit}");
 }
 
 #[test]

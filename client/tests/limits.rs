@@ -5,13 +5,13 @@ use client::fleet::{ConnectPhase, Fleet, FleetConfig, Url};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 /// A listener that never accepts, and a fleet to connect to it.
-fn fleet(connections: u64, source_ips: Vec<IpAddr>) -> (TcpListener, Fleet) {
+fn fleet(connections: u64, source_ips: Vec<SocketAddr>) -> (TcpListener, Fleet) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let url: Url = format!("ws://{}/", listener.local_addr().expect("address")).parse().expect("url");
     let config = FleetConfig {
@@ -60,7 +60,7 @@ fn ports() {
     if !up || fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").is_err() {
         return skip("a namespace without ip(8), or without its own range of ports");
     }
-    let (_listener, fleet) = fleet(30, vec![Ipv4Addr::LOCALHOST.into()]);
+    let (_listener, fleet) = fleet(30, vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)]);
     let phase = connect(fleet, 30);
     assert!(phase.failures.ports_exhausted >= 20, "{phase:?}");
     assert_eq!(phase.failures.ports_exhausted + phase.failures.timeout, 30, "{phase:?}");

@@ -122,6 +122,15 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("5 2 echo.example:65536", "SERVER 'echo.example:65536'"),
         ("5 2 größe", "SERVER 'größe'"),
         ("5 2 1.2.3", "SERVER '1.2.3'"),
+        ("5 2 [::1]", "would be each container itself"),
+        ("5 2 127.0.0.1:8000", "would be each container itself"),
+        ("--local 5 2 ::1", "SERVER '::1'"),
+        ("--local 5 2 [::1", "SERVER '[::1'"),
+        ("--local 5 2 [::1]8000", "SERVER '[::1]8000'"),
+        ("--local 5 2 [::1]:0", "SERVER '[::1]:0'"),
+        ("--local 5 2 [1::2::3]:80", "SERVER '[1::2::3]:80'"),
+        ("--local 5 2 []", "SERVER '[]'"),
+        ("--local 35_000 2 [2001:db8::1]", "70000 connections from one address"),
         ("--remote 5 2", "'--remote'"),
         ("5 2 -- --url ws://127.0.0.1:1/", "'--url' is set"),
         ("5 2 -- --connections=7", "'--connections=7' is set"),
@@ -159,10 +168,7 @@ fn a_name_is_resolved_before_the_load() {
     let refused = output("setup.sh", "--local 5 2 name.invalid");
     let line = String::from_utf8(refused.stderr).expect("text");
     assert_eq!((refused.status.code(), line.lines().count()), (Some(1), 1), "{line}");
-    assert!(
-        line.contains("cannot resolve 'name.invalid'") && line.contains("give an IPv4 address"),
-        "{line}"
-    );
+    assert!(line.contains("cannot resolve 'name.invalid'") && line.contains("give an IP address"), "{line}");
 
     let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let port = stage.url.trim_end_matches("/echo").rsplit(':').next().expect("a port");
@@ -171,6 +177,20 @@ fn a_name_is_resolved_before_the_load() {
     let report: RunReport = serde_json::from_slice(&ran.stdout).expect("JSON of a run");
     assert_eq!((ran.status.code(), report.clients, report.failures.total()), (Some(0), 2, 0));
     assert_eq!(report.url, format!("ws://localhost:{port}/echo"));
+}
+
+#[test]
+fn a_server_with_an_ipv6_address_is_loaded() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return conformance::note("skipped: this machine has no IPv6");
+    }
+    let Some(stage) = Stage::start("stage4-zero-buffer", &["--addr", "[::1]:0"]) else { return };
+    let server = stage.url.trim_start_matches("ws://").trim_end_matches("/echo");
+    assert!(server.starts_with("[::1]:"), "{server}");
+    let ran = output("setup.sh", &format!("--local 5 2 {server} -- --duration 1s --json -"));
+    let report: RunReport = serde_json::from_slice(&ran.stdout).expect("JSON of a run");
+    assert_eq!((ran.status.code(), report.clients, report.failures.total()), (Some(0), 2, 0));
+    assert_eq!(report.url, format!("ws://{server}/echo"));
 }
 
 #[test]

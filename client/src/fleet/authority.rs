@@ -88,13 +88,36 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| is_number && port > 0)
 }
 
+impl Authority {
+    /// Host and port, with the default port too: `echo.example:80`.
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether it is `localhost` (RFC 6761, section 6.3).
+    pub(super) fn is_localhost(&self) -> bool {
+        matches!(&self.host, Host::Name(name) if name.trim_end_matches('.').eq_ignore_ascii_case("localhost"))
+    }
+
+    /// Whether it is this machine, by `localhost` or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        self.is_localhost() || matches!(self.host, Host::Ip(address) if address.is_loopback())
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Ip(IpAddr::V4(address)) => write!(f, "{address}"),
+            Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Host::Name(name) => write!(f, "{name}"),
+        }
+    }
+}
+
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Ip(IpAddr::V4(address)) => write!(f, "{address}")?,
-            Host::Ip(IpAddr::V6(address)) => write!(f, "[{address}]")?,
-            Host::Name(name) => write!(f, "{name}")?,
-        }
+        write!(f, "{}", self.host)?;
         if self.port == DEFAULT_PORT { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }

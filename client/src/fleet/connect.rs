@@ -6,7 +6,7 @@ use super::pace::Pace;
 use super::phase::Phase;
 use super::reconnect::notice_silence;
 use super::shard::{READABLE, Shard};
-use super::slots::{CLOSE_SEEN, State, UNASKED};
+use super::slots::{CLOSE_SEEN, Slot, State, UNASKED};
 use super::source::class_of;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -64,7 +64,7 @@ impl Shard {
             && (lasting >= STREAK || now_ns.saturating_sub(self.outcome.last_ns) >= STREAK_NS)
     }
 
-    /// Starts a connection. Over loopback it is established when connect(2) returns, so the request is sent without
+    /// Starts a connection. Over loopback it is established when connect(2) returns, so the first request is sent without
     /// waiting for writability; elsewhere that is one wasted call.
     ///
     /// # Errors
@@ -78,26 +78,28 @@ impl Shard {
             let timeout = Duration::from_nanos(self.setup.message_timeout_ns);
             notice_silence(&socket, timeout).map_err(|error| ("setsockopt", error))?;
         }
-        let sent = match send(&socket, &self.setup.handshake.request, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == self.setup.handshake.request.len() => true,
-            Err(Errno::AGAIN) => false,
-            Ok(_) => return Err(("send", Errno::NOBUFS)),
-            Err(error) => return Err(("connect", error)),
-        };
         let index = self.slots.insert(socket, began_ns);
         self.totals.connecting += 1;
-        self.connect_deadlines.push_back((began_ns, index));
-        let slot = &mut self.slots[index];
-        slot.address = self.setup.routes.of(n);
-        let flags = if sent { READABLE } else { READABLE | EventFlags::OUT };
-        if sent {
-            slot.state = State::Upgrading;
-        }
-        if let Err(error) = epoll::add(&self.epoll, slot.socket(), EventData::new_u64(index.into()), flags) {
+        self.slots[index].address = self.setup.routes.of(n);
+        let registered = self.begin_tunnel(index).and_then(|sent| {
+            let flags = if sent { READABLE } else { READABLE | EventFlags::OUT };
+            let (socket, data) = (self.slots[index].socket(), EventData::new_u64(index.into()));
+            epoll::add(&self.epoll, socket, data, flags).map_err(|error| ("epoll_ctl", error))
+        });
+        if let Err(failed) = registered {
             self.cut(index);
-            return Err(("epoll_ctl", error));
+            return Err(failed);
         }
+        self.connect_deadlines.push_back((began_ns, index));
         Ok(index)
+    }
+
+    /// Sends the upgrade request. False: the socket is not connected yet.
+    ///
+    /// # Errors
+    /// The call that failed, and its error.
+    pub(super) fn begin_upgrade(&mut self, index: u32) -> Result<bool, (&'static str, Errno)> {
+        send_request(&mut self.slots[index], &self.setup.handshake.request, State::Upgrading)
     }
 
     /// Makes an attempt on behalf of the phase.
@@ -111,22 +113,21 @@ impl Shard {
     fn attempt_failed(&mut self, call: &'static str, error: Errno) {
         self.streak += 1;
         let address = self.setup.routes.of(self.attempts - 1);
-        self.failed(address, class_of(call, error), || format!("{call}: {}", io::Error::from(error)));
+        let why = || format!("{call}: {}", io::Error::from(error));
+        match self.setup.tunnel.clone().filter(|_| ["connect", "send"].contains(&call)) {
+            Some(tunnel) => self.failed(address, tunnel.class(Class::of(error)), || tunnel.describe(&why())),
+            None => self.failed(address, class_of(call, error), why),
+        }
     }
 
     /// connect(2) has completed or failed.
     pub(super) fn connect_done(&mut self, index: u32) {
-        let slot = &mut self.slots[index];
-        let result = match sockopt::socket_error(slot.socket()) {
-            Ok(Ok(())) => send(slot.socket(), &self.setup.handshake.request, SendFlags::NOSIGNAL),
-            Ok(Err(error)) | Err(error) => Err(error),
+        let begun = match sockopt::socket_error(self.slots[index].socket()) {
+            Ok(Ok(())) => self.begin_tunnel(index),
+            Ok(Err(error)) | Err(error) => Err(("connect", error)),
         };
-        match result {
-            Ok(sent) if sent == self.setup.handshake.request.len() => slot.state = State::Upgrading,
-            Err(Errno::AGAIN) => {}
-            // The send buffer of a new socket holds any request.
-            Ok(_) => self.lost_in(index, "send", Errno::NOBUFS),
-            Err(error) => self.lost_in(index, "connect", error),
+        if let Err((call, error)) = begun {
+            self.lost_in(index, call, error);
         }
     }
 
@@ -163,10 +164,13 @@ impl Shard {
                 if now_ns.saturating_sub(began_ns) < self.setup.connect_timeout_ns {
                     break;
                 }
-                if self.slots[index].state == State::Greeting {
-                    self.lost(index, Class::Timeout, || NO_GREETING.to_owned());
-                } else if !self.refused_so_far(index) {
-                    self.lost(index, Class::Timeout, || "no response to the handshake in time".to_owned());
+                if !self.refused_so_far(index) {
+                    let why = match self.slots[index].state {
+                        State::Greeting => NO_GREETING,
+                        State::Tunnelling => "no answer to CONNECT in time",
+                        _ => "no response to the handshake in time",
+                    };
+                    self.lost(index, Class::Timeout, || why.to_owned());
                 }
             }
             self.connect_deadlines.pop_front();
@@ -186,11 +190,13 @@ impl Shard {
     /// has not.
     #[cold]
     pub(super) fn refused_so_far(&mut self, index: u32) -> bool {
-        if self.slots[index].state != State::Upgrading {
-            return false;
-        }
         let Some(begun) = self.inboxes.get(&index) else { return false };
-        let Answer::Refused(class, why) = self.setup.handshake.judge(begun, false) else { return false };
+        let verdict = match (self.slots[index].state, &self.setup.tunnel) {
+            (State::Tunnelling, Some(tunnel)) => tunnel.judge(begun, false),
+            (State::Upgrading, _) => self.setup.handshake.judge(begun, false),
+            _ => return false,
+        };
+        let Answer::Refused(class, why) = verdict else { return false };
         self.lost(index, class, || why.clone());
         true
     }
@@ -212,5 +218,26 @@ impl Shard {
             self.failed(slot.address, Class::Timeout, || NO_CLOSE.to_owned());
         }
         self.cut(index);
+    }
+}
+
+/// Sends a request, after which the slot is in state `then`. False: the socket is not connected yet.
+///
+/// # Errors
+/// The call that failed, and its error.
+pub(super) fn send_request(
+    slot: &mut Slot,
+    request: &[u8],
+    then: State,
+) -> Result<bool, (&'static str, Errno)> {
+    match send(slot.socket(), request, SendFlags::NOSIGNAL) {
+        Ok(sent) if sent == request.len() => {
+            slot.state = then;
+            Ok(true)
+        }
+        Err(Errno::AGAIN) => Ok(false),
+        // The send buffer of a new socket holds any request.
+        Ok(_) => Err(("send", Errno::NOBUFS)),
+        Err(error) => Err(("connect", error)),
     }
 }

@@ -173,7 +173,7 @@ impl Fleet {
             lost: all.saturating_sub(outcome.live),
             pings: outcome.pings,
             ended_early: (!self.config.reconnect && outcome.live == 0 && all > 0)
-                .then(|| outcome.all_lost(all, self.config.endpoint.addrs())),
+                .then(|| outcome.all_lost(all, &self.config.endpoint)),
             failures: outcome.failures,
         })
     }
@@ -273,7 +273,7 @@ impl Fleet {
             missing: due.saturating_sub(done + outcome.under_way),
             late: outcome.late,
             ended_early: (active > 0 && (outcome.stalled || (outcome.live == 0 && !self.config.reconnect)))
-                .then(|| outcome.all_lost(active, self.config.endpoint.addrs())),
+                .then(|| outcome.all_lost(active, &self.config.endpoint)),
             latency: times,
             failures: outcome.failures,
         }

@@ -1,9 +1,11 @@
-//! The addresses of a server, resolved once.
+//! The addresses of a server or its proxy, resolved once.
 
 use super::authority::{Authority, Host};
+use super::proxy::Proxy;
 use super::url::Url;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use dns_lookup::{AddrInfoHints, LookupErrorKind, getaddrinfo};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -13,27 +15,50 @@ pub(super) const MAX_ADDRESSES: usize = 1024;
 /// Timeout of a connection that only tries an address.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Addresses that are no one's (RFC 5737 and 3849): a route to one is a route beyond this machine.
+const ELSEWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+
 /// A server: its URL, and the addresses to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The URL, as given.
     pub url: Url,
-    /// At least one, each once.
+    /// The proxy that is asked for a tunnel to the server.
+    pub proxy: Option<Proxy>,
+    /// Those of the proxy, if there is one, else those of the server. At least one, each once.
     addrs: Vec<SocketAddr>,
 }
 
-/// Why a host has no address.
-#[derive(Debug, Error)]
+/// Why a name has no address. `dns` is the class of such a failure; no attempt is made, so none is counted.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ResolveError {
-    /// getaddrinfo(3) failed.
-    #[error("cannot resolve '{0}' ({1}): check the name with 'getent ahosts {0}', or give an IP address")]
-    Failed(String, io::Error),
-    /// It succeeded, without an address.
-    #[error("'{0}' has no address: check the name with 'getent ahosts {0}', or give an IP address")]
-    NoAddress(String),
+    /// The name does not exist, or has no address (`EAI_NONAME`, `EAI_NODATA`).
+    #[error(
+        "dns: cannot resolve '{0}' (no such name): check it with 'getent ahosts {0}', or give an IP address"
+    )]
+    NoName(String),
+    /// No answer (`EAI_AGAIN`).
+    #[error(
+        "dns: cannot resolve '{0}' (no answer from a resolver): check /etc/resolv.conf, or give an IP address"
+    )]
+    NoAnswer(String),
+    /// No answer, and no route beyond this machine.
+    #[error(
+        "dns: cannot resolve '{0}' (no network): check 'ip route', or give an IP address of this machine"
+    )]
+    NoNetwork(String),
+    /// Another error of getaddrinfo(3).
+    #[error("dns: cannot resolve '{0}' ({1}): check it with 'getent ahosts {0}', or give an IP address")]
+    Failed(String, String),
 }
 
 impl Endpoint {
+    /// Host and port that the addresses are of: the proxy's, if there is one.
+    pub fn first_hop(&self) -> &Authority {
+        self.proxy.as_ref().map_or(&self.url.authority, |proxy| &proxy.authority)
+    }
+
     /// The addresses, in the order of the resolver (RFC 6724); at least one.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
@@ -46,15 +71,23 @@ impl Url {
     /// # Errors
     /// If a name has no address.
     pub fn resolve(self) -> Result<Endpoint, ResolveError> {
-        let addrs = self.authority.resolve()?;
-        Ok(Endpoint { url: self, addrs })
+        self.resolve_through(None)
+    }
+
+    /// The same through a proxy, if there is one: its host is resolved, and it resolves the server's.
+    ///
+    /// # Errors
+    /// If a name has no address.
+    pub fn resolve_through(self, proxy: Option<Proxy>) -> Result<Endpoint, ResolveError> {
+        let addrs = proxy.as_ref().map_or(&self.authority, |proxy| &proxy.authority).resolve()?;
+        Ok(Endpoint { url: self, proxy, addrs })
     }
 
     /// The same with a resolver that returns these addresses.
     #[cfg(test)]
     pub(crate) fn resolve_to(self, addrs: &[SocketAddr]) -> Endpoint {
         let addrs = self.authority.resolve_with(|_, _| Ok(addrs.to_vec()), |_| true).expect("an address");
-        Endpoint { url: self, addrs }
+        Endpoint { url: self, proxy: None, addrs }
     }
 }
 
@@ -69,17 +102,13 @@ impl Authority {
     /// If a name has no address.
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, ResolveError> {
         let is_usable = if self.is_localhost() { is_accepting } else { has_route };
-        self.resolve_with(|name, port| Ok((name, port).to_socket_addrs()?.collect()), is_usable)
-    }
-
-    fn is_localhost(&self) -> bool {
-        matches!(&self.host, Host::Name(name) if name.trim_end_matches('.').eq_ignore_ascii_case("localhost"))
+        self.resolve_with(lookup, is_usable)
     }
 
     /// The same with another resolver, and another judge of its addresses.
     fn resolve_with(
         &self,
-        lookup: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
+        lookup: impl FnOnce(&str, u16) -> Result<Vec<SocketAddr>, ResolveError>,
         is_usable: impl Fn(SocketAddr) -> bool,
     ) -> Result<Vec<SocketAddr>, ResolveError> {
         let found = match &self.host {
@@ -88,9 +117,7 @@ impl Authority {
                 let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 loopback.map(|address| SocketAddr::new(address, self.port)).to_vec()
             }
-            Host::Name(name) => {
-                lookup(name, self.port).map_err(|cause| ResolveError::Failed(name.clone(), cause))?
-            }
+            Host::Name(name) => lookup(name, self.port)?,
         };
         let mut addrs = Vec::new();
         for addr in found {
@@ -99,12 +126,34 @@ impl Authority {
             }
         }
         if let (Host::Name(name), []) = (&self.host, &addrs[..]) {
-            return Err(ResolveError::NoAddress(name.clone()));
+            return Err(ResolveError::NoName(name.clone()));
         }
         let usable: Vec<_> = addrs.iter().copied().filter(|&addr| is_usable(addr)).collect();
         // Without a usable address the load fails, and the failures say why.
         Ok(if usable.is_empty() { addrs } else { usable })
     }
+}
+
+/// getaddrinfo(3).
+fn lookup(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+    let hints = AddrInfoHints { socktype: libc::SOCK_STREAM, ..AddrInfoHints::default() };
+    let found = getaddrinfo(Some(name), None, Some(hints)).map_err(|error| {
+        let is_cut_off = || !ELSEWHERE.iter().any(|&address| has_route(SocketAddr::new(address, port)));
+        match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::NoName(name.to_owned()),
+            LookupErrorKind::Again if is_cut_off() => ResolveError::NoNetwork(name.to_owned()),
+            LookupErrorKind::Again => ResolveError::NoAnswer(name.to_owned()),
+            _ => ResolveError::Failed(name.to_owned(), error.to_string()),
+        }
+    })?;
+    Ok(found
+        .flatten()
+        .map(|found| {
+            let mut addr = found.sockaddr;
+            addr.set_port(port);
+            addr
+        })
+        .collect())
 }
 
 /// Whether a connection to `addr` succeeds, or is at least not rejected at once.
@@ -127,7 +176,7 @@ mod tests {
 
     fn resolved(
         host: &str,
-        lookup: impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>>,
+        lookup: impl FnOnce(&str, u16) -> Result<Vec<SocketAddr>, ResolveError>,
         is_usable: impl Fn(SocketAddr) -> bool,
     ) -> Result<Vec<String>, String> {
         let authority: Authority = host.parse().expect("host and port");
@@ -136,7 +185,7 @@ mod tests {
     }
 
     /// A resolver that returns these addresses.
-    fn finds(addrs: &'static [&str]) -> impl FnOnce(&str, u16) -> io::Result<Vec<SocketAddr>> {
+    fn finds(addrs: &'static [&str]) -> impl FnOnce(&str, u16) -> Result<Vec<SocketAddr>, ResolveError> {
         |name, port| {
             assert_eq!(name, "echo.example");
             Ok(addrs.iter().map(|addr| SocketAddr::new(addr.parse().expect("an address"), port)).collect())
@@ -152,11 +201,12 @@ mod tests {
             resolved("echo.example", finds(&["2001:db8::7", "10.0.0.7", "10.0.0.8", "10.0.0.7"]), all);
         assert_eq!(several.expect("addresses"), ["[2001:db8::7]:80", "10.0.0.7:80", "10.0.0.8:80"]);
         let error = resolved("echo.example", finds(&[]), all).expect_err("no address");
-        assert!(error.starts_with("'echo.example' has no address") && error.contains("getent"), "{error}");
-        let failing = |_: &str, _| Err(io::Error::other("Name or service not known"));
+        assert!(error.starts_with("dns: cannot resolve 'echo.example' (no such name): check"), "{error}");
+        let failing = |name: &str, _| Err(ResolveError::NoAnswer(name.to_owned()));
         let error = resolved("echo.example", failing, all).expect_err("an error");
-        assert!(error.starts_with("cannot resolve 'echo.example' (Name or service not known):"), "{error}");
-        assert!(error.contains("give an IP address"), "{error}");
+        assert!(error.contains("(no answer from a resolver)"), "{error}");
+        assert_eq!(lookup("name.invalid.", 80).is_err(), true);
+        assert_eq!(lookup("127.0.0.9", 81), Ok(vec![SocketAddr::from(([127, 0, 0, 9], 81))]));
     }
 
     #[test]
@@ -168,7 +218,8 @@ mod tests {
 
     #[test]
     fn addresses_and_localhost_are_not_looked_up() {
-        let never = |name: &str, _: u16| -> io::Result<Vec<SocketAddr>> { panic!("{name} was looked up") };
+        let never =
+            |name: &str, _: u16| -> Result<Vec<SocketAddr>, ResolveError> { panic!("{name} was looked up") };
         let unusable = |_| false;
         assert_eq!(resolved("[::1]:8000", never, unusable).expect("itself"), ["[::1]:8000"]);
         assert_eq!(resolved("10.0.0.7", never, unusable).expect("itself"), ["10.0.0.7:80"]);

@@ -29,6 +29,8 @@ pub enum Class {
     Redirect,
     /// HTTP status 500 to 599, except 503.
     ServerError,
+    /// The proxy cannot be reached, or opens no tunnel to the server.
+    Proxy,
     /// A wrong echo, or an invalid frame.
     WrongEcho,
     /// The server sent an unsolicited Close frame.
@@ -39,7 +41,7 @@ pub enum Class {
 
 impl Class {
     /// All classes in the order of the fields of [`Failures`].
-    pub const ALL: [Class; 14] = [
+    pub const ALL: [Class; 15] = [
         Class::PortsExhausted,
         Class::Descriptors,
         Class::Refused,
@@ -51,6 +53,7 @@ impl Class {
         Class::TooManyRequests,
         Class::Redirect,
         Class::ServerError,
+        Class::Proxy,
         Class::WrongEcho,
         Class::Closed,
         Class::Other,
@@ -82,6 +85,7 @@ impl Class {
             Class::TooManyRequests => "too_many_requests",
             Class::Redirect => "redirect",
             Class::ServerError => "server_error",
+            Class::Proxy => "proxy",
             Class::WrongEcho => "wrong_echo",
             Class::Closed => "closed",
             Class::Other => "other",
@@ -104,6 +108,7 @@ impl Class {
             Class::TooManyRequests => "the server limits the rate of attempts: lower --connect-rate",
             Class::Redirect => "the endpoint has moved: give the new address as --url",
             Class::ServerError => "the server or a proxy in front of it failed: see its log",
+            Class::Proxy => "is this an HTTP proxy that allows CONNECT? --proxy none connects without one",
             Class::WrongEcho => {
                 "the server does not echo its input: if it is no echo endpoint, add --verify any or none"
             }
@@ -130,8 +135,11 @@ pub(super) const NOT_GREETED: &str = "the server closed the connection before it
 /// What to do about them.
 const NO_GREETING_ADVICE: &str = "does the server send a message first? if not, omit --expect greeting";
 
+/// What to do about a proxy that opens no tunnels to this server.
+const PROXY_FORBIDS: &str = "the proxy does not allow CONNECT to this host and port: see its rules, or --proxy none to connect without one";
+
 /// Advice for failures whose text says more than their class: class, part of the text, advice.
-const ADVICE: [(Class, &str, &str); 11] = [
+const ADVICE: [(Class, &str, &str); 17] = [
     (Class::Timeout, NO_CLOSE, "the server does not answer Close frames (RFC 6455, 5.5.1), or is overloaded"),
     (
         Class::Unauthorized,
@@ -147,6 +155,20 @@ const ADVICE: [(Class, &str, &str); 11] = [
     ),
     (Class::BadHandshake, NO_SUBPROTOCOL, "give a --subprotocol that the server supports, or none"),
     (Class::BadHandshake, "names a subprotocol", "does the server require a --subprotocol?"),
+    (
+        Class::Proxy,
+        "answered 407",
+        "the proxy requires credentials: give them in --proxy http://USER:PASSWORD@HOST:PORT",
+    ),
+    (Class::Proxy, "answered 403", PROXY_FORBIDS),
+    (Class::Proxy, "answered 405", PROXY_FORBIDS),
+    (Class::Proxy, "answered 50", "the proxy cannot reach the server: does it run, and is the --url right?"),
+    (
+        Class::Proxy,
+        "connect: ",
+        "is the proxy running, and at this address? --proxy none connects without one",
+    ),
+    (Class::Proxy, "in time", "the proxy does not answer, or cannot reach the server: see its log"),
     (
         Class::Reset,
         "during the handshake",
@@ -178,7 +200,7 @@ pub struct Failures {
     pub rejected_503: u64,
     /// [`Class::BadHandshake`]
     pub bad_handshake: u64,
-    /// [`Class::Unauthorized`]. This and the next three appear in JSON only where they occurred.
+    /// [`Class::Unauthorized`]. This and the next four appear in JSON only where they occurred.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unauthorized: u64,
     /// [`Class::TooManyRequests`]
@@ -190,6 +212,9 @@ pub struct Failures {
     /// [`Class::ServerError`]
     #[serde(default, skip_serializing_if = "is_zero")]
     pub server_error: u64,
+    /// [`Class::Proxy`]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub proxy: u64,
     /// [`Class::WrongEcho`]
     pub wrong_echo: u64,
     /// [`Class::Closed`]
@@ -215,6 +240,7 @@ impl Failures {
             Class::TooManyRequests => self.too_many_requests,
             Class::Redirect => self.redirect,
             Class::ServerError => self.server_error,
+            Class::Proxy => self.proxy,
             Class::WrongEcho => self.wrong_echo,
             Class::Closed => self.closed,
             Class::Other => self.other,
@@ -235,6 +261,7 @@ impl Failures {
             Class::TooManyRequests => &mut self.too_many_requests,
             Class::Redirect => &mut self.redirect,
             Class::ServerError => &mut self.server_error,
+            Class::Proxy => &mut self.proxy,
             Class::WrongEcho => &mut self.wrong_echo,
             Class::Closed => &mut self.closed,
             Class::Other => &mut self.other,

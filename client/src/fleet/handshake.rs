@@ -70,7 +70,7 @@ impl Handshake {
                 // Interim responses, such as 103 Early Hints, precede the final one (RFC 9110, section 15.2).
                 Some(100..=199) => {}
                 _ => {
-                    let refused = refusal(&response, &answer[end..], may_wait);
+                    let refused = refusal("the server", &response, &answer[end..], may_wait);
                     return refused.map_or(Answer::Partial, |(class, why)| Answer::Refused(class, why));
                 }
             }

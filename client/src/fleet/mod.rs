@@ -26,6 +26,7 @@ mod outbox;
 mod pace;
 mod payload;
 mod phase;
+mod proxy;
 mod random;
 mod receive;
 mod reconnect;
@@ -45,6 +46,7 @@ mod start;
 mod tests;
 mod times;
 mod transition;
+mod tunnel;
 mod url;
 
 pub use authority::{Authority, AuthorityError, Host};
@@ -52,6 +54,7 @@ pub use counters::Watch;
 pub use endpoint::{Endpoint, ResolveError};
 pub use failures::{Class, Failures};
 pub use messages::{Messages, Verify};
+pub use proxy::{Proxy, ProxyError};
 pub use request::{Field, FieldError, RequestFields};
 pub use results::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
@@ -62,7 +65,7 @@ pub use start::connections_per_shard;
 pub use times::Times;
 pub use url::{Url, UrlError};
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -80,9 +83,9 @@ pub struct FleetConfig {
     pub shards: Option<usize>,
     /// Whether to pin each shard to a core. With a local server that does the same, a connection stays on one core.
     pub pin: bool,
-    /// Source addresses, used round-robin, each to the server's addresses of its family. To the others, and if empty: many
-    /// of 127.0.0.0/8 to a server there, otherwise the kernel's choice.
-    pub source_ips: Vec<IpAddr>,
+    /// Source addresses with port 0, used round-robin, each to the server's addresses of its family. To the others, and if
+    /// empty: many of 127.0.0.0/8 to a server there, otherwise the kernel's choice.
+    pub source_ips: Vec<SocketAddr>,
     /// Payload of each message, in bytes; of the longest if lengths vary.
     pub payload_len: usize,
     /// The kind of messages, and what counts as a reply.

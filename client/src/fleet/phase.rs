@@ -1,11 +1,12 @@
 //! Messages between the controlling thread and the shards.
 
+use super::endpoint::Endpoint;
 use super::failures::Failures;
 use super::pace::Pace;
 use super::results::{AddressCounts, Reconnects, Unsolicited};
 use hdrhistogram::Histogram;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// A command to a shard. Times are in nanoseconds since the start of the fleet.
@@ -140,17 +141,20 @@ impl Outcome {
         (self.start_ns, self.last_ns) = (now_ns, now_ns);
     }
 
-    /// Why none of the `all` participating connections is left. The server counts as down only if it reset connections and
-    /// does not listen on any of its addresses any more; otherwise this end may have dropped them.
-    pub(super) fn all_lost(&self, all: u64, servers: &[SocketAddr]) -> String {
+    /// Why none of the `all` participating connections is left. The server, or its proxy, counts as down only if it reset
+    /// connections and does not listen on any of its addresses any more; otherwise this end may have dropped them.
+    pub(super) fn all_lost(&self, all: u64, endpoint: &Endpoint) -> String {
         let first = self.failures.first.as_deref().unwrap_or("they were closed");
         // The first address that does not refuse ends the search, so that it takes a second at most.
         let listens = |server| match TcpStream::connect_timeout(server, Duration::from_secs(1)) {
             Err(error) => error.kind() != ErrorKind::ConnectionRefused,
             Ok(_) => true,
         };
-        let down =
-            if self.failures.reset > 0 && !servers.iter().any(listens) { "the server is down: " } else { "" };
+        let down = match endpoint.proxy {
+            _ if self.failures.reset == 0 || endpoint.addrs().iter().any(listens) => "",
+            Some(_) => "the proxy is down: ",
+            None => "the server is down: ",
+        };
         let active = if self.live > 0 { "active " } else { "" };
         format!("{down}all of {all} {active}connections were lost ({first})")
     }

@@ -56,6 +56,9 @@ impl Shard {
                 // The peer closed first, so this end has no TIME_WAIT.
                 self.remove(index);
             }
+            State::Tunnelling => {
+                self.lost(index, Class::Reset, || "it closed the connection during CONNECT".to_owned())
+            }
             State::Connecting | State::Upgrading => {
                 self.lost(index, Class::Reset, || {
                     "the server closed the connection during the handshake".to_owned()
@@ -85,20 +88,10 @@ impl Shard {
     #[inline]
     fn read(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let mut rest = bytes;
-        if self.slots[index].state == State::Upgrading {
-            // Only the first failure is described, so only its body is awaited.
-            let may_wait = self.outcome.failures.first.is_none();
-            match self.setup.handshake.judge(bytes, may_wait) {
-                Answer::Partial => return self.keep_for_later(index, bytes),
-                Answer::Refused(class, why) => return self.lost(index, class, || why.clone()),
-                Answer::Accepted(head_len) => {
-                    rest = &bytes[head_len..];
-                    if self.setup.messages.greetings > 0 {
-                        self.slots[index].state = State::Greeting;
-                    } else if !self.opened(index, now_ns) {
-                        return;
-                    }
-                }
+        if self.slots[index].state < State::Greeting {
+            match self.read_heads(index, bytes, now_ns) {
+                Some(len) => rest = &bytes[len..],
+                None => return,
             }
         }
         while !rest.is_empty() {
@@ -111,6 +104,38 @@ impl Shard {
                 None => return,
             }
         }
+    }
+
+    /// Reads the responses before the first frame, and returns their length. `None`: nothing is left to read, or the
+    /// connection is lost.
+    fn read_heads(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
+        let mut tunnel_len = 0;
+        if self.slots[index].state == State::Tunnelling {
+            tunnel_len = self.tunnel_answered(index, bytes)?;
+            if tunnel_len == bytes.len() {
+                return None;
+            }
+        }
+        let bytes = &bytes[tunnel_len..];
+        // Only the first failure is described, so only its body is awaited.
+        let may_wait = self.outcome.failures.first.is_none();
+        match self.setup.handshake.judge(bytes, may_wait) {
+            Answer::Partial => self.keep_for_later(index, bytes),
+            Answer::Refused(class, why) => self.lost(index, class, || why.clone()),
+            Answer::Accepted(head_len) => {
+                return self.accepted(index, now_ns).then_some(tunnel_len + head_len);
+            }
+        }
+        None
+    }
+
+    /// The server has accepted the upgrade. False: the connection was lost at once.
+    fn accepted(&mut self, index: u32, now_ns: u64) -> bool {
+        if self.setup.messages.greetings == 0 {
+            return self.opened(index, now_ns);
+        }
+        self.slots[index].state = State::Greeting;
+        true
     }
 
     /// Keeps a partial head or control frame: of an HTTP response at most 8 KiB and what was read with their end, otherwise

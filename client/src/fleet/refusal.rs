@@ -13,8 +13,14 @@ const MAX_LINE_LEN: usize = 100;
 /// blank lines.
 const MAX_BODY_LEN: usize = 512;
 
-/// The class and the description of a response. `None`: `may_wait`, and the first line of the body has yet to arrive.
-pub(super) fn refusal(response: &Response<'_, '_>, body: &[u8], may_wait: bool) -> Option<(Class, String)> {
+/// The class and the description of a response by `who`. `None`: `may_wait`, and the first line of the body has yet to
+/// arrive.
+pub(super) fn refusal(
+    who: &str,
+    response: &Response<'_, '_>,
+    body: &[u8],
+    may_wait: bool,
+) -> Option<(Class, String)> {
     let code = response.code.unwrap_or_default();
     let (content, is_whole) = content(response, body);
     let content = content.trim_ascii_start();
@@ -25,7 +31,7 @@ pub(super) fn refusal(response: &Response<'_, '_>, body: &[u8], may_wait: bool) 
     let line = content[..line_len.unwrap_or(content.len())].trim_ascii_end();
     let reason = escaped(response.reason.unwrap_or_default().trim());
     let reason: String = reason.chars().take(MAX_REASON_LEN).collect();
-    let mut said = format!("the server answered {code} {reason}").trim_end().to_owned();
+    let mut said = format!("{who} answered {code} {reason}").trim_end().to_owned();
     if let Some(location) = value(response.headers, "Location").filter(|_| (300..400).contains(&code)) {
         said += &format!(", Location {}", quoted(location));
     }
@@ -89,7 +95,7 @@ mod tests {
         let mut headers = [httparse::EMPTY_HEADER; 8];
         let mut response = Response::new(&mut headers);
         let head_len = response.parse(answer.as_bytes()).expect("HTTP").unwrap();
-        refusal(&response, &answer.as_bytes()[head_len..arrived.max(head_len)], may_wait)
+        refusal("the server", &response, &answer.as_bytes()[head_len..arrived.max(head_len)], may_wait)
     }
 
     fn whole(answer: &str) -> (Class, String) {

@@ -8,6 +8,7 @@ use super::handshake::Handshake;
 use super::messages::{Messages, Verify};
 use super::outbox::Outbox;
 use super::phase::{Command, Outcome, Phase};
+use super::proxy::Tunnel;
 use super::random::generator;
 use super::reconnect::Reconnect;
 use super::results::{AddressCounts, shard_times_ns};
@@ -34,6 +35,10 @@ pub(super) const TIMER: u64 = u64::MAX - 1;
 pub(super) struct Setup {
     pub number: u32,
     pub routes: Routes,
+    /// Whether failures name the address they are of: the URL does not, or there are several.
+    pub shows_address: bool,
+    /// The tunnel to the server, if there is a proxy.
+    pub tunnel: Option<Arc<Tunnel>>,
     pub handshake: Handshake,
     pub payload_len: usize,
     pub messages: Messages,
@@ -208,7 +213,7 @@ impl Shard {
         let slot = &self.slots[index];
         match slot.state {
             State::Free => return None,
-            State::Connecting | State::Upgrading | State::Greeting => {
+            state if state.is_opening() => {
                 self.totals.connecting -= 1;
                 if let Some(reconnect) = &mut self.reconnect {
                     reconnect.requeue(index);
@@ -255,17 +260,24 @@ impl Shard {
         self.totals.failures[class as usize] += 1;
         self.totals.unpublished_failures = true;
         self.outcome.failures.add(class, 1);
-        let routes = &self.setup.routes;
-        self.outcome.failures.first.get_or_insert_with(|| match routes.distinct(address) {
-            Some(addr) => format!("{addr}: {}", why()),
-            None => why(),
+        let (routes, shows_address) = (&self.setup.routes, self.setup.shows_address);
+        self.outcome.failures.first.get_or_insert_with(|| match shows_address {
+            true => format!("{}: {}", routes.address(address), why()),
+            false => why(),
         });
     }
 
     /// Removes a lost connection or failed attempt: counts a failure, unless it will be replaced.
     #[cold]
     pub(super) fn lost(&mut self, index: u32, class: Class, why: impl Fn() -> String) {
-        if !self.returns(index, class, &why) {
+        match self.setup.tunnel.clone().filter(|_| self.slots[index].state < State::Upgrading) {
+            Some(tunnel) => self.lost_as(index, tunnel.class(class), &|| tunnel.describe(&why())),
+            None => self.lost_as(index, class, &why),
+        }
+    }
+
+    fn lost_as(&mut self, index: u32, class: Class, why: &dyn Fn() -> String) {
+        if !self.returns(index, class, why) {
             if self.slots[index].state.is_opening() {
                 self.streak += 1;
             }

@@ -2,14 +2,16 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// State of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// State of a connection, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(super) enum State {
     /// No connection: the slot is free.
     Free,
     /// connect(2) was called.
     Connecting,
+    /// CONNECT was sent to a proxy.
+    Tunnelling,
     /// The upgrade request was sent.
     Upgrading,
     /// The server has accepted the upgrade, and its greetings are awaited.
@@ -24,7 +26,7 @@ impl State {
     /// Whether the connection is not open yet.
     #[inline]
     pub(super) fn is_opening(self) -> bool {
-        matches!(self, State::Connecting | State::Upgrading | State::Greeting)
+        (State::Connecting..State::Open).contains(&self)
     }
 }
 

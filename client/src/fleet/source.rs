@@ -33,7 +33,7 @@ pub(super) enum Sources {
     /// The kernel chooses the address.
     Kernel,
     /// These, round-robin.
-    Given(Vec<IpAddr>),
+    Given(Vec<SocketAddr>),
     /// `count` addresses of 127.0.0.0/8 from `first` on, round-robin.
     Loopback { first: u32, count: u32 },
 }
@@ -46,7 +46,7 @@ impl Sources {
     /// an earlier run left in TIME_WAIT.
     pub(super) fn for_shards(
         server: IpAddr,
-        given: &[IpAddr],
+        given: &[SocketAddr],
         connections: u64,
         shards: usize,
     ) -> Vec<Sources> {
@@ -64,12 +64,13 @@ impl Sources {
     }
 
     /// The source of attempt `n`.
-    fn pick(&self, n: u64) -> Option<IpAddr> {
+    fn pick(&self, n: u64) -> Option<SocketAddr> {
         match self {
             Sources::Kernel => None,
             Sources::Given(given) => Some(given[(n % given.len() as u64) as usize]),
             Sources::Loopback { first, count } => {
-                Some(Ipv4Addr::from(first + (n % u64::from(*count)) as u32).into())
+                let address = Ipv4Addr::from(first + (n % u64::from(*count)) as u32);
+                Some(SocketAddr::new(address.into(), 0))
             }
         }
     }
@@ -87,7 +88,7 @@ impl Sources {
         sockopt::set_tcp_nodelay(&socket, true).map_err(|error| ("setsockopt", error))?;
         if let Some(source) = self.pick(n) {
             bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;
-            bind(&socket, &SocketAddr::new(source, 0)).map_err(|error| ("bind", error))?;
+            bind(&socket, &source).map_err(|error| ("bind", error))?;
         }
         if !matches!(self, Sources::Loopback { .. }) {
             use_ports_of_both_parities(socket.as_fd());
@@ -160,7 +161,7 @@ mod tests {
         for sources in Sources::for_shards(server, &[], 1_000_000, 53) {
             for n in 0..1_000_000 / 53 {
                 let source = sources.pick(n).expect("an address");
-                assert!(source.is_loopback());
+                assert!(source.ip().is_loopback());
                 *of_address.entry(source).or_insert(0) += 1;
             }
         }
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn given_addresses_are_used_round_robin_and_others_are_the_kernels() {
-        let given = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().expect("an address"));
+        let given = ["10.0.0.1:0", "10.0.0.2:0"].map(|address| address.parse().expect("an address"));
         let far = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 0));
         let sources = &Sources::for_shards(far, &given, 10, 2)[1];
         assert_eq!(
@@ -184,7 +185,7 @@ mod tests {
     fn ports_of_both_parities_are_used_from_the_start() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
         let server = listener.local_addr().expect("its address");
-        let sources = Sources::Given(vec![IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9))]);
+        let sources = Sources::Given(vec![SocketAddr::from(([127, 0, 0, 9], 0))]);
         let sockets: Vec<_> = (0..32).map(|n| sources.connect(server, n).expect("a connection")).collect();
         let odd = |socket: &OwnedFd| {
             let local = rustix::net::getsockname(socket).expect("an address");

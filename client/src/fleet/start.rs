@@ -4,12 +4,13 @@ use super::connect::CONNECT_WINDOW;
 use super::counters::Counters;
 use super::handshake::Handshake;
 use super::phase::Command;
+use super::proxy::Tunnel;
 use super::random::random;
 use super::reconnect::Reconnect;
 use super::results::{AddressCounts, Reconnects, Unsolicited};
 use super::routes::Routes;
 use super::shard::{Setup, Shard};
-use super::{Fleet, FleetConfig, clock};
+use super::{Fleet, FleetConfig, Host, clock};
 use anyhow::{Context, Result, bail};
 use common::cores;
 use common::limits::raise_nofile;
@@ -18,7 +19,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::thread::gettid;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -84,10 +85,10 @@ fn count_shards(config: &FleetConfig) -> Result<usize> {
 /// Fails for a source address that no address of the server can use.
 fn check_sources(config: &FleetConfig) -> Result<()> {
     let addrs = config.endpoint.addrs();
-    let is_unusable = |source: &&IpAddr| addrs.iter().all(|addr| addr.is_ipv4() != source.is_ipv4());
+    let is_unusable = |source: &&SocketAddr| addrs.iter().all(|addr| addr.is_ipv4() != source.is_ipv4());
     if let Some(source) = config.source_ips.iter().find(is_unusable) {
         let (own, other) = if source.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-        let server = &config.endpoint.url.authority;
+        let (source, server) = (source.ip(), config.endpoint.first_hop());
         bail!(
             "the source address {source} is {own}, and {server} has {other} addresses only: give one of those"
         );
@@ -126,6 +127,8 @@ impl Fleet {
         let config = &fleet.config;
         let window = (CONNECT_WINDOW / count as u32).max(4);
         let servers = config.endpoint.addrs();
+        let authority = &config.endpoint.url.authority;
+        let tunnel = config.endpoint.proxy.as_ref().map(|proxy| Arc::new(Tunnel::new(proxy, authority)));
         let routes = Routes::for_shards(servers, &config.source_ips, config.connections, count);
         let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
         let mut started: Vec<Receiver<io::Result<()>>> = Vec::with_capacity(count);
@@ -134,6 +137,8 @@ impl Fleet {
             let setup = Setup {
                 number: number as u32,
                 routes,
+                shows_address: servers.len() > 1 || matches!(config.endpoint.first_hop().host, Host::Name(_)),
+                tunnel: tunnel.clone(),
                 handshake: Handshake::new(&config.endpoint.url, &config.request_fields, nonce()),
                 payload_len: config.payload_len,
                 messages: config.messages.clone(),

@@ -6,7 +6,7 @@ use crate::fleet::{Endpoint, local_ports};
 use crate::report::format;
 use anyhow::{Context, Result, ensure};
 use common::memory::Memory;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 /// Kernel memory per end of a connection, measured: TCP socket 2.4 KB, inode, directory entry and file 1.2 KB, epoll
 /// entry 0.1 KB.
@@ -16,7 +16,7 @@ const KERNEL_END_BYTES: u64 = 3_700;
 ///
 /// # Errors
 /// The limit, and what to do, in one line.
-pub fn fits(endpoint: &Endpoint, source_ips: &[IpAddr], connections: u64) -> Result<()> {
+pub fn fits(endpoint: &Endpoint, source_ips: &[SocketAddr], connections: u64) -> Result<()> {
     let addrs = endpoint.addrs();
     // To each address, a source address has all local ports.
     let each = connections.div_ceil(addrs.len() as u64);
@@ -67,7 +67,7 @@ mod tests {
         let many = 2 * local_ports();
         let far = fits(&endpoint("ws://[::1]/"), &[], many).expect_err("too many").to_string();
         assert!(far.starts_with(&many.to_string()) && far.contains("give 2 addresses"), "{far}");
-        let sources = ["::1", "::2"].map(|source| source.parse().expect("an address"));
+        let sources = ["[::1]:0", "[::2]:0"].map(|source| source.parse().expect("an address"));
         assert!(fits(&endpoint("ws://[::1]/"), &sources, many).is_ok());
         let two = ["10.0.0.7:80", "[2001:db8::7]:80"].map(|addr| addr.parse().expect("an address"));
         let two = "ws://echo.example/".parse::<Url>().expect("url").resolve_to(&two);

@@ -4,12 +4,16 @@ mod fits;
 mod handshake;
 mod message;
 mod phases;
+mod proxy;
 mod record;
+mod source;
 mod verdict;
 
 pub use fits::fits;
 pub use handshake::HandshakeArgs;
 pub use message::MessageArgs;
+pub use proxy::ProxyArgs;
+pub use source::{Source, addresses as source_addresses};
 
 use crate::fleet::{Fleet, FleetConfig};
 use crate::progress::Bar;

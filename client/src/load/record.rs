@@ -2,8 +2,8 @@
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Unsolicited,
-    Verify,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Proxy,
+    Unsolicited, Verify,
 };
 use crate::results::run::{
     AddressReport, ChurnReport, MessageReport, PushedReport, RunReport, SCHEMA, per_s,
@@ -20,6 +20,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
     RunReport {
         header: Header::new(SCHEMA, started.to_string()),
         url: load.fleet.endpoint.url.to_string(),
+        proxy: load.fleet.endpoint.proxy.as_ref().map(Proxy::to_string),
         clients: 1,
         scenario: scenario.get_name().to_owned(),
         connections: load.fleet.connections,

@@ -1,6 +1,5 @@
 //! Whether a run went well.
 
-use crate::fleet::Class;
 use crate::report::format::count;
 use crate::results::run::RunReport;
 
@@ -35,10 +34,8 @@ impl RunReport {
             failed.map(|address| format!("{} on {}", whole(address.failed), address.address)).collect();
         parts.extend((!by_address.is_empty()).then(|| format!("by address: {}", by_address.join(", "))));
         // The cause is not named twice.
-        let is_named = self.ended_early.is_some() || self.failures.of(Class::Refused) > 0;
-        parts.extend(
-            self.failures.first.as_ref().filter(|_| !is_named).map(|first| format!("first: {first}")),
-        );
+        let is_new = |first: &&String| self.ended_early.is_none() && !first.starts_with("connect: ");
+        parts.extend(self.failures.first.as_ref().filter(is_new).map(|first| format!("first: {first}")));
         Some(parts.join("; "))
     }
 }

@@ -1,7 +1,8 @@
 //! The servers of a race: a stage, another server by its command, or a running server.
 
 use crate::doctor::Machine;
-use crate::fleet::{Endpoint, Url};
+use crate::fleet::{Endpoint, Proxy, Url};
+use crate::load::ProxyArgs;
 use crate::measure::Sampler;
 use crate::subject::{Other, Server, Subject, parse_target};
 use crate::watch::Metrics;
@@ -45,6 +46,17 @@ impl Contender {
             Contender::Url(_) => None,
         })
     }
+
+    /// The proxy to a running server. One that is started here is on this machine.
+    ///
+    /// # Errors
+    /// The environment variable that names no usable proxy, in one line.
+    pub fn proxy(&self, args: &ProxyArgs) -> Result<Option<Proxy>, String> {
+        match self {
+            Contender::Url(url) => args.proxy_to(url),
+            Contender::Stage(_) | Contender::Other(_) => Ok(None),
+        }
+    }
 }
 
 /// A server that is ready.
@@ -61,14 +73,19 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Starts it, unless it is running.
+    /// Starts it, unless it is running; then `proxy` is the way to it.
     ///
     /// # Errors
     /// What kept it from starting, or why its name has no address, in one line.
-    pub fn start(contender: &Contender, subject: Option<Subject>, connections: u64) -> Result<Ready> {
+    pub fn start(
+        contender: &Contender,
+        subject: Option<Subject>,
+        connections: u64,
+        proxy: Option<Proxy>,
+    ) -> Result<Ready> {
         match (contender, subject) {
             (Contender::Url(url), _) => {
-                let (name, endpoint) = (url.to_string(), url.clone().resolve()?);
+                let (name, endpoint) = (url.to_string(), url.clone().resolve_through(proxy)?);
                 Ok(Ready { name, endpoint, command: None, is_stage: false, server: None })
             }
             (_, Some(subject)) => {
@@ -90,8 +107,9 @@ impl Ready {
         if let Some(server) = &self.server {
             return Sampler::Process(server.watched());
         }
-        // Several addresses may be several processes.
-        let [addr] = *self.endpoint.addrs() else { return Sampler::Unwatched };
+        // Several addresses may be several processes, and a proxy's are not the server's.
+        let ([addr], None) = (self.endpoint.addrs(), &self.endpoint.proxy) else { return Sampler::Unwatched };
+        let addr = *addr;
         let host = self.endpoint.url.authority.to_string();
         match Metrics::fetch_as(addr, &host) {
             Ok(metrics) if metrics.value("process_resident_memory_bytes").is_some() => {

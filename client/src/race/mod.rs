@@ -9,13 +9,13 @@ pub use contender::Contender;
 
 use crate::doctor::Machine;
 use crate::fleet::FleetConfig;
-use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MessageArgs, Scenario};
+use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MessageArgs, ProxyArgs, Scenario};
 use crate::progress::{Bar, Gate, SideBySide};
 use crate::results::Header;
 use crate::results::run::RunReport;
 use crate::subject::build_stages;
 use crate::{cli, file, words};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
 use contender::Ready;
 use std::path::PathBuf;
@@ -42,6 +42,10 @@ pub struct RaceArgs {
     /// Additions to the opening handshake
     #[command(flatten)]
     pub handshake: HandshakeArgs,
+
+    /// The way to running servers
+    #[command(flatten)]
+    pub proxy: ProxyArgs,
 
     /// Connections to open to each
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -107,6 +111,9 @@ impl RaceArgs {
         }
         load::check_active(self.active, self.connections)?;
         self.handshake.check()?;
+        for server in &self.servers {
+            server.proxy(&self.proxy)?;
+        }
         load::check_in_flight(self.in_flight, self.message.payload_len(), self.rate.is_none())?;
         self.message.check(Scenario::Echo, self.rate)
     }
@@ -151,7 +158,10 @@ fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
         stages.dedup_by(|left, right| left.name == right.name);
         build_stages(&stages)?;
     }
-    let start = |(contender, subject)| Ready::start(contender, subject, args.connections);
+    let start = |(contender, subject): (&Contender, _)| {
+        let proxy = contender.proxy(&args.proxy).map_err(Error::msg)?;
+        Ready::start(contender, subject, args.connections, proxy)
+    };
     args.servers.iter().zip(subjects).map(start).collect()
 }
 

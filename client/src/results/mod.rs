@@ -14,6 +14,7 @@ mod latency;
 mod machine;
 mod phases;
 
+pub(crate) use header::command;
 pub use header::{Header, Origin};
 pub use latency::{Latency, LatencyReport};
 pub use machine::Machine;

@@ -16,6 +16,9 @@ pub struct RunReport {
     pub header: Header,
     /// The server; of merged results all of them, with commas.
     pub url: String,
+    /// Host and port of the proxy, if there was one; of merged results all of them, with commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// The number of clients: more than one in merged results.
     #[serde(default = "one")]
     pub clients: u64,
@@ -47,7 +50,7 @@ pub struct RunReport {
     pub close: Option<Close>,
     /// Replacing lost connections, with `--reconnect`.
     pub reconnect: Option<ReconnectReport>,
-    /// The server's addresses, if the client used more than one.
+    /// The addresses of the server, or of the proxy, if the client used more than one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressReport>,
     /// Messages received by `--expect greeting`.

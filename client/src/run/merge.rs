@@ -2,10 +2,12 @@
 
 use super::{deliver, outputs, summary};
 use crate::fleet::Verify;
+use crate::results::command;
 use crate::results::run::{RunReport, SCHEMA, per_s};
 use crate::{file, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,7 +73,7 @@ fn read_all(files: &[PathBuf]) -> Result<RunReport> {
     }
     // Samples of several clients cannot be added up; the samples of a single one are kept.
     merged.server = merged.server.filter(|_| watched == 1);
-    merged.header.command = std::env::args().collect();
+    merged.header.command = command();
     Ok(merged)
 }
 
@@ -106,6 +108,9 @@ impl RunReport {
         if !self.url.split(", ").any(|url| url == more.url) {
             self.url = format!("{}, {}", self.url, more.url);
         }
+        let proxies = [&self.proxy, &more.proxy].into_iter().flatten().flat_map(|names| names.split(", "));
+        let proxies: BTreeSet<&str> = proxies.collect();
+        self.proxy = (!proxies.is_empty()).then(|| proxies.into_iter().collect::<Vec<_>>().join(", "));
         if more.header.started < self.header.started {
             self.header.started.clone_from(&more.header.started);
         }

@@ -45,6 +45,7 @@ pub(super) fn render(report: &RunReport) -> String {
         rows.push(("lost", format!("{lost} ({causes}), {back} of them replaced, {failed} attempts failed")));
         rows.push(("away", distribution(&reconnect.away)));
     }
+    rows.extend(report.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
     address_rows(&mut rows, report);
     if let Some(server) = &report.server {
         rows.push(("server", server_row(server)));

@@ -5,8 +5,8 @@ use crate::fleet::{Endpoint, Url};
 use crate::watch::Watched;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -90,10 +90,10 @@ impl Server {
     /// Starts a server that prints no line when it is ready: it is ready when it listens.
     fn start_other(command: &mut Command, port: u16, path: &str, missing: &'static str) -> Result<Self> {
         let (mut child, _, last_words) = spawn(command).context(missing)?;
-        if !is_listening(&mut child, port) {
+        let Some(addr) = listening_on(&mut child, port) else {
             return Err(not_ready(&mut child, &last_words));
-        }
-        let url: Url = format!("ws://127.0.0.1:{port}{path}").parse()?;
+        };
+        let url: Url = format!("ws://{addr}{path}").parse()?;
         Ok(Self { child, endpoint: url.resolve()?, admin: None, shards: None, last_words })
     }
 
@@ -222,22 +222,31 @@ fn shards(line: &str) -> Option<u64> {
     line.split(", ").find_map(|part| part.trim_end_matches('s').strip_suffix(" shard")?.parse().ok())
 }
 
-/// A port that is free at the moment.
+/// A port that is free at the moment, on both loopback addresses.
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
-    Ok(listener.local_addr()?.port())
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
+        let port = listener.local_addr()?.port();
+        let in_use = |error: std::io::Error| error.kind() == ErrorKind::AddrInUse;
+        if !TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_err_and(in_use) {
+            return Ok(port);
+        }
+    }
 }
 
-/// Waits until a connection succeeds; `false` where the process exits first, or times out.
-fn is_listening(child: &mut Child, port: u16) -> bool {
+/// Waits until a connection succeeds, and returns its address: a server that listens on `localhost` may do so in
+/// one family only. `None` where the process exits first, or times out.
+fn listening_on(child: &mut Child, port: u16) -> Option<SocketAddr> {
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let addrs = loopback.map(|address| SocketAddr::new(address, port));
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return true;
+        if let Some(&addr) = addrs.iter().find(|addr| TcpStream::connect(addr).is_ok()) {
+            return Some(addr);
         }
         thread::sleep(Duration::from_millis(10));
     }
-    false
+    None
 }
 
 fn not_ready(child: &mut Child, last_words: &LastWords) -> anyhow::Error {

@@ -48,6 +48,10 @@ pub fn scratch(name: &str) -> PathBuf {
 pub fn client(arguments: &str) -> Command {
     let mut command = Command::new(CLIENT);
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    // Tests must not depend on the machine's proxy.
+    for variable in ["http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -49,6 +49,19 @@ fn an_address_that_refuses_is_counted_and_the_others_serve() {
     assert_eq!((phase.echoes, phase.failures.total()), (10, 0), "{phase:?}");
 }
 
+/// A URL with a name does not say which address refused; one with an address does.
+#[test]
+fn the_only_address_of_a_name_is_described() {
+    let closed = closed();
+    let refused = |config| {
+        let mut fleet = Fleet::start(config).expect("start");
+        fleet.connect_to(2, None, &mut |_| {}).expect("connect").failures.first
+    };
+    let why = "connect: Connection refused (os error 111)";
+    assert_eq!(refused(named(&[closed], 2)), Some(format!("{closed}: {why}")));
+    assert_eq!(refused(config(closed, 2)).as_deref(), Some(why));
+}
+
 /// Whatever fails, and after slots have moved.
 #[test]
 fn failures_of_open_connections_are_counted_on_their_address() {
@@ -70,7 +83,9 @@ fn a_server_is_down_only_if_no_address_listens() {
     let (open, closed) = (serve(|_, stream| server::ignore(stream)), closed());
     let mut outcome = Outcome::new(0);
     outcome.failures.add(Class::Reset, 4);
-    let down = |servers: &[SocketAddr]| outcome.all_lost(4, servers).starts_with("the server is down: ");
+    let down = |servers: &[SocketAddr]| {
+        outcome.all_lost(4, &named(servers, 4).endpoint).starts_with("the server is down: ")
+    };
     assert!(down(&[closed]) && down(&[closed, closed]));
     assert!(!down(&[open]) && !down(&[closed, open]) && !down(&[open, closed]));
 }
@@ -96,7 +111,7 @@ fn connecting(config: FleetConfig) -> ConnectPhase {
 #[test]
 fn source_addresses_are_for_addresses_of_their_family() {
     let addrs = ["127.0.0.1:9", "127.0.0.2:9"].map(|addr| addr.parse().expect("an address"));
-    let source_ips = vec!["127.0.0.1".parse().expect("an address"), "::1".parse().expect("an address")];
+    let source_ips = vec!["127.0.0.1:0".parse().expect("an address"), "[::1]:0".parse().expect("an address")];
     let error = Fleet::start(FleetConfig { source_ips, ..named(&addrs, 1) }).err().expect("an error");
     assert!(
         error.to_string().starts_with("the source address ::1 is IPv6, and echo.example:8000"),

@@ -33,6 +33,8 @@ pub fn shard_of(payload_len: usize, sent: u32, messages: Messages) -> (Shard, Un
         number: 3,
         routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
         handshake: Handshake::new(&endpoint.url, &RequestFields::default(), [7; 16]),
+        shows_address: false,
+        tunnel: None,
         payload_len,
         messages,
         in_flight: 1,
