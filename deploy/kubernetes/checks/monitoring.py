@@ -5,7 +5,7 @@ Each rule takes the world that `../check` collects and yields its faults, one li
 
 import re
 
-from rules import every, one
+from rules import every, policy_ports
 
 # Of discovery, not of the programs.
 TARGET_LABELS = {"job", "instance", "namespace", "pod"}
@@ -132,8 +132,7 @@ def reach(world):
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             policies = [resource for resource in resources if resource["kind"] == "NetworkPolicy"
                         and resource["spec"]["podSelector"] == monitor["spec"]["selector"]]
-            rules = [rule for policy in policies for rule in policy["spec"]["ingress"]]
-            if not any(port["port"] == endpoint["port"] for rule in rules for port in rule["ports"]):
+            if not any(endpoint["port"] in policy_ports(policy) for policy in policies):
                 yield f"{where}: no NetworkPolicy lets Prometheus in on the port {endpoint['port']}"
 
 

@@ -33,7 +33,10 @@ def every(world, *kinds):
 
 
 def one(resources, kind):
-    return next(resource for resource in resources if resource["kind"] == kind)
+    found = [resource for resource in resources if resource["kind"] == kind]
+    if not found:
+        raise KeyError(kind)
+    return found[0]
 
 
 def pod_of(resource):
@@ -83,7 +86,7 @@ def selectors(world):
 
 
 def policy_ports(policy):
-    return [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
+    return [port["port"] for rule in policy["spec"]["ingress"] for port in rule.get("ports", [])]
 
 
 def ports(world):
@@ -121,7 +124,9 @@ def exposure(world):
         if not policies:
             yield f"{where}: no NetworkPolicy selects {labels}"
         for rule in (rule for policy in policies for rule in policy["spec"]["ingress"]):
-            named = [port["port"] for port in rule["ports"]]
+            named = [port["port"] for port in rule.get("ports", [])]
+            if not named:
+                yield f"{where}: a NetworkPolicy has a rule without ports, which opens all of them"
             if "admin" in named and not rule.get("from"):
                 yield f"{where}: a NetworkPolicy opens the admin port to everyone; name Prometheus' pods in `from`"
         if policies and not any("ws" in policy_ports(policy) for policy in policies):
@@ -171,11 +176,9 @@ def size(world):
     for where, deployment, resources in every(world, "Deployment"):
         _, container, env = pod_of(deployment)
         server = world["servers"][where.partition(":")[0]]
-        if unknown := set(env) - server["env"]:
-            yield f"{where}: the server reads no {', '.join(sorted(unknown))}"
+        for unknown in sorted(set(env) - server["env"]):
+            yield f"{where}: the server reads no {unknown}"
         most = int(env["WS_MAX_CONNECTIONS"])
-        if "WS_SHARDS" in env:
-            yield f"{where}: WS_SHARDS cannot hold WS_MAX_CONNECTIONS under every descriptor limit; remove WS_SHARDS"
         if server["limit"] != most:
             yield f"{where}: under a low descriptor limit the server holds {server['limit']}, not {most}: {server['said']}"
         needed = 1.2 * (most * (KERNEL_BYTES + SERVER_BYTES) + EMPTY_BYTES + quantity(env["WS_BUFFER_BUDGET"]))
@@ -251,6 +254,15 @@ def placement(world):
             need = sum(n * (quantity(pod_of(p)[1]["resources"][group][kind]) if group else 1) for p, n in pods)
             if quantity(most) < need:
                 yield f"{where}: servers and load need {need:.0f} of {resource}, and it allows {quantity(most):.0f}"
+
+
+def faults(rules, world):
+    """What all rules say."""
+    for rule in rules:
+        try:
+            yield from rule(world)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            yield f"{rule.__name__}: a field is missing or malformed: {error!r}"
 
 
 MANIFESTS = [spread, selectors, ports, exposure, probes, drain, size, load, placement]
