@@ -133,6 +133,9 @@ def exposure(world):
             yield f"{where}: no NetworkPolicy lets clients in on the port ws"
         if policies and not any("admin" in policy_ports(policy) for policy in policies):
             yield f"{where}: no NetworkPolicy lets Prometheus in on the port admin"
+        # The Service has no other port than the public one, but that one must not answer /metrics either.
+        if world["servers"][where.partition(":")[0]]["public"].get("/metrics") == 200:
+            yield f"{where}: its public port answers /metrics; set WS_METRICS_ON to admin"
     for where, service, _ in every(world, "Service"):
         ranges = service["spec"].get("loadBalancerSourceRanges", [])
         if not ranges or any(network.endswith("/0") for network in ranges):
@@ -143,7 +146,7 @@ def exposure(world):
 
 def probes(world):
     """Each probe asks for its own path, and the server answers there."""
-    paths = {"startupProbe": "/health", "readinessProbe": "/health", "livenessProbe": "/health"}
+    paths = {"startupProbe": "/health", "readinessProbe": "/ready", "livenessProbe": "/health"}
     for where, deployment, _ in every(world, "Deployment"):
         container = pod_of(deployment)[1]
         answers = world["servers"][where.partition(":")[0]]["admin"]
