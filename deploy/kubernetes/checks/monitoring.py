@@ -127,7 +127,7 @@ def operator(world):
 
 
 def reach(world):
-    """The NetworkPolicy lets in whoever scrapes."""
+    """A NetworkPolicy admits Prometheus to each port that it scrapes."""
     for where, monitor, resources in every(world, "PodMonitor"):
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             policies = [resource for resource in resources if resource["kind"] == "NetworkPolicy"

@@ -42,9 +42,9 @@ class Program:
             list(map(str, command)), env=env, preexec_fn=limit,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
         self.line, self.said = "", ""
-        for line in self.process.stdout:
-            self.said = line.strip()
-            if mark in line:
+        for text in self.process.stdout:
+            self.said = text.strip()
+            if mark in text:
                 self.line = self.said
                 break
 

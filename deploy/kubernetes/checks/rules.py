@@ -120,7 +120,8 @@ def exposure(world):
     """The admin port is for probes and Prometheus, and the Service for those whom somebody admitted."""
     for where, deployment, resources in every(world, "Deployment"):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
-        policies = [r for r in resources if r["kind"] == "NetworkPolicy" and selected([deployment], r["spec"]["podSelector"]["matchLabels"])]
+        policies = [policy for policy in resources if policy["kind"] == "NetworkPolicy"
+                    and selected([deployment], policy["spec"]["podSelector"]["matchLabels"])]
         if not policies:
             yield f"{where}: no NetworkPolicy selects {labels}"
         for rule in (rule for policy in policies for rule in policy["spec"]["ingress"]):
