@@ -166,11 +166,10 @@ MUTATIONS = [
 
 
 def undetected(world, rules):
-    """The mutations that add no fault with the expected words, one line each."""
-    before = set(faults(rules, world))
+    """The mutations of a faultless world that the rules do not report, one line each."""
     for expected, change in MUTATIONS:
         broken = copy.deepcopy(world)
         change(broken)
-        added = set(faults(rules, broken)) - before
-        if not any(expected in text for text in added):
-            yield f"a mutation is not detected: `{expected}` is not in {sorted(added) or 'no fault at all'}"
+        said = list(faults(rules, broken))
+        if not any(expected in text for text in said):
+            yield f"a mutation is not detected: `{expected}` is not in {said or 'no fault at all'}"

@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -61,7 +62,11 @@ class Program:
 
 def flags(command):
     """The flags, and the environment variables, of a help text."""
-    text = subprocess.run([*map(str, command), "--help"], capture_output=True, text=True, check=True).stdout
+    try:
+        text = subprocess.run([*map(str, command), "--help"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"check: cannot run the program: {error}", file=sys.stderr)
+        sys.exit(2)
     return set(re.findall(r"--[a-z][a-z-]+", text)), set(re.findall(r"\[env:\s+(WS_\w+)=", text))
 
 
