@@ -57,9 +57,36 @@ fn promtool(arguments: &[&str]) {
 fn configuration_and_alerts_are_valid() {
     if is_installed() {
         promtool(&["check", "config", "prometheus.yml"]);
+        promtool(&["check", "config", "fleet.yml"]);
         promtool(&["check", "rules", "alerts.yml"]);
         promtool(&["test", "rules", "alerts_test.yml"]);
     }
+}
+
+#[test]
+fn alertmanager_notifies_by_severity() {
+    let amtool = |arguments: &[&str]| {
+        let output = Command::new("amtool").args(arguments).current_dir(deploy("prometheus")).output();
+        output
+            .ok()
+            .map(|output| (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    };
+    let Some((is_valid, text)) = amtool(&["check-config", "alertmanager.yml"]) else {
+        conformance::note(
+            "amtool is not installed (Debian's package prometheus-alertmanager has it): skipped",
+        );
+        return;
+    };
+    assert!(is_valid, "amtool says:\n{text}");
+    for (severity, receiver) in [("critical", "on-call"), ("warning", "tickets")] {
+        let label = format!("severity={severity}");
+        let route = amtool(&["config", "routes", "test", "--config.file", "alertmanager.yml", &label]);
+        assert_eq!(route, Some((true, format!("{receiver}\n"))), "the receiver of a {severity} alert");
+    }
+    let alerts = fs::read_to_string(deploy("prometheus/alerts.yml")).expect("alerts");
+    let severities: BTreeSet<_> =
+        alerts.lines().filter(|line| line.contains("severity:")).map(str::trim).collect();
+    assert_eq!(severities.len(), 2, "severities without a receiver? {severities:?}");
 }
 
 /// Starts a client with `--metrics-addr`; returns its address.
@@ -289,7 +316,8 @@ fn every_panel_has_data(prometheus: &Prometheus) {
         let title = panel["title"].as_str().expect("a title");
         let mut highest = f64::MIN;
         for query in queries(&panel) {
-            let query = query.replace("$__rate_interval", "10s").replace("$instance", ".*");
+            let variables = [("$__rate_interval", "10s"), ("$instance", ".*"), ("$job", "ws-server")];
+            let query = variables.iter().fold(query.to_owned(), |text, (from, to)| text.replace(from, to));
             assert!(!query.contains('$'), "a variable that is not known to this test: {query}");
             let values = prometheus.query(&query);
             assert!(!values.is_empty(), "{title} has no data: {query}");
