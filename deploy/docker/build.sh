@@ -99,9 +99,13 @@ build_image() {
     local stage=server image=million-websockets/$1:$tag log=$binaries/$1.log
     [[ $1 != client ]] || stage=client
     label_flags "$1"
+    [[ -z $platform ]] || export DOCKER_BUILDKIT=1
     docker build --quiet ${platform:+--platform "$platform"} --target "$stage" --build-arg "BINARY=$1" "${labels[@]}" \
         --tag "$image" --file "$root/deploy/Dockerfile" "$binaries/$1" >"$log" 2>&1 ||
-        fail 1 "building the image of $1 failed: $(tail -n 1 "$log")"
+        fail 1 "building the image of $1 failed: $(grep -i -m 1 error "$log" || tail -n 1 "$log")"
+    # The classic builder ignores the platform of an image from scratch.
+    [[ -z $platform || $(docker inspect --format '{{.Os}}/{{.Architecture}}' "$image") == "$platform" ]] ||
+        fail 1 "$image is not for $platform: this Docker engine builds without BuildKit"
     if [[ -n $repository ]]; then
         docker tag "$image" "$repository/$1:$tag"
         image=$repository/$1:$tag
