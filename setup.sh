@@ -24,8 +24,8 @@ Usage: ./setup.sh [--local] CONNECTIONS REPLICAS [SERVER[:PORT]] [-- CLIENT FLAG
   ./setup.sh 10000 10 -- --scenario idle --duration 10m       hold them for ten minutes, or until ./destroy.sh
   ./setup.sh --local 5000 4 127.0.0.1:9000 -- --rate 500 --json all.json
 
-The first run builds the client and its image. Ctrl-C, or ./destroy.sh from another terminal, ends the load and reports
-the results so far; a second Ctrl-C reports nothing. Both clean up.
+The first run builds the client and its image, in some minutes. Ctrl-C, or ./destroy.sh from another terminal, ends the
+load and reports the results so far; a second Ctrl-C reports nothing. Both clean up.
 Set CLIENT=FILE in the environment to use that client with --local instead of building one.
 Exit status: 0 if every replica succeeded, 1 if anything failed, 2 for a bad argument.
 USAGE
@@ -67,7 +67,8 @@ parse() {
     server=${words[2]-}
     [[ -z $server ]] || is_server "$server" ||
         refuse "SERVER '$server' is not an address or a name, such as 192.0.2.1:8000, [2001:db8::1] or echo.example"
-    $is_local || [[ ! $server =~ ^(localhost|127\.[0-9.]+|\[::1])(:|$) ]] || refuse "SERVER '$server' would be each container itself: omit it"
+    $is_local || [[ ! $server =~ ^(localhost|127\.[0-9.]+|\[::1])(:|$) ]] ||
+        refuse "SERVER '$server' is each container itself: omit it for a stage on this machine, or add --local"
 }
 
 # Checks that argument $1, of value $2, is a whole number from 1 to $3, and prints it without separators.
@@ -127,18 +128,20 @@ check_files() {
 
 # Builds the image, and sets `client`: a program that runs on this machine.
 build() {
-    local target=${CARGO_TARGET_DIR:-$root/target}
+    local target=${CARGO_TARGET_DIR:-$root/target} is_binary=
+    client=$target/image/client/client
     if $is_local && [[ -n ${CLIENT-} ]]; then
         client=$CLIENT
         [[ -x $client ]] || fail 1 "CLIENT '$client' is not executable"
-    elif $is_local; then
-        command -v cargo >/dev/null || fail 1 "cargo not found: install Rust (https://rustup.rs), or set CLIENT=FILE"
-        cargo build --manifest-path "$root/Cargo.toml" --quiet --release --locked --package client ||
-            fail 1 "building the client failed: see above"
-        client=$target/release/client
     else
-        "$root/deploy/docker/build.sh" client >/dev/null || fail 1 "building the client's image failed: see above"
-        client=$target/image/client/client
+        command -v cargo >/dev/null || fail 1 "cargo not found: install Rust (https://rustup.rs), or use --local and CLIENT=FILE"
+        # The binary of an image serves --local too.
+        if $is_local; then is_binary=true; [[ -e $client ]] || client=$target/release/client; fi
+        [[ -e $client ]] || note "building the client, which takes some minutes once: $client"
+        case $client in
+            */release/client) cargo build --manifest-path "$root/Cargo.toml" --release --locked --package client ;;
+            *) "$root/deploy/docker/build.sh" ${is_binary:+--binaries} client >/dev/null ;;
+        esac || fail 1 "building the client failed: see above"
     fi
     "$client" run "${client_flags[@]}" --help >/dev/null 2>"$results/flags" ||
         fail 2 "$(sed 's/^client: //; s/client --help/client run --help/; q' "$results/flags")"
@@ -213,33 +216,8 @@ start() {
     for ((number = 1; number <= replicas; number++)); do $stopping || start_replica "$number"; done
 }
 
-# Prints the number of replicas past the first phase, the total connections and failures, and the phase of the slowest
-# replica. Sources: the last line of each log, such as
-# `connecting: 1,234 of 10,000 connections, 567 connects/s, 8 failed`, and the results of finished replicas.
-look() {
-    awk '
-        BEGIN { for (i = 1; i < ARGC; i++) names[name(ARGV[i])] }
-        { replica = name(FILENAME) }
-        FILENAME ~ /\.log$/ && match($0, /^[a-z]+: [0-9,]+ (of [0-9,]+ )?connections/) {
-            phase[replica] = $1; held[replica] = number($2)
-            failed[replica] = match($0, /[0-9,]+ failed/) ? number(substr($0, RSTART)) : 0
-        }
-        FILENAME ~ /\.json$/ && match($0, /"connected": *[0-9]+/) && !(replica in done) {
-            done[replica]; held[replica] = number(substr($0, RSTART + length("\"connected\":")))
-        }
-        function name(file) { sub(/\.[a-z]*$/, "", file); return file }
-        function number(text) { gsub(/,/, "", text); return text + 0 }
-        END {
-            slowest = "done:"
-            for (replica in names) {
-                connections += held[replica]; failures += failed[replica]
-                if (replica in done || (replica in phase && phase[replica] != "connecting:")) ready++
-                if (replica in done || slowest == "connecting:") continue
-                slowest = replica in phase ? phase[replica] : "connecting:"
-            }
-            print ready + 0, connections + 0, failures + 0, slowest
-        }' "$results"/*.log "$results"/*.json
-}
+# Prints ready replicas, connections, failures, and the phase of the slowest replica.
+look() { awk -f "$root/deploy/docker/progress.awk" "$results"/*.log "$results"/*.json; }
 
 # Shows progress: overwrites the last line on a terminal, prints one every three seconds elsewhere.
 show() {

@@ -117,6 +117,7 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("5 1001", "REPLICAS '1001' is not a whole number from 1 to 1000"),
         ("99999999999999999999 2", "CONNECTIONS '9999"),
         ("5 2 localhost", "SERVER 'localhost'"),
+        ("5 2 127.0.0.1:8000", "is each container itself: omit it"),
         ("5 2 256.0.0.1", "SERVER '256.0.0.1'"),
         ("5 2 127.0.0.1:0", "SERVER '127.0.0.1:0'"),
         ("5 2 echo.example:65536", "SERVER 'echo.example:65536'"),
@@ -147,7 +148,14 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("65_000 2", "a container has one address"),
     ];
     let destroy = [("all", "RUN 'all'"), ("1 2", "got 2 arguments"), ("--now", "'--now'")];
-    let build = [("", "no package"), ("stage5", "'stage5'")];
+    let build = [
+        ("", "no package"),
+        ("stage5", "'stage5'"),
+        ("client --tag", "--tag needs a value"),
+        ("--tag a/b client", "--tag 'a/b'"),
+        ("--push Registry client", "--push 'Registry'"),
+        ("--platform linux/riscv64 client", "--platform 'linux/riscv64'"),
+    ];
     let of = |name, cases: &[(&'static str, &'static str)]| {
         cases.iter().map(|&(arguments, part)| (name, arguments, part)).collect::<Vec<_>>()
     };

@@ -32,6 +32,8 @@ resource "aws_key_pair" "admin" {
 }
 
 resource "aws_instance" "server" {
+  count = var.servers
+
   ami                         = data.aws_ami.debian.id
   instance_type               = var.server_type
   subnet_id                   = sort(data.aws_subnets.default.ids)[0]
@@ -52,7 +54,7 @@ resource "aws_instance" "server" {
   }
 
   tags = {
-    Name = "websockets-server"
+    Name = "websockets-server-${count.index}"
   }
 }
 

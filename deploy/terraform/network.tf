@@ -1,9 +1,9 @@
-# Only the clients can reach the server, and only the admin's addresses can reach SSH. Outbound HTTP and HTTPS download
+# Only the clients can reach the servers, of a fleet only through its balancer, and only the admin's addresses can reach SSH. Outbound HTTP and HTTPS download
 # the build dependencies.
 
 resource "aws_security_group" "server" {
   name_prefix = "websockets-server-"
-  description = "The echo server"
+  description = "The echo servers"
   vpc_id      = data.aws_vpc.default.id
 }
 
@@ -15,20 +15,20 @@ resource "aws_security_group" "client" {
 
 resource "aws_vpc_security_group_ingress_rule" "server_websocket" {
   security_group_id            = aws_security_group.server.id
-  description                  = "WebSocket from the clients"
+  description                  = "WebSocket from the clients, or the balancer"
   ip_protocol                  = "tcp"
   from_port                    = 8000
   to_port                      = 8000
-  referenced_security_group_id = aws_security_group.client.id
+  referenced_security_group_id = local.is_fleet ? aws_security_group.balancer[0].id : aws_security_group.client.id
 }
 
 resource "aws_vpc_security_group_egress_rule" "client_websocket" {
   security_group_id            = aws_security_group.client.id
-  description                  = "WebSocket to the server"
+  description                  = "WebSocket to the server, or the balancer"
   ip_protocol                  = "tcp"
   from_port                    = 8000
   to_port                      = 8000
-  referenced_security_group_id = aws_security_group.server.id
+  referenced_security_group_id = local.is_fleet ? aws_security_group.balancer[0].id : aws_security_group.server.id
 }
 
 resource "aws_vpc_security_group_ingress_rule" "ssh" {

@@ -51,7 +51,7 @@ variable "revision" {
 }
 
 variable "stage" {
-  description = "The stage that the server runs, 1 to 4."
+  description = "The stage that the servers run, 1 to 4."
   type        = number
   default     = 4
 
@@ -72,6 +72,17 @@ variable "connections" {
   }
 }
 
+variable "servers" {
+  description = "Server machines. Several are behind a network load balancer."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.servers >= 1 && var.servers <= 500 && floor(var.servers) == var.servers
+    error_message = "Must be a whole number from 1 to 500."
+  }
+}
+
 variable "clients" {
   description = "Client machines. Each connects from one address, which has 64,512 ports."
   type        = number
@@ -84,7 +95,7 @@ variable "clients" {
 }
 
 variable "server_type" {
-  description = "The server's instance type. A million connections take 4.1 GB of its memory at stage 4, 9.8 GB at stage 2."
+  description = "The servers' instance type. A million connections take 4.1 GB of its memory at stage 4, 9.8 GB at stage 2."
   type        = string
   default     = "m7i.xlarge"
 
