@@ -35,10 +35,19 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// All phases, in the order of their numbers.
-    pub const ALL: [Phase; 4] = [Phase::Handshake, Phase::Idle, Phase::Busy, Phase::Lingering];
+    /// The phase with this number: `phase as usize`.
+    #[inline]
+    pub fn from_number(number: usize) -> Phase {
+        match number {
+            0 => Phase::Handshake,
+            1 => Phase::Idle,
+            2 => Phase::Busy,
+            _ => Phase::Lingering,
+        }
+    }
 
     /// Whether it is a WebSocket connection.
+    #[inline]
     pub fn is_open(self) -> bool {
         matches!(self, Phase::Idle | Phase::Busy)
     }

@@ -53,7 +53,7 @@ impl Slot {
 
     #[inline]
     pub fn phase(&self) -> Phase {
-        Phase::ALL[self.marks.stage_bits()]
+        Phase::from_number(self.marks.stage_bits())
     }
 
     #[inline]

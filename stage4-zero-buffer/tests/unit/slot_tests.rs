@@ -6,7 +6,8 @@ use std::fs::File;
 fn a_phase_fits_beside_the_other_marks() {
     let mut slot = Slot::new(File::open("/dev/null").unwrap().into(), 7);
     assert_eq!(slot.phase(), Phase::Handshake);
-    for (phase, flag) in Phase::ALL.into_iter().flat_map(|phase| [(phase, true), (phase, false)]) {
+    let phases = [Phase::Handshake, Phase::Idle, Phase::Busy, Phase::Lingering];
+    for (phase, flag) in phases.into_iter().flat_map(|phase| [(phase, true), (phase, false)]) {
         slot.enter(phase);
         slot.marks.set_queued(flag);
         slot.marks.expect_long(!flag);
