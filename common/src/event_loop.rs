@@ -2,11 +2,13 @@
 //! is due. The loop itself is in the stages.
 
 mod backlog;
+mod drain;
 mod fd_table;
 mod run_queue;
 mod ticks;
 
 pub use backlog::Backlog;
+pub use drain::Drain;
 pub use fd_table::FdTable;
 pub use run_queue::RunQueue;
 pub use ticks::Ticks;

@@ -108,7 +108,7 @@ async fn request(
 /// The hot path: echoes until the connection ends, or the server drains.
 async fn echo(context: &Context, websocket: &mut WebSocketStream<Socket>) -> End {
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    context.interrupt.unless_drained(pin!(converse(context, websocket))).await.unwrap_or(drained)
+    context.interrupt.until_its_slot(pin!(converse(context, websocket))).await.unwrap_or(drained)
 }
 
 async fn converse(context: &Context, websocket: &mut WebSocketStream<Socket>) -> End {

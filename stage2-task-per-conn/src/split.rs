@@ -73,7 +73,7 @@ async fn echo(
         }
     };
     let drained = (Closed::Shutdown, Some(CloseCode::GoingAway));
-    let end = context.interrupt.unless_drained(pin!(reader)).await.unwrap_or(Some(drained));
+    let end = context.interrupt.until_its_slot(pin!(reader)).await.unwrap_or(Some(drained));
     drop(messages);
     let written = finish(&mut writer, socket).await;
     writer.abort();

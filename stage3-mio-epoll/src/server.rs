@@ -12,7 +12,7 @@
 use crate::Flags;
 use crate::connection::{self, Context, Entry, INLINE, Quantum, SLICE};
 use common::config::LINGER;
-use common::event_loop::{Backlog, FdTable, Next, Phase, RunQueue};
+use common::event_loop::{Backlog, Drain, FdTable, Next, Phase, RunQueue};
 use common::frame::CloseCode;
 use common::heartbeat::{Beat, Heartbeat};
 use common::metrics::{Closed, Rejected};
@@ -42,8 +42,7 @@ pub struct Server {
     heartbeat: Heartbeat,
     slow_readers: SlowReaders,
     backlog: Backlog,
-    /// Set once the drain has begun.
-    drain_deadline: Option<Instant>,
+    drain: Drain,
 }
 
 /// Serves a shard until its drain is over.
@@ -67,7 +66,7 @@ impl Server {
             heartbeat,
             slow_readers: SlowReaders::default(),
             backlog: Backlog::default(),
-            drain_deadline: None,
+            drain: Drain::default(),
         })
     }
 
@@ -85,16 +84,17 @@ impl Server {
             for event in &events {
                 match event.token() {
                     LISTENER => self.backlog.fill(now),
-                    SHUTDOWN => self.drain(now),
+                    SHUTDOWN => self.begin_drain(),
                     Token(fd) => self.ready(fd as RawFd, event.is_read_closed()),
                 }
             }
             self.run_queued(now);
             self.accept(now);
+            self.drain(now);
             if elapsed > 0 {
                 self.sweep(elapsed);
             }
-            if self.drain_deadline.is_some_and(|deadline| self.connections.is_empty() || now >= deadline) {
+            if self.drain.is_over(now, self.connections.is_empty()) {
                 return Ok(());
             }
         }
@@ -102,7 +102,7 @@ impl Server {
 
     fn poll_timeout(&self) -> Duration {
         let accept = self.backlog.due_at().map(|at| at.saturating_duration_since(Instant::now()));
-        let tick = self.context.ticks.len();
+        let tick = self.drain.poll_timeout(self.context.ticks.len());
         self.run_queue.poll_timeout(accept.unwrap_or(tick).min(tick))
     }
 
@@ -250,7 +250,7 @@ impl Server {
                         self.beat(fd, beat);
                     }
                 }
-                Phase::Lingering if quiet >= LINGER && self.drain_deadline.is_none() => {
+                Phase::Lingering if quiet >= LINGER && !self.drain.has_begun() => {
                     self.remove(fd, Closed::Eof);
                 }
                 _ => {}
@@ -295,15 +295,16 @@ impl Server {
         self.connections.get_mut(fd).map(|connection| connection.phase())
     }
 
-    /// Stops accepting, echoes the messages that have arrived, and sends every peer Close 1001.
-    fn drain(&mut self, now: Instant) {
-        if self.drain_deadline.is_some() {
-            return;
-        }
-        self.drain_deadline = Some(now + self.context.shard.config.drain_timeout);
+    /// Stops accepting.
+    fn begin_drain(&mut self) {
         self.backlog.clear();
         self.context.shard.stop_listening();
-        for fd in 0..self.connections.end() {
+        self.drain.begin(&self.context.shard.shutdown, self.connections.fds());
+    }
+
+    /// In a drain, echoes the messages that have arrived and sends Close 1001, on each connection when it is due.
+    fn drain(&mut self, now: Instant) {
+        while let Some(fd) = self.drain.pop(now) {
             for _ in 0..SLICES_IN_DRAIN {
                 self.run_slice(fd, false);
                 if self.connections.get_mut(fd).is_none_or(|connection| !connection.is_queued()) {
