@@ -4,18 +4,23 @@
 mod backlog;
 mod drain;
 mod fd_table;
+mod marks;
 mod run_queue;
 mod ticks;
+mod timeouts;
 
 pub use backlog::Backlog;
 pub use drain::Drain;
 pub use fd_table::FdTable;
+pub use marks::Marks;
 pub use run_queue::RunQueue;
-pub use ticks::Ticks;
+use ticks::Ticks;
+pub use timeouts::{Due, Timeouts};
 
 use crate::metrics::Closed;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::io::{Error, ErrorKind};
 use std::time::Instant;
 
 /// How far a connection has come.
@@ -23,10 +28,22 @@ use std::time::Instant;
 pub enum Phase {
     /// Its request has not all arrived.
     Handshake,
-    /// It is a WebSocket connection.
-    Open,
+    /// It is a WebSocket connection, at a message boundary and without unsent output.
+    Idle,
+    /// It is a WebSocket connection, in the middle of a message or with unsent output.
+    Busy,
     /// Its output is sent and half-closed. Input is discarded until the peer closes, or for [`crate::config::LINGER`].
     Lingering,
+}
+
+impl Phase {
+    /// All phases, in the order of their numbers.
+    pub const ALL: [Phase; 4] = [Phase::Handshake, Phase::Idle, Phase::Busy, Phase::Lingering];
+
+    /// Whether it is a WebSocket connection.
+    pub fn is_open(self) -> bool {
+        matches!(self, Phase::Idle | Phase::Busy)
+    }
 }
 
 /// What becomes of a connection after an event.
@@ -40,6 +57,13 @@ pub enum Next {
     Linger(Closed),
     /// Close it. The reason counts if it is open and has none yet.
     Remove(Closed),
+}
+
+impl From<Error> for Next {
+    /// After an error of the connection's socket.
+    fn from(error: Error) -> Next {
+        if error.kind() == ErrorKind::WouldBlock { Next::Wait } else { Next::Remove(Closed::Reset) }
+    }
 }
 
 /// A connection whose request has not all arrived.

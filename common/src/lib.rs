@@ -18,7 +18,7 @@ pub use observe::{buckets, cgroup, colours, families, kernel, latency, memory, m
 pub use shard::{budget, cores, limits, table, threads};
 pub use ws::{echoed, frame, mask, partial, send_queue, text};
 #[cfg(feature = "tungstenite")]
-pub use ws::{meter, websocket};
+pub use ws::{meter, metered, websocket};
 
 use lifecycle::{healthcheck, readiness, signals};
 use observe::{admin, heap, live, log, process};

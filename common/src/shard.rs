@@ -8,7 +8,7 @@ pub mod table;
 pub mod threads;
 
 use crate::budget::Reservation;
-use crate::config::{Config, MAX_HEAD_LEN, MetricsOn};
+use crate::config::{Config, LINGER, MAX_HEAD_LEN, MetricsOn};
 use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
 use crate::origin;
@@ -61,9 +61,9 @@ pub struct Shard<F> {
 }
 
 /// What accept(2) gave.
-pub enum Accepted {
-    /// A connection, non-blocking.
-    Connection(TcpStream),
+pub enum Accepted<S> {
+    /// A connection.
+    Connection(S),
     /// No connection waits.
     Nobody,
     /// No descriptors or memory left: to be tried again after [`ACCEPT_PAUSE`].
@@ -106,14 +106,18 @@ impl<F> Shard<F> {
         }
     }
 
-    /// Takes a connection from the backlog, if one waits.
-    pub fn accept(&self) -> Accepted {
+    /// Takes a connection from the backlog, if one waits, and passes it to `register`, non-blocking. Where that fails (epoll_ctl(2),
+    /// `ENOMEM` and `ENOSPC`), memory is exhausted.
+    pub fn accept<S>(&self, register: impl FnOnce(TcpStream) -> io::Result<S>) -> Accepted<S> {
         for _ in 0..ACCEPT_BATCH {
             if self.shutdown.begun() {
                 return Accepted::Nobody;
             }
             match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => return Accepted::Connection(socket.into()),
+                Ok(socket) => {
+                    return register(socket.into())
+                        .map_or_else(|error| self.cannot_watch(&error), Accepted::Connection);
+                }
                 Err(Errno::AGAIN) => return Accepted::Nobody,
                 Err(error) if self.accept_must_pause(error) => return Accepted::Exhausted,
                 Err(_) => {}
@@ -158,11 +162,10 @@ impl<F> Shard<F> {
         true
     }
 
-    /// Counts a connection that was accepted and cannot be registered (epoll_ctl(2), `ENOMEM` and `ENOSPC`): close it, and do
-    /// not call accept(2) for [`ACCEPT_PAUSE`].
-    pub fn cannot_watch(&self, error: &io::Error) {
+    fn cannot_watch<S>(&self, error: &io::Error) -> Accepted<S> {
         self.has_no_room(Rejected::Memory);
         warn_once_a_second(|| tracing::warn!("cannot watch a connection: {error}"));
+        Accepted::Exhausted
     }
 
     /// Answers the request at the start of `bytes`, on a connection accepted at `accepted_at`.
@@ -264,6 +267,11 @@ impl<F> Shard<F> {
     /// A connection's part of `--buffer-budget`.
     pub fn reservation(&self) -> Reservation {
         self.all.budget.reservation()
+    }
+
+    /// How long a lingering close waits for the peer to close too: [`LINGER`], or as long as a drain may take.
+    pub fn linger_timeout(&self) -> Duration {
+        if self.shutdown.begun() { self.config.drain_timeout } else { LINGER }
     }
 
     /// Counts the end of a connection that [`Answer::Upgrade`] opened.

@@ -5,6 +5,8 @@ pub mod frame;
 pub mod mask;
 #[cfg(feature = "tungstenite")]
 pub mod meter;
+#[cfg(feature = "tungstenite")]
+pub mod metered;
 pub mod partial;
 pub mod send_queue;
 pub mod text;

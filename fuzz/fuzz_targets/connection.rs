@@ -25,7 +25,6 @@ use common::Shard;
 use common::budget::FREE_LEN;
 use common::event_loop::Phase;
 use common::frame::{CloseCode, Opcode};
-use common::heartbeat::Beat;
 use common::http::switching_protocols;
 use common::metrics::Closed;
 use common::partial::HEADROOM;
@@ -33,7 +32,6 @@ use libfuzzer_sys::fuzz_target;
 use reference::{Frame, answer, answers, has_closed, messages};
 use rustix::Wire;
 use server::Server;
-use slot::State;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
@@ -130,22 +128,22 @@ impl Run<'_> {
 
     /// Advances the clock by one tick.
     fn tick(&mut self) {
-        let ticks = &mut self.server.context.ticks;
-        NOW.set(NOW.get() + ticks.len());
-        ticks.advance(NOW.get());
+        let timeouts = &mut self.server.context.timeouts;
+        NOW.set(NOW.get() + timeouts.tick_len());
+        timeouts.advance(NOW.get());
     }
 
     /// Pings, ticks, timeouts, the drain, the peer's FIN or RST, and spurious events.
     fn rare_event(&mut self, n: usize) {
-        let open = self.server.phase(self.fd) == Some(Phase::Open);
+        let open = self.server.phase(self.fd).is_some_and(Phase::is_open);
         match n {
-            0..8 if open => self.server.beat(self.fd, Beat::Ping),
+            0..8 if open => self.server.handle(self.fd, false, |slot, context| slot.ping(context)),
             8..12 => self.tick(),
             12..16 if open => {
                 self.tick();
-                self.server.beat(self.fd, Beat::Dead);
+                self.server.time_out(self.fd);
                 // If input was pending, the connection stays open.
-                if self.server.phase(self.fd) != Some(Phase::Open) {
+                if !self.server.phase(self.fd).is_some_and(Phase::is_open) {
                     self.note_close();
                 }
                 self.cut_off |= self.server.phase(self.fd).is_none();
@@ -183,7 +181,7 @@ impl Run<'_> {
         }
         let queued = !self.server.run_queue.is_empty();
         for _ in 0..SLICES {
-            let Some((fd, eof)) = self.server.run_queue.pop(NOW.get()) else { break };
+            let Some((fd, eof)) = self.server.run_queue.pop(|| NOW.get()) else { break };
             assert_eq!(fd, self.fd);
             self.watch(|server, fd| server.run_slice(fd, eof));
         }
@@ -224,7 +222,7 @@ impl Run<'_> {
         self.settle();
         let ended = rustix::with(|wire| wire.eof);
         assert!(!ended || self.server.phase(self.fd).is_none(), "the peer's FIN is lost");
-        if self.server.connections.get_mut(self.fd).is_some_and(|slot| slot.state() == State::Idle) {
+        if self.server.connections.get_mut(self.fd).is_some_and(|slot| slot.phase() == Phase::Idle) {
             assert!(self.server.context.busy.is_empty(), "an idle connection keeps buffers");
         }
         rustix::with(|wire| self.check(wire, request));

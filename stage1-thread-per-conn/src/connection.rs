@@ -90,8 +90,7 @@ fn handshake(context: &Context, socket: &mut Socket) -> Option<Vec<u8>> {
 
 /// The hot path: echoes until the connection ends, or the server drains.
 fn echo(context: &Context, websocket: &mut WebSocket<Socket>) -> End {
-    let idle_timeout = context.shard.config.idle_timeout;
-    websocket.get_mut().write_timeout = (!idle_timeout.is_zero()).then_some(idle_timeout);
+    websocket.get_mut().write_timeout = context.heartbeat.write_timeout();
     loop {
         let message = match next(context, websocket) {
             Ok(message) => message,
@@ -170,9 +169,7 @@ fn linger(context: &Context, socket: &mut Socket) {
     if socket.stream().shutdown(Shutdown::Write).is_err() {
         return;
     }
-    let draining = context.shard.shutdown.begun();
-    let limit = if draining { context.shard.config.drain_timeout } else { LINGER };
-    let until = Instant::now() + limit;
+    let until = Instant::now() + context.shard.linger_timeout();
     socket.read_by = Some(until);
     socket.heeds_drain = false;
     socket.meter = None;

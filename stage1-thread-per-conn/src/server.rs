@@ -50,7 +50,7 @@ impl Server {
             if shard.shutdown.begun() {
                 break;
             }
-            match shard.accept() {
+            match shard.accept(Ok) {
                 Accepted::Connection(stream) => self.start(stream, alive.clone()),
                 Accepted::Nobody => {}
                 Accepted::Exhausted => thread::sleep(ACCEPT_PAUSE),

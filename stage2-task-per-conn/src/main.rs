@@ -14,8 +14,6 @@
 
 mod connection;
 mod server;
-mod socket;
-mod split;
 
 use common::config;
 use std::process::ExitCode;

@@ -2,15 +2,15 @@
 
 use crate::Flags;
 use crate::socket::Socket;
-use common::event_loop::{Handshake, Next, Phase, Ticks};
+use common::event_loop::{Handshake, Marks, Next, Phase, Timeouts};
 use common::frame::CloseCode;
 use common::meter::Meter;
 use common::metrics::{Closed, ShardMetrics};
-use common::{Answer, Shard, websocket};
+use common::{Answer, Shard, set_close_policy, websocket};
 use std::convert::Infallible;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -28,17 +28,17 @@ pub const INLINE: Quantum = 1;
 /// For a time slice from the run queue: 64 KiB with the default buffer.
 pub const SLICE: Quantum = 16;
 
-/// What the connections of a loop share.
+/// What the connections of a shard share.
 pub struct Context {
     pub shard: Shard<Flags>,
-    pub ticks: Ticks,
+    pub timeouts: Timeouts,
     websocket: WebSocketConfig,
 }
 
 impl Context {
     pub fn new(shard: Shard<Flags>) -> Context {
         Context {
-            ticks: Ticks::new(&shard.config, Instant::now()),
+            timeouts: Timeouts::new(&shard.config, Instant::now()),
             websocket: websocket::config(&shard.config, shard.flags.read_buffer),
             shard,
         }
@@ -50,12 +50,8 @@ impl Context {
 
 /// A connection, with all its buffers.
 pub struct Connection {
+    pub marks: Marks,
     socket: Socket,
-    /// When bytes were last received, or acknowledged; in a handshake, when it was accepted.
-    last_seen_tick: u32,
-    queued: bool,
-    /// Until its first time slice as an open connection.
-    is_new: bool,
     state: State,
 }
 
@@ -72,63 +68,34 @@ enum State {
 /// A connection was accepted.
 pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
     Box::new(Connection {
+        marks: Marks::new(context.timeouts.now()),
         socket: Socket::new(socket.into()),
-        last_seen_tick: context.ticks.now(),
-        queued: false,
-        is_new: true,
         state: State::Handshake(Handshake::begin()),
     })
 }
 
 impl Connection {
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.stream().as_fd()
-    }
-
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Handshake(_) => Phase::Handshake,
-            State::Open { .. } => Phase::Open,
+            State::Open { .. } if self.socket.is_at_boundary() => Phase::Idle,
+            State::Open { .. } => Phase::Busy,
             State::Lingering => Phase::Lingering,
         }
-    }
-
-    /// Whether it is in the run queue.
-    pub fn is_queued(&self) -> bool {
-        self.queued
-    }
-
-    pub fn set_queued(&mut self, queued: bool) {
-        self.queued = queued;
-    }
-
-    /// Whether its next message is probably short: everything so far was complete, and is echoed.
-    pub fn can_read_inline(&self) -> bool {
-        self.phase() == Phase::Open && !self.is_new && self.socket.is_at_boundary()
-    }
-
-    /// Bytes were received or acknowledged at tick `now`.
-    pub fn seen(&mut self, now: u32) {
-        self.last_seen_tick = now;
-    }
-
-    /// Ticks since bytes were last received or acknowledged (in a handshake: since accept).
-    pub fn quiet_ticks(&self, now: u32) -> u32 {
-        now.wrapping_sub(self.last_seen_tick)
     }
 
     /// Sends unsent output, and reads up to the quantum. `eof`: the peer has half-closed.
     pub fn read(&mut self, context: &mut Context, quantum: Quantum, eof: bool) -> Next {
         self.socket.begin_slice(quantum, eof);
-        if quantum != INLINE && self.phase() == Phase::Open {
-            self.is_new = false;
-        }
-        let next = match self.phase() {
-            Phase::Handshake => self.handshake(context),
-            Phase::Open => self.echo(context),
-            Phase::Lingering => self.discard(),
+        let next = match self.state {
+            State::Handshake(_) => self.handshake(context),
+            State::Open { .. } => {
+                self.marks.expect_long(false);
+                self.echo(context)
+            }
+            State::Lingering => self.discard(),
         };
-        if next == Next::Wait && self.socket.quantum_is_spent() { Next::Requeue } else { next }
+        if next == Next::Wait && self.socket.reads_left == Some(0) { Next::Requeue } else { next }
     }
 
     /// Answers a request once it is complete.
@@ -139,14 +106,13 @@ impl Connection {
             match self.socket.read(&mut piece) {
                 Ok(0) => return Next::Remove(Closed::Eof),
                 Ok(len) => handshake.head.extend_from_slice(&piece[..len]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Wait,
-                Err(_) => return Next::Remove(Closed::Reset),
+                Err(error) => return error.into(),
             }
             match context.shard.answer(&handshake.head, handshake.accepted_at) {
                 Answer::Partial => {}
                 Answer::Close(response) => {
                     // A new socket's send buffer takes it whole.
-                    let _ = self.socket.send_whole(&response);
+                    let _ = self.socket.write_all(&response);
                     return Next::Linger(Closed::Normal);
                 }
                 Answer::Upgrade { response, head_len } => {
@@ -156,7 +122,7 @@ impl Connection {
                     let config = Some(context.websocket);
                     let websocket = WebSocketContext::from_partially_read(frames, Role::Server, config);
                     self.state = State::Open { websocket: Box::new(websocket), closing: None };
-                    return match self.socket.send_whole(&response) {
+                    return match self.socket.write_all(&response) {
                         Ok(()) => self.echo(context),
                         Err(_) => Next::Remove(Closed::Reset),
                     };
@@ -170,22 +136,17 @@ impl Connection {
         let State::Open { websocket, closing } = &mut self.state else { return Next::Wait };
         if closing.is_some() {
             return match websocket.flush(&mut self.socket) {
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Next::Wait,
-                Err(Error::Io(_)) => Next::Remove(Closed::Reset),
+                Err(Error::Io(error)) => error.into(),
                 _ => Next::Linger(Closed::Normal),
             };
         }
         let Err(error) = converse(websocket, &mut self.socket, context.shard.metrics());
-        if self.socket.progressed() {
-            self.seen(context.ticks.now());
+        if self.socket.progressed {
+            self.marks.seen(context.timeouts.now());
         }
-        if matches!(&error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock) {
-            return Next::Wait;
-        }
-        match websocket::closed_by(&error) {
-            (reason, Some(code)) => self.close(context, code, reason),
-            (Closed::Normal, None) => Next::Linger(Closed::Normal),
-            (reason, None) => Next::Remove(reason),
+        match websocket::next_after(&error) {
+            Ok((reason, code)) => self.close(context, code, reason),
+            Err(next) => next,
         }
     }
 
@@ -203,30 +164,29 @@ impl Connection {
         let State::Open { websocket, closing: None } = &mut self.state else { return Next::Wait };
         let sent = websocket.write(&mut self.socket, Message::Ping(Default::default()));
         match sent.and_then(|()| websocket.flush(&mut self.socket)) {
-            Err(Error::Io(error)) if error.kind() != ErrorKind::WouldBlock => Next::Remove(Closed::Reset),
+            Err(Error::Io(error)) => error.into(),
             _ => Next::Wait,
         }
     }
 
-    /// The reason to count when an open connection ends: our Close frame's, if one was written.
-    pub fn close_reason(&self, _context: &Context, reason: Closed) -> Option<Closed> {
-        match self.state {
-            State::Open { closing, .. } => Some(closing.unwrap_or(reason)),
-            _ => None,
-        }
-    }
-
-    /// Half-closes the socket. From now on input is discarded.
-    pub fn linger(&mut self, context: &mut Context) {
+    /// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread
+    /// sends a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
+    pub fn linger(&mut self, context: &mut Context, reason: Closed) {
+        self.release(context, reason);
         self.state = State::Lingering;
         self.socket.meter = None;
-        self.seen(context.ticks.now());
+        self.marks.seen(context.timeouts.now());
         // Fails if the peer has reset the connection, which the next read returns too.
-        let _ = self.socket.stream().shutdown(Shutdown::Write);
+        let _ = self.socket.stream.shutdown(Shutdown::Write);
     }
 
-    /// The context keeps nothing for it.
-    pub fn release(&self, _context: &mut Context) {}
+    /// Counts the end of an open connection; the reason of our Close frame takes precedence.
+    pub fn release(&self, context: &mut Context, reason: Closed) {
+        let State::Open { closing, .. } = self.state else { return };
+        let reason = closing.unwrap_or(reason);
+        context.shard.closed(reason);
+        set_close_policy(&self.socket.stream, reason);
+    }
 
     fn discard(&mut self) -> Next {
         let mut piece = [0; PIECE_LEN];
@@ -234,8 +194,7 @@ impl Connection {
             match self.socket.read(&mut piece) {
                 Ok(0) => return Next::Remove(Closed::Eof),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Next::Wait,
-                Err(_) => return Next::Remove(Closed::Reset),
+                Err(error) => return error.into(),
             }
         }
     }

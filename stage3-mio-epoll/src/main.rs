@@ -4,7 +4,7 @@
 //! scheduler's bookkeeping.
 //!
 //! **How:** one readiness call (epoll_wait(2), by way of `mio`) says which of all connections have something, and
-//! the loop goes through those. A connection is an entry in a slab, its state an enum instead of a suspended
+//! the loop goes through those. A connection is an entry in a table, its state an enum instead of a suspended
 //! function. `tungstenite` reads and writes without blocking.
 //!
 //! **A connection costs** `tungstenite`'s state and its read buffer (`--read-buffer`), idle or not.

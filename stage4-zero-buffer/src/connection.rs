@@ -2,15 +2,15 @@
 
 use crate::Flags;
 use crate::echo::echo;
-use crate::slot::{Slot, State};
+use crate::slot::Slot;
 use common::budget::Reservation;
 use common::echoed::Echoed;
-use common::event_loop::{Handshake, Next, Phase, Ticks, trim};
+use common::event_loop::{Handshake, Next, Phase, Timeouts, trim};
 use common::frame::{CloseCode, MAX_HEADER_LEN};
 use common::metrics::Closed;
 use common::partial::{HEADROOM, Partial};
 use common::send_queue::{EMPTY_PING, SendQueue, close_frame};
-use common::{Answer, Shard};
+use common::{Answer, Shard, set_close_policy};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use std::collections::HashMap;
@@ -29,10 +29,10 @@ pub const INLINE: Quantum = 4096;
 /// fast, because there are four times as many calls; with 1 MiB, 0.6 times, because that exceeds the processor's cache.
 pub const SLICE: Quantum = MAX_HEADER_LEN + 256 * 1024;
 
-/// What the connections of a loop share: the one buffer, and the state of those that are not idle.
+/// What the connections of a shard share: the one buffer, and the state of those that are not idle.
 pub struct Context {
     pub shard: Shard<Flags>,
-    pub ticks: Ticks,
+    pub timeouts: Timeouts,
     pub buffer: Box<[u8]>,
     pub max_message_len: usize,
     pub handshakes: HashMap<RawFd, Handshake>,
@@ -42,7 +42,7 @@ pub struct Context {
 impl Context {
     pub fn new(shard: Shard<Flags>) -> Context {
         Context {
-            ticks: Ticks::new(&shard.config, Instant::now()),
+            timeouts: Timeouts::new(&shard.config, Instant::now()),
             buffer: vec![0; HEADROOM + SLICE].into_boxed_slice(),
             max_message_len: shard.config.max_message_size,
             handshakes: HashMap::new(),
@@ -93,7 +93,7 @@ pub enum Last {
 
 /// A connection was accepted.
 pub fn open(socket: OwnedFd, context: &mut Context) -> Entry {
-    let slot = Slot::new(socket, context.ticks.now());
+    let slot = Slot::new(socket, context.timeouts.now());
     context.handshakes.insert(slot.fd(), Handshake::begin());
     slot
 }
@@ -107,7 +107,7 @@ impl Slot {
             Ok(false) => Next::Wait,
             Ok(true) => {
                 if quantum == INLINE {
-                    self.expect_long(true);
+                    self.marks.expect_long(true);
                 }
                 Next::Requeue
             }
@@ -119,8 +119,8 @@ impl Slot {
     #[inline(always)]
     fn receive(&mut self, context: &mut Context, quantum: Quantum, eof: bool) -> Result<bool, Next> {
         let mut room = HEADROOM..context.buffer.len().min(HEADROOM + quantum);
-        let state = self.state();
-        if state == State::Busy {
+        let state = self.phase();
+        if state == Phase::Busy {
             let Some(behind) = self.resume(context)? else { return Ok(false) };
             room = behind;
         }
@@ -128,8 +128,8 @@ impl Slot {
             Ok(0) => Err(Next::Remove(Closed::Eof)),
             Ok(len) => {
                 let is_inline = quantum == INLINE;
-                if !is_inline && state == State::Idle {
-                    self.expect_long(len >= INLINE);
+                if !is_inline && state == Phase::Idle {
+                    self.marks.expect_long(len >= INLINE);
                 }
                 let has_more = self.input(context, room.start + len, is_inline)?;
                 Ok(has_more || room.len() == len || eof)
@@ -142,8 +142,8 @@ impl Slot {
     /// Handles input, up to `end` of the buffer. Returns whether there may be more.
     #[inline]
     fn input(&mut self, context: &mut Context, end: usize, is_inline: bool) -> Result<bool, Next> {
-        if self.state() == State::Idle {
-            self.seen(context.ticks.now());
+        if self.phase() == Phase::Idle {
+            self.marks.seen(context.timeouts.now());
             return self.echo(context, end, is_inline);
         }
         self.input_when_not_idle(context, end)
@@ -151,11 +151,11 @@ impl Slot {
 
     #[cold]
     fn input_when_not_idle(&mut self, context: &mut Context, end: usize) -> Result<bool, Next> {
-        match self.state() {
-            State::Handshake => return self.handshake(context, end),
-            State::Idle | State::Lingering => {}
-            State::Busy => {
-                self.seen(context.ticks.now());
+        match self.phase() {
+            Phase::Handshake => return self.handshake(context, end),
+            Phase::Idle | Phase::Lingering => {}
+            Phase::Busy => {
+                self.marks.seen(context.timeouts.now());
                 self.feed(context, Echoed::from(HEADROOM), end)?;
             }
         }
@@ -179,7 +179,7 @@ impl Slot {
                 let end = HEADROOM + handshake.head.len() - head_len;
                 context.buffer[HEADROOM..end].copy_from_slice(&handshake.head[head_len..]);
                 context.handshakes.remove(&fd);
-                self.enter(State::Idle);
+                self.enter(Phase::Idle);
                 self.send_unsolicited(context, &response)?;
                 self.input(context, end, false)
             }
@@ -207,7 +207,7 @@ impl Slot {
         if sent == answers.len() {
             return Ok(true);
         }
-        self.enter(State::Busy);
+        self.enter(Phase::Busy);
         let busy = busy.entry(self.fd()).or_insert_with(|| Busy::new(shard.reservation()));
         busy.output.push(&answers[sent..]);
         self.charge(context)?;
@@ -222,7 +222,7 @@ impl Slot {
                 0 => return Ok(false),
                 sent => {
                     busy.output.sent(sent);
-                    self.seen(context.ticks.now());
+                    self.marks.seen(context.timeouts.now());
                 }
             }
         }
@@ -230,7 +230,7 @@ impl Slot {
             return Err(Next::Linger(Closed::Normal));
         }
         if busy.partial.is_at_boundary() && busy.unread.is_empty() {
-            self.enter(State::Idle);
+            self.enter(Phase::Idle);
             context.busy.remove(&self.fd());
         }
         Ok(true)
@@ -240,7 +240,7 @@ impl Slot {
     fn send_unsolicited(&mut self, context: &mut Context, bytes: &[u8]) -> Result<(), Next> {
         let sent = self.send(bytes)?;
         if sent < bytes.len() {
-            self.enter(State::Busy);
+            self.enter(Phase::Busy);
             context.busy(self.fd()).output.push(&bytes[sent..]);
         }
         Ok(())
@@ -248,7 +248,7 @@ impl Slot {
 
     /// Sends the last output, after the output that is queued already.
     fn end(&mut self, context: &mut Context, bytes: &[u8], last: Last) -> Result<bool, Next> {
-        self.enter(State::Busy);
+        self.enter(Phase::Busy);
         let busy = context.busy(self.fd());
         if busy.last.is_none() {
             busy.output.push(bytes);
@@ -259,7 +259,7 @@ impl Slot {
 
     /// Sends an open connection a Close frame, with which it ends.
     pub fn close(&mut self, context: &mut Context, code: CloseCode, reason: Closed) -> Next {
-        if self.phase() != Phase::Open {
+        if !self.phase().is_open() {
             return Next::Wait;
         }
         self.end(context, &close_frame(code), Last::Close(reason)).err().unwrap_or(Next::Wait)
@@ -273,27 +273,25 @@ impl Slot {
         self.send_unsolicited(context, &EMPTY_PING).err().unwrap_or(Next::Wait)
     }
 
-    /// The reason to count when an open connection ends: our Close frame's, if one was written.
-    pub fn close_reason(&self, context: &Context, reason: Closed) -> Option<Closed> {
-        match context.busy.get(&self.fd()).and_then(|busy| busy.last) {
-            Some(Last::Response) => None,
-            Some(Last::Close(reason)) => Some(reason),
-            None => (self.phase() == Phase::Open).then_some(reason),
-        }
-    }
-
-    /// Half-closes the socket. From now on input is discarded.
-    pub fn linger(&mut self, context: &mut Context) {
-        context.busy.remove(&self.fd());
-        self.enter(State::Lingering);
-        self.seen(context.ticks.now());
+    /// Lingering close: half-closes the socket, and discards input until the peer closes too. A close(2) with input unread
+    /// sends a reset, which may overtake output that was sent before it (RFC 9293, section 3.6.1).
+    pub fn linger(&mut self, context: &mut Context, reason: Closed) {
+        self.release(context, reason);
+        self.enter(Phase::Lingering);
+        self.marks.seen(context.timeouts.now());
         // Fails if the peer has reset the connection, which the next read returns too.
         let _ = rustix::net::shutdown(self.socket(), Shutdown::Write);
     }
 
-    /// Frees what the context keeps for it.
-    pub fn release(&self, context: &mut Context) {
-        context.busy.remove(&self.fd());
+    /// Counts the end of an open connection; the reason of our Close frame takes precedence. Frees what the context keeps for it.
+    pub fn release(&self, context: &mut Context, reason: Closed) {
         context.handshakes.remove(&self.fd());
+        let reason = match context.busy.remove(&self.fd()).and_then(|busy| busy.last) {
+            Some(Last::Close(reason)) => reason,
+            None if self.phase().is_open() => reason,
+            _ => return,
+        };
+        context.shard.closed(reason);
+        set_close_policy(self.socket(), reason);
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::connection::{Busy, Context, Last};
 use crate::echo::echo;
-use crate::slot::{Slot, State};
+use crate::slot::Slot;
 use common::echoed::Echoed;
-use common::event_loop::Next;
+use common::event_loop::{Next, Phase};
 use common::frame::{CloseCode, Header, Opcode};
 use common::metrics::Closed;
 use common::partial::{End, HEADROOM};
@@ -39,7 +39,7 @@ impl Slot {
 
     /// Sends the answers, and keeps the input after them for the next time slice.
     fn keep(&mut self, context: &mut Context, done: Echoed, end: usize) -> Result<(), Next> {
-        self.enter(State::Busy);
+        self.enter(Phase::Busy);
         let unread = context.buffer[done.consumed..end].to_vec();
         context.busy(self.fd()).unread = unread;
         self.answer(context, done)
@@ -58,7 +58,7 @@ impl Slot {
     /// The slow path: echoes input piece by piece.
     #[cold]
     pub fn feed(&mut self, context: &mut Context, mut done: Echoed, end: usize) -> Result<(), Next> {
-        self.enter(State::Busy);
+        self.enter(Phase::Busy);
         let Context { shard, buffer, busy, max_message_len, .. } = context;
         let busy = busy.entry(self.fd()).or_insert_with(|| Busy::new(shard.reservation()));
         if busy.last.is_some() {

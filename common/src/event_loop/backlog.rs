@@ -1,7 +1,7 @@
 //! When to call accept(2).
 
-use crate::ACCEPT_PAUSE;
-use std::time::Instant;
+use crate::{ACCEPT_BATCH, ACCEPT_PAUSE};
+use std::time::{Duration, Instant};
 
 /// Whether connections may be waiting in the kernel's queue, and from when on to accept them.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ impl Backlog {
         self.due_at = Some(now);
     }
 
-    /// accept(2) said that the queue is empty, or the server stopped listening.
+    /// accept(2) said that the queue is empty, or the server drains.
     pub fn clear(&mut self) {
         self.due_at = None;
     }
@@ -26,16 +26,16 @@ impl Backlog {
         self.due_at = Some(now + ACCEPT_PAUSE);
     }
 
-    /// When to accept; `None`: not before the listener becomes readable.
+    /// How many connections to accept now, if there are as many: [`ACCEPT_BATCH`], so that open ones are served between, or none.
     #[inline]
-    pub fn due_at(&self) -> Option<Instant> {
-        self.due_at
+    pub fn batch(&self, now: Instant) -> usize {
+        if self.due_at.is_some_and(|at| at <= now) { ACCEPT_BATCH } else { 0 }
     }
 
-    /// Whether to accept now.
+    /// How long to wait for events, `most` at the longest. The clock is read only if connections may be waiting.
     #[inline]
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.due_at.is_some_and(|at| at <= now)
+    pub fn poll_timeout(&self, most: Duration, now: impl FnOnce() -> Instant) -> Duration {
+        self.due_at.map_or(most, |at| at.saturating_duration_since(now()).min(most))
     }
 }
 
@@ -46,12 +46,13 @@ mod tests {
     #[test]
     fn is_due_from_an_event_until_it_is_empty() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
-        assert!(!backlog.is_due(now) && backlog.due_at().is_none());
+        assert_eq!((backlog.batch(now), backlog.poll_timeout(Duration::MAX, || now)), (0, Duration::MAX));
         backlog.fill(now);
         // A batch does not empty it: it stays due without another event.
-        assert!(backlog.is_due(now) && backlog.is_due(now + ACCEPT_PAUSE));
+        assert_eq!([now, now + ACCEPT_PAUSE].map(|now| backlog.batch(now)), [ACCEPT_BATCH; 2]);
+        assert_eq!(backlog.poll_timeout(Duration::MAX, || now), Duration::ZERO);
         backlog.clear();
-        assert!(!backlog.is_due(now + ACCEPT_PAUSE));
+        assert_eq!(backlog.batch(now + ACCEPT_PAUSE), 0);
     }
 
     #[test]
@@ -59,8 +60,10 @@ mod tests {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
         backlog.fill(now);
         backlog.pause(now);
-        assert!(!backlog.is_due(now + ACCEPT_PAUSE / 2));
-        assert_eq!(backlog.due_at(), Some(now + ACCEPT_PAUSE));
-        assert!(backlog.is_due(now + ACCEPT_PAUSE));
+        assert_eq!(backlog.batch(now + ACCEPT_PAUSE / 2), 0);
+        assert_eq!(backlog.poll_timeout(ACCEPT_PAUSE / 4, || now), ACCEPT_PAUSE / 4);
+        let left = backlog.poll_timeout(Duration::MAX, || now + ACCEPT_PAUSE / 4);
+        assert_eq!(left, ACCEPT_PAUSE * 3 / 4);
+        assert_eq!(backlog.batch(now + ACCEPT_PAUSE), ACCEPT_BATCH);
     }
 }

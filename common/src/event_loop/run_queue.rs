@@ -1,5 +1,6 @@
 //! Connections with more input than one read, and how long they are served between two polls.
 
+use super::Marks;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -17,13 +18,16 @@ fn budget(events_took: Duration) -> Duration {
 #[derive(Debug, Default)]
 pub struct RunQueue {
     queue: VecDeque<(RawFd, bool)>,
+    /// Set until the first connection is taken.
+    events_began: Option<Instant>,
     deadline: Option<Instant>,
 }
 
 impl RunQueue {
-    /// Queues a connection; `eof`: its peer has half-closed.
+    /// Queues a connection, and marks it so; `eof`: its peer has half-closed.
     #[inline]
-    pub fn push(&mut self, fd: RawFd, eof: bool) {
+    pub fn push(&mut self, fd: RawFd, eof: bool, marks: &mut Marks) {
+        marks.set_queued(true);
         self.queue.push_back((fd, eof));
     }
 
@@ -39,14 +43,21 @@ impl RunQueue {
         if self.is_empty() { most } else { Duration::ZERO }
     }
 
-    /// Sets the time until which [`RunQueue::pop`] returns connections, after events that were handled from `events_began`
-    /// to `now`.
-    pub fn begin(&mut self, events_began: Instant, now: Instant) {
-        self.deadline = Some(now + budget(now.saturating_duration_since(events_began)));
+    /// Begins a run of the queue, after events that were handled from `events_began` until now.
+    #[inline]
+    pub fn begin(&mut self, events_began: Instant) {
+        self.events_began = Some(events_began);
     }
 
-    /// The next connection; `None` when there is none, or the budget is spent.
-    pub fn pop(&mut self, now: Instant) -> Option<(RawFd, bool)> {
+    /// The next connection; `None` when there is none, or the run's budget is spent. The clock is not read for an empty queue.
+    pub fn pop(&mut self, now: impl FnOnce() -> Instant) -> Option<(RawFd, bool)> {
+        if self.is_empty() {
+            return None;
+        }
+        let now = now();
+        if let Some(events_began) = self.events_began.take() {
+            self.deadline = Some(now + budget(now.saturating_duration_since(events_began)));
+        }
         if self.deadline.is_some_and(|deadline| now >= deadline) { None } else { self.queue.pop_front() }
     }
 
@@ -65,14 +76,14 @@ mod tests {
     /// Runs a queue of `connections`, each of which takes `slice` and is queued again; returns the order of service.
     fn run(connections: RawFd, slice: Duration, events_took: Duration) -> Vec<RawFd> {
         let mut queue = RunQueue::default();
-        (0..connections).for_each(|fd| queue.push(fd, false));
+        (0..connections).for_each(|fd| queue.push(fd, false, &mut Marks::new(0)));
         let began = Instant::now();
         let mut now = began + events_took;
-        queue.begin(began, now);
+        queue.begin(began);
         let mut served = Vec::new();
-        while let Some((fd, eof)) = queue.pop(now) {
+        while let Some((fd, eof)) = queue.pop(|| now) {
             served.push(fd);
-            queue.push(fd, eof);
+            queue.push(fd, eof, &mut Marks::new(0));
             now += slice;
             assert!(served.len() < 100_000, "the loop never polls again");
         }
@@ -100,9 +111,11 @@ mod tests {
     fn the_loop_does_not_sleep_while_it_is_not_empty() {
         let mut queue = RunQueue::default();
         assert_eq!(queue.poll_timeout(Duration::from_secs(1)), Duration::from_secs(1));
-        queue.push(3, true);
+        let mut marks = Marks::new(0);
+        queue.push(3, true, &mut marks);
+        assert!(marks.is_queued());
         assert_eq!(queue.poll_timeout(Duration::from_secs(1)), Duration::ZERO);
-        assert_eq!(queue.pop(Instant::now()), Some((3, true)));
+        assert_eq!(queue.pop(Instant::now), Some((3, true)));
         queue.trim();
         assert!(queue.is_empty() && queue.queue.capacity() == 0);
     }

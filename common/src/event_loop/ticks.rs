@@ -4,6 +4,7 @@
 //! right as long as it is less than that; a caller that keeps fewer bits documents its own range.
 
 use crate::config::{Config, LINGER};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// A clock that ticks.
@@ -41,6 +42,11 @@ impl Ticks {
     /// How long a tick is.
     pub fn len(&self) -> Duration {
         self.len
+    }
+
+    /// The quiet time of a connection that was quiet for `quiet_ticks`: from what it was `elapsed` ticks ago to what it is.
+    pub fn quiet(&self, quiet_ticks: u32, elapsed: u32) -> Range<Duration> {
+        self.duration(quiet_ticks.saturating_sub(elapsed))..self.duration(quiet_ticks)
     }
 
     /// The duration of `ticks`: 136 years at most.
@@ -91,9 +97,8 @@ mod tests {
                     let sure = config.idle_timeout.saturating_sub(silent_for + 2 * ticks.len());
                     silent_for += sure.min(config.idle_timeout / 50).max(ticks.len());
                     let elapsed = ticks.advance(start + at + silent_for);
-                    let quiet = ticks.now().wrapping_sub(last_seen);
-                    let before = ticks.duration(quiet.saturating_sub(elapsed));
-                    if heartbeat.due(before, ticks.duration(quiet)) == Some(Beat::Dead) {
+                    let quiet = ticks.quiet(ticks.now().wrapping_sub(last_seen), elapsed);
+                    if heartbeat.due(quiet.start, quiet.end) == Some(Beat::Dead) {
                         break;
                     }
                 }

@@ -33,6 +33,11 @@ impl Heartbeat {
         !self.ping.is_zero() || !self.idle.is_zero()
     }
 
+    /// How long a peer may acknowledge no output: `--idle-timeout`. `None`: for ever.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        (!self.idle.is_zero()).then_some(self.idle)
+    }
+
     /// How much longer to wait until something is due, or is to be checked, on a connection quiet for `quiet`. `None`: for ever.
     pub fn wait(&self, quiet: Duration) -> Option<Duration> {
         let left = |period: Duration| {
@@ -116,7 +121,7 @@ mod tests {
     #[test]
     fn off_is_off() {
         let beat = Heartbeat { ping: Duration::ZERO, idle: Duration::ZERO };
-        assert_eq!(beat.wait(seconds(9)), None);
+        assert_eq!((beat.wait(seconds(9)), beat.write_timeout()), (None, None));
         assert_eq!(beat.due(seconds(0), seconds(1_000_000)), None);
     }
 }

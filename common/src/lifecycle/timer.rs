@@ -4,11 +4,15 @@ use crate::heartbeat::{Beat, Heartbeat};
 use crate::pace::DrainPace;
 use crate::quiet::Quiet;
 use crate::shutdown::Shutdown;
+use crate::untaken::Stall;
 use std::future::poll_fn;
-use std::os::fd::RawFd;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::{self, Sleep, sleep_until, timeout_at};
 
@@ -25,6 +29,15 @@ pub async fn in_time<T>(limit: Duration, mut future: Pin<&mut impl Future<Output
             Err(_) => return None,
         }
     }
+}
+
+/// A descriptor that can be awaited.
+///
+/// # Errors
+/// The kernel's, where the runtime's poll set cannot take it (epoll_ctl(2)).
+pub fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: the borrow keeps the descriptor open, under the same number, for as long as it is registered.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 /// Interrupts the tasks of a shard when its drain begins.
@@ -100,14 +113,24 @@ impl Silence {
         Silence { socket, quiet: None, timer: None }
     }
 
-    /// Something was received.
+    /// What `receive` returns once it is ready, or what is due meanwhile: a Ping, or the end of the connection.
     #[inline]
-    pub fn end(&mut self) {
-        self.quiet = None;
+    pub fn unless_due<T>(
+        &mut self,
+        heartbeat: &Heartbeat,
+        mut receive: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> impl Future<Output = Result<T, Beat>> {
+        poll_fn(move |cx| match receive(cx) {
+            Poll::Ready(received) => {
+                self.quiet = None;
+                Poll::Ready(Ok(received))
+            }
+            Poll::Pending if heartbeat.is_on() => self.poll(*heartbeat, cx).map(Err),
+            Poll::Pending => Poll::Pending,
+        })
     }
 
-    /// Ready with a Ping or the end of the connection, when it is due.
-    pub fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
+    fn poll(&mut self, heartbeat: Heartbeat, cx: &mut Context<'_>) -> Poll<Beat> {
         loop {
             let (Some(quiet), Some(timer)) = (&mut self.quiet, &mut self.timer) else {
                 self.quiet = Some(Quiet::begin(self.socket));
@@ -135,6 +158,36 @@ impl Silence {
         match &mut self.timer {
             Some(timer) => timer.as_mut().reset(next.into()),
             None => self.timer = Some(Box::pin(sleep_until(next.into()))),
+        }
+    }
+}
+
+/// Ends with [`io::ErrorKind::TimedOut`] when a peer has acknowledged no output for too long.
+pub struct Stalled {
+    socket: RawFd,
+    stall: Stall,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Stalled {
+    /// This socket has just refused output, for which its peer has `limit`.
+    pub fn begin(socket: RawFd, limit: Duration) -> Stalled {
+        let stall = Stall::begin(limit);
+        Stalled { socket, timer: Box::pin(sleep_until(stall.next_look().into())), stall }
+    }
+}
+
+impl Future for Stalled {
+    type Output = io::Error;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Stalled { socket, stall, timer } = &mut *self;
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if let Err(error) = stall.look(*socket) {
+                return Poll::Ready(error);
+            }
+            timer.as_mut().reset(stall.next_look().into());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How stages 1 to 3 set up tungstenite, and what they do about its errors.
 
 use crate::config::Config;
+use crate::event_loop::Next;
 use crate::frame::{CloseCode, MAX_CONTROL_LEN};
 use crate::metrics::Closed;
 use std::io::ErrorKind;
@@ -39,5 +40,41 @@ pub fn closed_by(error: &Error) -> (Closed, Option<CloseCode>) {
         }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => (Closed::Protocol, Some(CloseCode::TooBig)),
         _ => (Closed::Reset, None),
+    }
+}
+
+/// What becomes of a connection that does not block, after a tungstenite error: the reason to count and the close code to send.
+///
+/// # Errors
+/// What becomes of it where no Close frame is to be sent.
+pub fn next_after(error: &Error) -> Result<(Closed, CloseCode), Next> {
+    match (closed_by(error), error) {
+        ((reason, Some(code)), _) => Ok((reason, code)),
+        ((Closed::Normal, None), _) => Err(Next::Linger(Closed::Normal)),
+        (_, Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Err(Next::Wait),
+        ((reason, None), _) => Err(Next::Remove(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn what_becomes_of_a_connection_follows_from_the_error() {
+        let io = |kind: ErrorKind| Error::Io(kind.into());
+        for (error, next) in [
+            (io(ErrorKind::WouldBlock), Err(Next::Wait)),
+            (io(ErrorKind::BrokenPipe), Err(Next::Remove(Closed::Reset))),
+            (io(ErrorKind::TimedOut), Err(Next::Remove(Closed::Idle))),
+            (Error::Io(io::Error::from_raw_os_error(libc::ETIMEDOUT)), Err(Next::Remove(Closed::Reset))),
+            (io(ErrorKind::QuotaExceeded), Ok((Closed::Overload, CloseCode::TryAgainLater))),
+            (Error::ConnectionClosed, Err(Next::Linger(Closed::Normal))),
+            (ProtocolError::ResetWithoutClosingHandshake.into(), Err(Next::Remove(Closed::Eof))),
+            (ProtocolError::MaskedFrameFromServer.into(), Ok((Closed::Protocol, CloseCode::Protocol))),
+        ] {
+            assert_eq!(next_after(&error), next, "{error:?}");
+        }
     }
 }
