@@ -1,11 +1,14 @@
 //! The flags that every stage has, each also read from the environment as `WS_…`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::origin::Origin;
 use crate::output;
 use crate::subprotocol::Subprotocol;
 use bytesize::ByteSize;
 use clap::builder::{FalseyValueParser, Resettable};
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use clap_complete::Shell;
 use std::env;
 use std::ffi::OsStr;
@@ -31,16 +34,26 @@ pub struct Config {
     #[arg(long, env = "WS_ADDR", default_value = "0.0.0.0:8000", value_name = "IP:PORT")]
     pub addr: SocketAddr,
 
-    /// Serve /health and /metrics here, whatever the load, from a thread of their own
+    /// Serve /health, /ready and /metrics here, whatever the load, from a thread of their own
     #[arg(long, env = "WS_ADMIN_ADDR", default_value = "127.0.0.1:8001", value_name = "IP:PORT")]
     pub admin_addr: SocketAddr,
+
+    /// Serve /metrics on --admin-addr only, or on both addresses
+    #[arg(
+        long,
+        env = "WS_METRICS_ON",
+        default_value = "both",
+        value_name = "admin|both",
+        hide_possible_values = true
+    )]
+    pub metrics_on: MetricsOn,
 
     /// Limit WebSocket connections; further ones get 503. Up to a billion [default: what the shards' descriptor tables hold]
     #[arg(long, env = "WS_MAX_CONNECTIONS", value_name = "N", value_parser = connections)]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Shards, each a thread with its own listener, connections and descriptor table, up to 4096
-    /// [default: one per core, or as many as --max-connections needs]
+    /// Shards, each a thread with its own listener, connections and descriptor table, up to 4096; more than this if
+    /// --max-connections needs them [default: one per core]
     #[arg(long, env = "WS_SHARDS", value_name = "N", value_parser = shards)]
     pub shards: Option<NonZeroUsize>,
 
@@ -87,8 +100,13 @@ pub struct Config {
     pub subprotocol: Vec<Subprotocol>,
 
     /// Exit this long after SIGTERM, SIGINT or SIGHUP, even if connections are still open (0s to 1day)
-    #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = drain_timeout)]
+    #[arg(long, env = "WS_DRAIN_TIMEOUT", default_value = "8s", value_name = "TIME", value_parser = drain_timeout)]
     pub drain_timeout: Duration,
+
+    /// In a drain, close this many connections per second, or more if it takes more to close all within three quarters of
+    /// --drain-timeout
+    #[arg(long, env = "WS_DRAIN_RATE", default_value = "1000", value_name = "N", value_parser = drain_rate)]
+    pub drain_rate: NonZeroUsize,
 
     /// Check the health of the server at --admin-addr, and exit with 0 if it is healthy, else with 1
     #[arg(long)]
@@ -97,6 +115,15 @@ pub struct Config {
     /// off, error, warn, info, debug or trace
     #[arg(long, env = "WS_LOG", default_value = "info", value_name = "LEVEL")]
     pub log: LevelFilter,
+}
+
+/// Which of a server's addresses serve `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricsOn {
+    /// `--admin-addr`; on `--addr` the path is not found.
+    Admin,
+    /// `--addr` as well.
+    Both,
 }
 
 /// Parses a size such as `4KiB` or `65536`, at least 1 byte.
@@ -130,6 +157,10 @@ pub fn read_buffer_size(text: &str) -> Result<usize, String> {
 }
 
 fn connections(text: &str) -> Result<NonZeroUsize, String> {
+    number(text, 1_000_000_000)
+}
+
+fn drain_rate(text: &str) -> Result<NonZeroUsize, String> {
     number(text, 1_000_000_000)
 }
 
@@ -198,9 +229,9 @@ struct Cli<F: Args> {
 
 /// The headings in `--help`, and the flags under each.
 const HEADINGS: [(&str, &[&str]); 4] = [
-    ("Addresses", &["addr", "admin_addr", "allow_origin", "subprotocol"]),
+    ("Addresses", &["addr", "admin_addr", "metrics_on", "allow_origin", "subprotocol"]),
     ("Capacity", &["max_connections", "shards", "pin", "backlog", "max_message_size", "buffer_budget"]),
-    ("Time limits", &["handshake_timeout", "idle_timeout", "ping_interval", "drain_timeout"]),
+    ("Time limits", &["handshake_timeout", "idle_timeout", "ping_interval", "drain_timeout", "drain_rate"]),
     ("Output", &["log"]),
 ];
 
@@ -281,66 +312,4 @@ pub fn in_one_line(name: &str, error: &clap::Error) -> String {
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{line}; see {name} --help")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times() {
-        assert_eq!(size("4KiB"), Ok(4096));
-        assert_eq!(size("65536"), Ok(65_536));
-        assert!(
-            size("0").is_err()
-                && size("-1").is_err()
-                && size("many").is_err()
-                && size("99999999TiB").is_err()
-        );
-        assert_eq!(message_size("1GiB"), Ok(1 << 30));
-        assert_eq!(message_size("8EiB"), Err("not a size such as 4KiB, 16MiB or 65536".into()));
-        assert_eq!(message_size("1073741825"), Err("must be at most 1GiB".into()));
-        assert_eq!(read_buffer_size("17MiB"), Err("must be at most 16MiB".into()));
-        assert_eq!(shards("4096").map(NonZeroUsize::get), Ok(4096));
-        assert!(["0", "-1", "4097", "two", "99999999999999999999"].iter().all(|text| shards(text).is_err()));
-        assert!(connections("1000000001").is_err() && connections("1000000000").is_ok());
-        assert_eq!(quiet_time("0"), Ok(Duration::ZERO));
-        assert_eq!(quiet_time("1m 30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(drain_timeout("0s"), Ok(Duration::ZERO));
-        for text in ["-1s", "soon", "900years", "99999999999999999999s", ""] {
-            assert!(
-                quiet_time(text).is_err() && handshake_timeout(text).is_err() && drain_timeout(text).is_err(),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn each_time_has_bounds_and_both_help_and_error_tell_them() {
-        let help = Config::augment_args(Command::new("test")).render_long_help().to_string();
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        type Parse = fn(&str) -> Result<Duration, String>;
-        let times: [(Parse, [&str; 2], [&str; 2], &str); 3] = [
-            (handshake_timeout, ["10ms", "1h"], ["9999us", "3600001ms"], "10ms to 1h"),
-            (quiet_time, ["10ms", "30days"], ["1ns", "90days"], "10ms to 30days"),
-            (drain_timeout, ["0s", "1day"], ["2days", "1year"], "0s to 1day"),
-        ];
-        for (parse, within, beyond, bounds) in times {
-            assert!(within.iter().all(|text| parse(text).is_ok()), "{bounds}");
-            for text in beyond {
-                let error = parse(text).expect_err(text);
-                assert!(error.contains(bounds), "{text}: {error}");
-            }
-            assert!(help.contains(bounds), "--help does not state {bounds}");
-        }
-    }
-
-    #[test]
-    fn every_flag_has_a_heading() {
-        let flags = Config::augment_args(Command::new("test"));
-        let under_a_heading = |flag: &str| HEADINGS.iter().any(|(_, flags)| flags.contains(&flag));
-        for flag in flags.get_arguments().map(|flag| flag.get_id().as_str()) {
-            assert!(under_a_heading(flag) || flag == "healthcheck", "--{flag}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //! is due. The loop itself is in the stages.
 
 mod backlog;
+mod drain;
 mod fd_table;
 mod marks;
 mod run_queue;
@@ -9,6 +10,7 @@ mod ticks;
 mod timeouts;
 
 pub use backlog::Backlog;
+pub use drain::Drain;
 pub use fd_table::FdTable;
 pub use marks::Marks;
 pub use run_queue::RunQueue;

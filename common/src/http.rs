@@ -51,6 +51,8 @@ pub enum Request<'b> {
 pub enum Page {
     /// `/health`: 200, or 503 while draining.
     Health,
+    /// `/ready`: 200, or 503 while draining or full.
+    Ready,
     /// `/metrics`: Prometheus text.
     Metrics,
 }
@@ -60,6 +62,7 @@ impl Page {
     pub fn at(path: &str) -> Option<Page> {
         match path {
             "/health" | "/health/" => Some(Page::Health),
+            "/ready" | "/ready/" => Some(Page::Ready),
             "/metrics" | "/metrics/" => Some(Page::Metrics),
             _ => None,
         }

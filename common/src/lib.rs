@@ -13,14 +13,14 @@ mod shard;
 mod ws;
 
 pub use http::{origin, subprotocol};
-pub use lifecycle::{heartbeat, quiet, shutdown, timer, untaken};
+pub use lifecycle::{heartbeat, pace, quiet, shutdown, timer, untaken};
 pub use observe::{buckets, cgroup, colours, families, kernel, latency, memory, metrics, output};
 pub use shard::{budget, cores, limits, table, threads};
 pub use ws::{echoed, frame, mask, partial, send_queue, text};
 #[cfg(feature = "tungstenite")]
 pub use ws::{meter, metered, websocket};
 
-use lifecycle::{healthcheck, signals};
+use lifecycle::{healthcheck, readiness, signals};
 use observe::{admin, heap, live, log, process};
 use shard::listen;
 

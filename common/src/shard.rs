@@ -8,7 +8,7 @@ pub mod table;
 pub mod threads;
 
 use crate::budget::Reservation;
-use crate::config::{Config, LINGER, MAX_HEAD_LEN};
+use crate::config::{Config, LINGER, MAX_HEAD_LEN, MetricsOn};
 use crate::http::{self, Method, Page, Request, Status};
 use crate::metrics::{Closed, Metrics, Rejected, ShardMetrics};
 use crate::origin;
@@ -55,8 +55,6 @@ pub struct Shard<F> {
     pub(crate) index: usize,
     /// Whether [`Shard::yield_core`] yields.
     pub(crate) crowded: bool,
-    /// WebSocket connections that its descriptor table holds, less a reserve.
-    pub(crate) capacity: usize,
     /// Why a connection over [`Metrics::limit`] is refused.
     pub(crate) limited_by: Rejected,
     pub(crate) all: Arc<Metrics>,
@@ -157,15 +155,15 @@ impl<F> Shard<F> {
                 warn_once_a_second(|| tracing::warn!("a connection was not to be accepted: {error}"));
                 return false;
             }
-            Errno::NOBUFS | Errno::NOMEM => self.metrics().rejected(Rejected::Memory),
-            _ => self.metrics().rejected(Rejected::Descriptors),
+            Errno::NOBUFS | Errno::NOMEM => self.has_no_room(Rejected::Memory),
+            _ => self.has_no_room(Rejected::Descriptors),
         }
         warn_once_a_second(|| tracing::warn!("cannot accept: {error}; trying again every {ACCEPT_PAUSE:?}"));
         true
     }
 
     fn cannot_watch<S>(&self, error: &io::Error) -> Accepted<S> {
-        self.metrics().rejected(Rejected::Memory);
+        self.has_no_room(Rejected::Memory);
         warn_once_a_second(|| tracing::warn!("cannot watch a connection: {error}"));
         Accepted::Exhausted
     }
@@ -199,7 +197,7 @@ impl<F> Shard<F> {
         }
     }
 
-    /// Answers a connection that cannot be served, on the accepting thread: `/health` and `/metrics` as ever, and else 503.
+    /// Answers a connection that cannot be served, on the accepting thread: plain HTTP as ever, and else 503.
     ///
     /// # Errors
     /// Where the peer has disconnected, or its request does not arrive within 100 ms.
@@ -227,17 +225,28 @@ impl<F> Shard<F> {
                 let (status, body) = health(&self.shutdown);
                 http::response(status, TEXT, body, method)
             }
-            Page::Metrics => http::response(Status::Ok, PROMETHEUS, &self.all.render(), method),
+            Page::Ready => {
+                let (status, body) = self.all.readiness(&self.shutdown).answer();
+                http::response(status, TEXT, body, method)
+            }
+            Page::Metrics if self.config.metrics_on == MetricsOn::Admin => refusal(Status::NotFound, method),
+            Page::Metrics => http::response(Status::Ok, PROMETHEUS, &self.all.render(&self.shutdown), method),
         }
     }
 
     /// Counts a rejected connection, and returns its 503.
     fn refuse(&self, reason: Rejected) -> Vec<u8> {
-        self.metrics().rejected(reason);
+        self.has_no_room(reason);
         warn_once_a_second(|| {
             tracing::warn!("refusing connections ({reason:?}): {} are open", self.all.active());
         });
         http::response(Status::Unavailable, TEXT, b"full\n", Method::Get)
+    }
+
+    /// Counts a connection that there is no room for.
+    fn has_no_room(&self, reason: Rejected) {
+        self.metrics().rejected(reason);
+        self.all.pressure.rejected(reason, Instant::now());
     }
 
     /// Admission. `Err(None)`: the server drains.
@@ -245,7 +254,7 @@ impl<F> Shard<F> {
         if self.shutdown.begun() {
             return Err(None);
         }
-        if self.metrics().active() >= self.capacity as u64 {
+        if self.metrics().active() >= self.all.shard_capacity as u64 {
             return Err(Some(Rejected::Descriptors));
         }
         if self.all.admitted.fetch_add(1, Relaxed) >= self.all.limit {
@@ -280,6 +289,7 @@ impl<F> Shard<F> {
     /// The kernel's, where it has no eventfd or no port.
     pub fn alone(flags: F, budget: Option<usize>) -> std::io::Result<Shard<F>> {
         use crate::budget::Budget;
+        use crate::readiness::Pressure;
         use clap::{Args, Command, FromArgMatches};
 
         let defaults = Config::augment_args(Command::new("alone")).get_matches_from(["alone"]);
@@ -291,11 +301,12 @@ impl<F> Shard<F> {
             shutdown: Shutdown::new()?,
             index: 0,
             crowded: false,
-            capacity: limit,
             limited_by: Rejected::Full,
             all: Arc::new(Metrics {
                 stage: "alone",
                 limit,
+                shard_capacity: limit,
+                pressure: Pressure::new(Instant::now()),
                 budget: Budget::new(budget),
                 kernel: crate::kernel::KernelShare::at_start(),
                 admitted: Default::default(),

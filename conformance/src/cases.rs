@@ -17,6 +17,7 @@ pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod origins;
 pub(crate) mod ping;
+pub(crate) mod ready;
 pub(crate) mod refusals;
 pub(crate) mod requests;
 pub(crate) mod shards;

@@ -20,12 +20,12 @@
 //!
 //! # Requirements on the server
 //! - Flags: `--addr`, `--admin-addr`, `--max-connections`, `--shards`, `--backlog`, `--handshake-timeout`,
-//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout`, `--allow-origin`,
-//!   `--subprotocol` and `--log`, each also as an environment variable `WS_…`. An invalid command line: one line on
+//!   `--idle-timeout`, `--ping-interval`, `--max-message-size`, `--buffer-budget`, `--drain-timeout`, `--drain-rate`,
+//!   `--metrics-on`, `--allow-origin`, `--subprotocol` and `--log`, each also as an environment variable `WS_…`. An invalid command line: one line on
 //!   stderr, exit status 2. An address it cannot bind: one line on stderr, exit status 1.
 //! - When ready, it prints one line, `NAME VERSION: ws://ADDR/echo, admin http://ADDR, N shards, at most M
 //!   connections`, and nothing else on stdout.
-//! - `/echo` and `/` on the first address upgrade to WebSocket. Both addresses serve `/health` and `/metrics`.
+//! - `/echo` and `/` on the first address upgrade to WebSocket. Both addresses serve `/health`, `/ready` and `/metrics`.
 //! - SIGTERM, SIGINT and SIGHUP start the drain. A second SIGTERM or SIGINT ends the process.
 //!
 //! To add a case, write a function in a file of `src/cases/`, and list it in `src/list.rs`.

@@ -61,11 +61,17 @@ macro_rules! __cases {
                 from_the_environment;
             endpoints:
                 health_is_ok,
+                metrics_on_the_admin_address_only,
                 metrics_are_well_formed,
                 other_paths_are_not_found,
                 head_has_no_content,
                 requests_in_pieces_or_too_many,
                 clients_that_disconnect;
+            ready:
+                while_accepting,
+                while_full,
+                while_out_of_descriptors,
+                while_draining;
             echo:
                 text_of_each_length,
                 binary_of_each_length,
@@ -201,6 +207,9 @@ macro_rules! __cases {
                 sigint_without_peers,
                 idle_peers,
                 busy_peers,
+                paced,
+                faster_than_its_rate_if_it_must,
+                serves_those_whose_time_has_not_come,
                 peer_in_the_middle_of_a_frame,
                 nothing_new_while_draining,
                 peers_that_disconnect,
@@ -219,7 +228,8 @@ macro_rules! __cases {
             shards:
                 one_shard,
                 four_shards,
-                more_connections_than_one_table_holds;
+                more_connections_than_one_table_holds,
+                more_than_asked_for;
             flags:
                 bad_values,
                 bad_environment,
@@ -228,6 +238,8 @@ macro_rules! __cases {
                 address_not_local,
                 port_is_free_again,
                 help_and_version,
+                defaults,
+                impossible_capacity,
                 environment,
                 all_at_once,
                 extreme_durations,

@@ -4,7 +4,7 @@
 //! drain's eventfd, and then reads without blocking.
 
 use common::meter::Meter;
-use common::shutdown::Shutdown;
+use common::shutdown::{Shutdown, Slot};
 use common::untaken::Stall;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -14,14 +14,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Reads that may still find input once the drain has begun.
-const READS_IN_DRAIN: u8 = 16;
-
 /// A socket that blocks, as far as its thread can tell.
 pub struct Socket {
     stream: Arc<TcpStream>,
     shutdown: Shutdown,
-    reads_in_drain: u8,
+    slot: Slot,
     /// Set once the connection is open: what is read is charged to `--buffer-budget`.
     pub meter: Option<Meter>,
     /// When to stop waiting for input. `None`: never.
@@ -37,7 +34,7 @@ impl Socket {
         Socket {
             stream,
             shutdown,
-            reads_in_drain: READS_IN_DRAIN,
+            slot: Slot::default(),
             meter: None,
             read_by: None,
             write_timeout: None,
@@ -52,21 +49,20 @@ impl Socket {
     /// Waits until the socket is readable.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] at the deadline, [`ErrorKind::WouldBlock`] when the server drains and no input is
-    /// pending; after both, reading can go on.
+    /// [`ErrorKind::TimedOut`] at the deadline, [`ErrorKind::WouldBlock`] when the drain closes the connection and no
+    /// input is pending; after both, reading can go on.
     fn wait_readable(&mut self) -> io::Result<()> {
         let fds = [self.stream.as_fd(), self.shutdown.as_fd()];
         let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        let heeded = if self.heeds_drain { &mut fds[..] } else { &mut fds[..1] };
-        wait(heeded, self.read_by)?;
-        let draining = heeded.get(1).is_some_and(|shutdown| !shutdown.revents().is_empty());
-        if draining {
-            if heeded[0].revents().is_empty() || self.reads_in_drain == 0 {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            self.reads_in_drain -= 1;
+        if !self.heeds_drain {
+            return wait(&mut fds[..1], self.read_by);
         }
-        Ok(())
+        if !self.shutdown.begun() {
+            wait(&mut fds, self.read_by)?;
+        }
+        let is_open = self.meter.is_some();
+        let Some(until) = self.slot.until(&self.shutdown, is_open, self.read_by) else { return Ok(()) };
+        self.slot.end(wait(&mut fds[..1], Some(until)))
     }
 
     /// Waits until the socket is writable.

@@ -115,7 +115,7 @@ async fn request(context: &Context, mut stream: TcpStream) -> io::Result<(TcpStr
 /// The hot path: echoes until the connection ends, or the server drains.
 async fn echo(context: &Context, websocket: &mut WebSocket) -> End {
     let conversation = pin!(converse(context, websocket));
-    let Err(end) = context.interrupt.unless_drained(conversation).await.unwrap_or(Err(DRAINED));
+    let Err(end) = context.interrupt.until_its_slot(conversation).await.unwrap_or(Err(DRAINED));
     end
 }
 
@@ -203,7 +203,7 @@ async fn split(context: &Context, websocket: WebSocket) -> (End, Option<WebSocke
             echoing.written();
         }
     };
-    let end = context.interrupt.unless_drained(pin!(reader)).await.unwrap_or(Some(DRAINED));
+    let end = context.interrupt.until_its_slot(pin!(reader)).await.unwrap_or(Some(DRAINED));
     drop(messages);
     // The writer sends what is queued, as long as the peer takes some of it.
     let written = tokio::select! {

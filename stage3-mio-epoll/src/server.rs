@@ -37,8 +37,6 @@ pub struct Server {
     pub run_queue: RunQueue,
     backlog: Backlog,
     poll: Poll,
-    /// Set once the drain has begun.
-    drain_deadline: Option<Instant>,
 }
 
 /// Serves a shard until its drain is over.
@@ -59,7 +57,6 @@ impl Server {
             run_queue: RunQueue::default(),
             backlog: Backlog::default(),
             poll,
-            drain_deadline: None,
         })
     }
 
@@ -78,7 +75,7 @@ impl Server {
             for event in &events {
                 match event.token() {
                     LISTENER => self.backlog.fill(now),
-                    SHUTDOWN => self.drain(now),
+                    SHUTDOWN => self.begin_drain(),
                     Token(fd) => self.ready(fd as RawFd, event.is_read_closed()),
                 }
             }
@@ -88,10 +85,11 @@ impl Server {
                 self.run_slice(fd, eof);
             }
             self.accept(now);
+            self.drain(now);
             if ticked {
                 self.sweep();
             }
-            if self.drain_deadline.is_some_and(|deadline| self.connections.is_empty() || now >= deadline) {
+            if self.context.timeouts.drain.is_over(now, self.connections.is_empty()) {
                 return Ok(());
             }
         }
@@ -224,13 +222,15 @@ impl Server {
         self.connections.get_mut(fd).map(|connection| connection.phase())
     }
 
-    /// Stops accepting, echoes the messages that have arrived, and sends every peer Close 1001.
-    fn drain(&mut self, now: Instant) {
-        let None = self.drain_deadline else { return };
-        self.drain_deadline = Some(now + self.context.shard.config.drain_timeout);
-        self.context.timeouts.begin_drain();
+    /// Stops accepting. The connections go on until each is closed.
+    fn begin_drain(&mut self) {
         self.context.shard.stop_listening();
-        for fd in 0..self.connections.end() {
+        self.context.timeouts.drain.begin(&self.context.shard.shutdown, self.connections.fds());
+    }
+
+    /// Echoes the messages that have arrived, and sends Close 1001, on the connections that the drain closes now.
+    fn drain(&mut self, now: Instant) {
+        while let Some(fd) = self.context.timeouts.drain.pop(now) {
             for _ in 0..SLICES_IN_DRAIN {
                 self.run_slice(fd, false);
                 if self.connections.get_mut(fd).is_none_or(|connection| !connection.marks.is_queued()) {

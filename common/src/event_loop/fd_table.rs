@@ -53,6 +53,11 @@ impl<T> FdTable<T> {
         self.len == 0
     }
 
+    /// The descriptors in the table.
+    pub fn fds(&self) -> Vec<RawFd> {
+        (0..).zip(&self.entries).filter(|(_, entry)| entry.is_some()).map(|(fd, _)| fd).collect()
+    }
+
     /// All descriptors in the table, and some that are not, are below this.
     pub fn end(&self) -> RawFd {
         self.entries.len() as RawFd
@@ -78,6 +83,7 @@ mod tests {
         table.insert(7, "another");
         let found = [7, 5, 99].map(|fd| table.get_mut(fd).copied());
         assert_eq!(found, [Some("another"), None, None]);
+        assert_eq!(table.fds(), [3, 7]);
         assert_eq!((table.remove(7), table.remove(7), table.remove(99)), (Some("another"), None, None));
         assert!(!table.is_empty());
         assert_eq!((table.end(), table.remove(3)), (8, Some("three")));

@@ -1,6 +1,6 @@
 //! What is due on a connection that has been quiet.
 
-use super::{Marks, Phase, Ticks};
+use super::{Drain, Marks, Phase, Ticks};
 use crate::config::{Config, LINGER};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::untaken::SlowReaders;
@@ -30,7 +30,8 @@ pub struct Timeouts {
     handshake: Duration,
     heartbeat: Heartbeat,
     slow_readers: SlowReaders,
-    drains: bool,
+    /// The end of all connections. Once it has begun, lingering ones have until its deadline.
+    pub drain: Drain,
 }
 
 impl Timeouts {
@@ -42,7 +43,7 @@ impl Timeouts {
             handshake: config.handshake_timeout,
             heartbeat: Heartbeat::new(config),
             slow_readers: SlowReaders::default(),
-            drains: false,
+            drain: Drain::default(),
         }
     }
 
@@ -59,15 +60,10 @@ impl Timeouts {
         self.ticks.now()
     }
 
-    /// How long a tick is: the longest wait for events.
+    /// The longest wait for events: a tick, or less while a drain closes connections.
     #[inline]
     pub fn tick_len(&self) -> Duration {
-        self.ticks.len()
-    }
-
-    /// The drain has begun: lingering connections have until its end.
-    pub fn begin_drain(&mut self) {
-        self.drains = true;
+        self.drain.poll_timeout(self.ticks.len())
     }
 
     /// What fell due on connection `fd` when the clock was moved.
@@ -75,7 +71,7 @@ impl Timeouts {
         let quiet = self.ticks.quiet(marks.quiet_ticks(self.ticks.now()), self.elapsed);
         let timed_out = match phase {
             Phase::Handshake => quiet.end >= self.handshake,
-            Phase::Lingering => quiet.end >= LINGER && !self.drains,
+            Phase::Lingering => quiet.end >= LINGER && !self.drain.has_begun(),
             Phase::Idle | Phase::Busy => {
                 if self.heartbeat.must_look(quiet.start, quiet.end) && self.slow_readers.progressed(fd) {
                     return Due::Acknowledged;
@@ -103,6 +99,7 @@ impl Timeouts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shutdown::Shutdown;
     use clap::{Args, Command, FromArgMatches};
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
@@ -156,7 +153,7 @@ mod tests {
         let marks = Marks::new(timeouts.now());
         timeouts.advance(start + LINGER);
         assert_eq!(timeouts.due(NO_SOCKET, Phase::Lingering, &marks), Due::TimedOut);
-        timeouts.begin_drain();
+        timeouts.drain.begin(&Shutdown::new().expect("an eventfd"), vec![]);
         assert_eq!(timeouts.due(NO_SOCKET, Phase::Lingering, &marks), Due::Nothing);
     }
 

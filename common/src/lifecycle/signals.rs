@@ -4,6 +4,7 @@
 //! pipe, as most libraries do, would write to whatever file has that number there. So the signals stay blocked in
 //! all threads, and one thread waits for them (sigwait(3)).
 
+use crate::pace::DrainPace;
 use crate::shutdown::Shutdown;
 use std::{io, mem, process, ptr, thread};
 
@@ -32,11 +33,17 @@ pub(crate) fn block() -> Blocked {
 impl Blocked {
     /// Begins the drain on the first signal; ends the process on the second. A terminal that closes may send SIGHUP twice,
     /// by the kernel and by its shell: the second SIGHUP does not count.
-    pub(crate) fn on_first(self, shutdown: Shutdown) -> io::Result<()> {
+    pub(crate) fn on_first(
+        self,
+        shutdown: Shutdown,
+        pace: impl FnOnce() -> DrainPace + Send + 'static,
+    ) -> io::Result<()> {
         thread::Builder::new().name("signals".into()).spawn(move || {
             self.wait();
-            shutdown.begin();
-            tracing::info!("draining; a second signal ends it at once");
+            let pace = pace();
+            let over = pace.over();
+            shutdown.begin(pace);
+            tracing::info!("draining: closing connections over {over:.1?}; a second signal ends it at once");
             loop {
                 match self.wait() {
                     libc::SIGHUP => {}

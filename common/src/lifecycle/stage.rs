@@ -6,6 +6,8 @@ use crate::heap::{self, TrimPolicy};
 use crate::kernel::KernelShare;
 use crate::live::Live;
 use crate::metrics::{Metrics, Rejected, ShardMetrics};
+use crate::pace::DrainPace;
+use crate::readiness::Pressure;
 use crate::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::threads::Bound;
@@ -17,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 use std::{io, thread};
 
 /// Connections that may wait for the admin server to accept them.
@@ -75,6 +78,8 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
         let metrics = Arc::new(Metrics {
             stage: self.name,
             limit: plan.limit,
+            shard_capacity: plan.capacity,
+            pressure: Pressure::new(Instant::now()),
             admitted: AtomicUsize::new(0),
             budget: Budget::new(config.buffer_budget),
             kernel: KernelShare::at_start(),
@@ -84,13 +89,17 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             .map_err(|error| anyhow!(listen::explain("--admin-addr", config.admin_addr, &error)))?;
         let admin = TcpListener::from(admin);
         let admin_addr = admin.local_addr()?;
-        let live = Live::new(metrics.clone(), shutdown.clone(), plan.capacity);
-        admin::start(admin, live.clone()).context("cannot start the admin server")?;
+        let live = Live::new(metrics.clone(), shutdown.clone());
 
-        let drain_timeout = config.drain_timeout;
+        let (drain_timeout, drain_rate) = (config.drain_timeout, config.drain_rate.get());
         let (done, ended) = mpsc::channel();
         let addr = self.start_shards(config, flags, &plan, &metrics, &shutdown, done)?;
-        signals.on_first(shutdown).context("cannot start the signal thread")?;
+        // Once the shards listen: /ready is 200 from its first answer on.
+        admin::start(admin, live.clone()).context("cannot start the admin server")?;
+        let to_drain = metrics.clone();
+        let pace =
+            move || DrainPace::new(Instant::now(), to_drain.active() as usize, drain_rate, drain_timeout);
+        signals.on_first(shutdown, pace).context("cannot start the signal thread")?;
         live.ready();
         let (name, version) = (self.name, env!("CARGO_PKG_VERSION"));
         let (shards, limit) = (plan.shards, plan.limit);
@@ -129,7 +138,7 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
             let (bound, wait) = mpsc::channel();
             let (shared, flags, all) = (Arc::new(config.clone()), flags.clone(), metrics.clone());
             let (shutdown, done, serve) = (shutdown.clone(), done.clone(), self.serve);
-            let (capacity, limited_by) = (plan.capacity, plan.limited_by);
+            let limited_by = plan.limited_by;
             let crowded = crate::shard::is_crowded(plan.shards, plan.cores.len());
             let core = config.pin.then(|| plan.cores[index % plan.cores.len()]);
             let shard = move || -> io::Result<()> {
@@ -142,23 +151,12 @@ impl<F: Args + Send + Sync + 'static> Stage<F> {
                 };
                 all.shards[index].thread_id.store(rustix::thread::gettid().as_raw_pid() as u32, Relaxed);
                 bound.send(listener.local_addr()).map_err(io::Error::other)?;
-                serve(Shard {
-                    listener,
-                    config: shared,
-                    flags,
-                    shutdown,
-                    index,
-                    crowded,
-                    capacity,
-                    limited_by,
-                    all,
-                })
+                serve(Shard { listener, config: shared, flags, shutdown, index, crowded, limited_by, all })
             };
             let name = format!("shard-{index}");
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || done.send(shard()))
-                .with_context(|| format!("cannot start the thread of shard {index}"))?;
+            thread::Builder::new().name(name).spawn(move || done.send(shard())).with_context(|| {
+                format!("cannot start the thread of shard {index}; lower {}", plan.what_to_lower())
+            })?;
             config.addr = wait
                 .recv()
                 .map_err(|_| anyhow!("shard {index} has panicked"))?
@@ -175,6 +173,8 @@ struct Plan {
     cores: Vec<usize>,
     bound: Option<Bound>,
     shards: usize,
+    /// Shards that the flags or the cores ask for: there are more where `--max-connections` needs them.
+    least_shards: usize,
     capacity: usize,
     limit: usize,
     limited_by: Rejected,
@@ -191,7 +191,7 @@ impl Plan {
         if needed > config::MAX_SHARDS {
             bail!(
                 "--max-connections {} needs {needed} shards under a descriptor limit of {nofile}, and {} is the most: \
-                 raise the limit (ulimit -n), or ask for {}",
+                 raise the limit (ulimit -n), or lower --max-connections to {}",
                 asked.unwrap_or_default(),
                 config::MAX_SHARDS,
                 limits::connections_held(config::MAX_SHARDS, capacity)
@@ -201,22 +201,16 @@ impl Plan {
         let cores = cores::available().context("cannot tell which cores there are")?;
         // With --pin each core's connections are dealt out among the shards there, and no others.
         let even = if config.pin { cores.len() } else { 1 };
-        let shards = config.shards.map_or(needed.max(at_once).next_multiple_of(even), NonZeroUsize::get);
-        if !shards.is_multiple_of(even) {
+        let least_shards = config.shards.map_or(at_once, NonZeroUsize::get);
+        if let Some(shards) = config.shards.filter(|shards| !shards.get().is_multiple_of(even)) {
             bail!(
                 "--pin takes as many shards on each of {even} cores: --shards {shards} is no multiple of {even}"
             );
         }
-        if shards < needed {
-            bail!(
-                "{shards} shards hold {} connections under a descriptor limit of {nofile}; \
-                 --max-connections {} needs --shards {needed}, or a higher limit (ulimit -n)",
-                limits::connections_held(shards, capacity),
-                asked.unwrap_or_default()
-            );
-        }
+        let shards = needed.max(least_shards).next_multiple_of(even);
         let limit = asked.unwrap_or(limits::connections_held(shards, capacity));
-        let mut plan = Plan { nofile, cores, shards, capacity, bound, limit, limited_by: Rejected::Full };
+        let limited_by = Rejected::Full;
+        let mut plan = Plan { nofile, cores, shards, least_shards, capacity, bound, limit, limited_by };
         if let Some(bound) = plan.bound.as_ref().filter(|bound| bound.connections < plan.limit) {
             plan.limit = bound.connections;
             plan.limited_by = Rejected::Threads;
@@ -224,11 +218,19 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The flag that the number of shards depends on.
+    fn what_to_lower(&self) -> &'static str {
+        if self.shards > self.least_shards { "--max-connections" } else { "--shards" }
+    }
+
     fn log(&self) {
-        let Plan { nofile, capacity, .. } = self;
+        let Plan { nofile, capacity, shards, least_shards, .. } = self;
         tracing::info!(
             "{nofile} descriptors a table, a table a shard: room for {capacity} connections in each"
         );
+        if shards > least_shards {
+            tracing::info!("{shards} shards instead of {least_shards}: --max-connections needs them");
+        }
         if let Some(Bound { connections, because }) = &self.bound {
             tracing::info!("limit met first: {connections} connections, by {because}");
         }

@@ -1,6 +1,7 @@
 //! What ends the wait of a task (stage 2): the drain, and timeouts that do not blame a peer for a runtime that stalled.
 
 use crate::heartbeat::{Beat, Heartbeat};
+use crate::pace::DrainPace;
 use crate::quiet::Quiet;
 use crate::shutdown::Shutdown;
 use crate::untaken::Stall;
@@ -51,7 +52,7 @@ impl Interrupt {
         Interrupt { shutdown, tasks: Notify::new() }
     }
 
-    /// Wakes all tasks that wait for a future with [`Interrupt::unless_drained`]. The drain has begun.
+    /// Wakes all tasks that wait for a future. The drain has begun.
     pub fn wake(&self) {
         self.tasks.notify_waiters();
     }
@@ -59,20 +60,40 @@ impl Interrupt {
     /// The output of `serving`, or `None` if the drain begins first.
     ///
     /// The caller pins it: a future that is passed by value takes its room twice, as an argument and pinned.
-    pub async fn unless_drained<T>(&self, mut serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    pub async fn unless_drained<T>(&self, serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        self.unless_closed(serving, |_| None).await
+    }
+
+    /// The same for an open connection, which is served until the drain closes it.
+    pub async fn until_its_slot<T>(&self, serving: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        self.unless_closed(serving, |pace| Some(Box::pin(sleep_until(pace.slot().into())))).await
+    }
+
+    /// `begin_drain` returns a timer if there is time left when the drain begins.
+    async fn unless_closed<T>(
+        &self,
+        mut serving: Pin<&mut impl Future<Output = T>>,
+        begin_drain: impl Fn(&DrainPace) -> Option<Pin<Box<Sleep>>>,
+    ) -> Option<T> {
         let mut woken = pin!(self.tasks.notified());
         let mut registered = false;
+        let mut slot = None;
         poll_fn(|cx| {
             if let Poll::Ready(value) = serving.as_mut().poll(cx) {
                 return Poll::Ready(Some(value));
             }
-            // Once the notification has this task's waker, there is no need to look again before the drain.
-            let begun = self.shutdown.begun();
-            if registered && !begun {
-                return Poll::Pending;
+            let Some(pace) = self.shutdown.pace() else {
+                // Once the notification has this task's waker, there is no need to look again before the drain.
+                if registered {
+                    return Poll::Pending;
+                }
+                registered = true;
+                return woken.as_mut().poll(cx).map(|()| None);
+            };
+            if slot.is_none() {
+                slot = begin_drain(pace);
             }
-            registered = true;
-            if begun { Poll::Ready(None) } else { woken.as_mut().poll(cx).map(|()| None) }
+            slot.as_mut().map_or(Poll::Ready(None), |slot| slot.as_mut().poll(cx).map(|()| None))
         })
         .await
     }

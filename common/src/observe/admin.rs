@@ -1,4 +1,4 @@
-//! `/health`, `/metrics` and the live page on an address of their own, from a thread of their own, so that they answer in
+//! `/health`, `/ready`, `/metrics` and the live page on an address of their own, from a thread of their own, so that they answer in
 //! the middle of a connection storm.
 
 use crate::http::{Page, Status};
@@ -145,14 +145,20 @@ fn respond(request: &Request<Incoming>, live: &Arc<Live>, place: &Place) -> Resp
             let (status, body) = health(&live.shutdown);
             return text(status, "text/plain", Bytes::from_static(body));
         }
-        Some(Page::Metrics) => return text(Status::Ok, PROMETHEUS, live.metrics.render().into()),
+        Some(Page::Ready) => {
+            let (status, body) = live.metrics.readiness(&live.shutdown).answer();
+            return text(status, "text/plain", Bytes::from_static(body));
+        }
+        Some(Page::Metrics) => {
+            return text(Status::Ok, PROMETHEUS, live.metrics.render(&live.shutdown).into());
+        }
         None if path == "/events" => return events(request.method(), live, place),
         None => {}
     }
     match live::FILES.iter().find(|(file, ..)| *file == path) {
         Some((_, content_type, content)) => page(content_type, content),
         None => {
-            let hint = "404 Not Found: try /, /health or /metrics\n";
+            let hint = "404 Not Found: try /, /health, /ready or /metrics\n";
             text(Status::NotFound, "text/plain", Bytes::from(hint))
         }
     }

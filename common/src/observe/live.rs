@@ -44,8 +44,6 @@ const EXACT_UP_TO_BYTES: u64 = 64 << 20;
 pub(crate) struct Live {
     pub metrics: Arc<Metrics>,
     pub shutdown: Shutdown,
-    /// Connections that a shard holds.
-    shard_capacity: usize,
     started: Instant,
     resident_at_start: OnceLock<u64>,
     latest: watch::Sender<Bytes>,
@@ -55,11 +53,10 @@ pub(crate) struct Live {
 
 impl Live {
     /// For a server of which no shard has been started.
-    pub fn new(metrics: Arc<Metrics>, shutdown: Shutdown, shard_capacity: usize) -> Arc<Live> {
+    pub fn new(metrics: Arc<Metrics>, shutdown: Shutdown) -> Arc<Live> {
         Arc::new(Live {
             metrics,
             shutdown,
-            shard_capacity,
             started: Instant::now(),
             resident_at_start: OnceLock::new(),
             latest: watch::Sender::default(),

@@ -8,9 +8,11 @@ use crate::kernel::KernelShare;
 use crate::latency::Echoing;
 use crate::log;
 use crate::memory::Memory;
+use crate::readiness::{Pressure, Readiness};
+use crate::shutdown::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why a WebSocket connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +168,9 @@ pub struct Metrics {
     pub(crate) stage: &'static str,
     /// WebSocket connections that the server lets in.
     pub(crate) limit: usize,
+    /// WebSocket connections that a shard's descriptor table holds, less a reserve.
+    pub(crate) shard_capacity: usize,
+    pub(crate) pressure: Pressure,
     /// WebSocket connections open or being opened, for the gate.
     pub(crate) admitted: AtomicUsize,
     pub(crate) budget: Arc<Budget>,
@@ -197,10 +202,21 @@ impl Metrics {
         totals
     }
 
+    /// Whether to send this server new connections.
+    pub(crate) fn readiness(&self, shutdown: &Shutdown) -> Readiness {
+        if shutdown.begun() {
+            return Readiness::Draining;
+        }
+        let of_shards = self.shards.iter().map(|shard| (shard.active(), self.shard_capacity));
+        self.pressure.look(of_shards.chain([(self.active(), self.limit)]), Instant::now())
+    }
+
     /// In Prometheus' text format.
-    pub fn render(&self) -> Vec<u8> {
+    pub(crate) fn render(&self, shutdown: &Shutdown) -> Vec<u8> {
         let mut all = vec![self.build_info()];
-        let gauges: [(&str, &str, f64); 5] = [
+        let is_ready = self.readiness(shutdown) == Readiness::Ready;
+        let gauges: [(&str, &str, f64); 6] = [
+            ("ws_ready", "Whether /ready answers 200", f64::from(is_ready)),
             ("ws_connections_active", "WebSocket connections open now", self.active() as f64),
             ("ws_connections_limit", "WebSocket connections let in at most", self.limit as f64),
             ("ws_buffered_bytes", "Of --buffer-budget, held now", self.budget.held() as f64),
@@ -287,6 +303,8 @@ mod tests {
             kernel: KernelShare::at_start(),
             stage: "test",
             limit: 7,
+            shard_capacity: 7,
+            pressure: Pressure::new(Instant::now()),
             admitted: AtomicUsize::new(0),
             shards: vec![ShardMetrics::default(), ShardMetrics::default()],
         };
@@ -295,13 +313,14 @@ mod tests {
         metrics.shards[1].closed(Closed::Eof);
         metrics.shards[0].received(2, 64);
         metrics.shards[1].rejected(Rejected::Full);
-        let text = String::from_utf8(metrics.render()).unwrap();
+        let text = String::from_utf8(metrics.render(&Shutdown::new().unwrap())).unwrap();
         for line in [
             "ws_connections_active 1",
             "ws_connections_accepted_total 2",
             "ws_connections_closed_total{reason=\"eof\"} 1",
             "ws_connections_rejected_total{reason=\"full\"} 1",
             "ws_connections_limit 7",
+            "ws_ready 1",
             "ws_received_bytes_total 64",
             "ws_handshake_seconds_bucket{le=\"0.005\"} 1",
             "ws_handshake_seconds_bucket{le=\"10\"} 1",

@@ -52,9 +52,12 @@ pub(crate) fn idle_peers(binary: &Binary) {
     let mut server = binary.serve(&["--drain-timeout", "60s", "--shards", "2"]);
     let mut peers = Peer::connect_many(server.addr, 50);
     peers[0].round_trip(&Frame::text("Hello"));
+    let start = Instant::now();
     server.signal(Signal::TERM);
     peers.into_iter().for_each(expect_going_away);
     exits_cleanly(&mut server);
+    let took = start.elapsed();
+    assert!(took < MAX_DELAY, "expected: a few peers are closed at once; got: an exit after {took:?}");
 }
 
 /// Peers that send messages without pause receive correct echoes until the Close.
@@ -89,6 +92,87 @@ pub(crate) fn busy_peers(binary: &Binary) {
         server.signal(Signal::TERM);
     });
     exits_cleanly(&mut server);
+}
+
+/// Sends messages until the server sends Close 1001. Returns the number of echoes, and when the Close came.
+#[track_caller]
+fn echo_until_close(peer: &mut Peer) -> (usize, Instant) {
+    let message = Frame::text("still served");
+    for echoes in 0.. {
+        peer.send_frame(&message);
+        match peer.receive() {
+            Received::Frame(frame) if frame == message => thread::sleep(Duration::from_millis(1)),
+            Received::Frame(Frame { opcode: CLOSE, payload, .. }) if payload.starts_with(&[3, 0xe9]) => {
+                return (echoes, Instant::now());
+            }
+            other => peer.fail("the echo, or Close 1001", other),
+        }
+    }
+    unreachable!("a peer sends messages until it returns")
+}
+
+/// `--drain-rate`: no Close frame comes before it is due, each peer is served until then, and the last one comes in time.
+pub(crate) fn paced(binary: &Binary) {
+    let (count, shards) = (10, 2);
+    let flags = &["--drain-timeout", "60s", "--drain-rate", "10", "--shards", "2"];
+    let mut server = binary.serve(flags);
+    let peers = Peer::connect_many(server.addr, count);
+    server.metrics_agree(&[("ws_connections_active", count)]);
+    let began = Instant::now();
+    let mut closed: Vec<(Duration, usize)> = thread::scope(|scope| {
+        let serve = |mut peer: Peer| {
+            let (echoes, at) = echo_until_close(&mut peer);
+            peer.send_frame(&Frame::close(1001, ""));
+            peer.expect_fin();
+            (at - began, echoes)
+        };
+        let peers: Vec<_> = peers.into_iter().map(|peer| scope.spawn(move || serve(peer))).collect();
+        server.signal(Signal::TERM);
+        peers.into_iter().map(|peer| peer.join().expect("no panic")).collect()
+    });
+    closed.sort();
+    for (i, (at, _)) in closed.iter().enumerate() {
+        // Each shard closes its first at once.
+        let due = Duration::from_millis(100) * (i + 1).saturating_sub(shards) as u32;
+        assert!(*at >= due, "expected: connection {i} is closed after {due:?} or later; got: {closed:?}");
+    }
+    let (last, echoes) = closed[count - 1];
+    assert!(last < Duration::from_secs(1) + MAX_DELAY, "expected: all are closed after 1 s; got: {closed:?}");
+    assert!(echoes > 10, "expected: the last peer is served for most of a second; got: {closed:?}");
+    exits_cleanly(&mut server);
+}
+
+/// A rate at which `--drain-timeout` would end before all peers have been sent a Close frame.
+pub(crate) fn faster_than_its_rate_if_it_must(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "2s", "--drain-rate", "1", "--shards", "2"]);
+    let mut peers = Peer::connect_many(server.addr, 40);
+    server.signal(Signal::TERM);
+    exits_cleanly(&mut server);
+    peers.iter_mut().for_each(|peer| peer.expect_close_frame(&[1001]));
+}
+
+/// Accepting stops first: most peers are served while new connections are refused. A second signal ends it.
+pub(crate) fn serves_those_whose_time_has_not_come(binary: &Binary) {
+    let mut server = binary.serve(&["--drain-timeout", "60s", "--drain-rate", "1", "--shards", "2"]);
+    let mut peers = Peer::connect_many(server.addr, 40);
+    server.signal(Signal::TERM);
+    wait::until("a new connection is refused", || match Peer::try_open(server.addr) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(_) => Err("a connection".to_string()),
+    });
+    let message = Frame::text("still served");
+    let is_served = |peer: &mut Peer| {
+        peer.send_frame(&message);
+        matches!(peer.receive(), Received::Frame(frame) if frame == message)
+    };
+    let served = peers.iter_mut().filter_map(|peer| is_served(peer).then_some(())).count();
+    assert!(served >= 20, "expected: most of 40 peers are served; got: {served}");
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    server.exit();
+    let took = start.elapsed();
+    assert!(took < MAX_DELAY, "expected: an end within {MAX_DELAY:?}; got: after {took:?}");
 }
 
 /// A peer in the middle of a frame must finish it before it replies to the Close.

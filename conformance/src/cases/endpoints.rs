@@ -2,7 +2,7 @@
 
 use crate::http::Request;
 use crate::metrics::Metrics;
-use crate::server::{Binary, get};
+use crate::server::{Binary, Setup, get};
 use crate::wire::Peer;
 
 pub(crate) fn health_is_ok(binary: &Binary) {
@@ -24,6 +24,25 @@ pub(crate) fn metrics_are_well_formed(binary: &Binary) {
             response.status == 200 && kind.starts_with("text/plain") && kind.contains("version=0.0.4");
         assert!(right, "http://{addr}/metrics, expected: 200, text/plain; version=0.0.4\ngot: {response}");
         Metrics::parse(&response.body).unwrap_or_else(|error| panic!("http://{addr}/metrics: {error}"));
+    }
+}
+
+/// `--metrics-on admin`: on the main address `/metrics` is not found, like any other path.
+pub(crate) fn metrics_on_the_admin_address_only(binary: &Binary) {
+    let by_flag = Setup { flags: &["--metrics-on", "admin"], ..Setup::default() };
+    let by_env = Setup { env: &[("WS_METRICS_ON", "admin")], ..Setup::default() };
+    for setup in [by_flag, by_env] {
+        let server = binary.serve_with(setup);
+        let [nothing, metrics] = ["/nothing", "/metrics"].map(|path| get(server.addr, path));
+        assert_eq!((metrics.status, &metrics.fields), (404, &nothing.fields), "{metrics}");
+        assert_eq!(metrics.body, nothing.body);
+        assert_eq!(get(server.addr, "/metrics/").status, 404);
+        server.metrics_agree(&[("ws_connections_rejected_total", 0)]);
+        for (addr, path) in
+            [server.addr, server.admin].into_iter().flat_map(|a| ["/health", "/ready"].map(|p| (a, p)))
+        {
+            assert_eq!(get(addr, path).status, 200, "http://{addr}{path}");
+        }
     }
 }
 

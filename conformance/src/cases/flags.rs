@@ -67,6 +67,9 @@ pub(crate) fn bad_values(binary: &Binary) {
         &["--buffer-budget", "plenty"],
         &["--buffer-budget", "0"],
         &["--drain-timeout", "1h2"],
+        &["--drain-rate", "0"],
+        &["--drain-rate", "slow"],
+        &["--metrics-on", "main"],
         &["--allow-origin", ""],
         &["--allow-origin", "example.com"],
         &["--allow-origin", "https://example.com/"],
@@ -150,6 +153,8 @@ pub(crate) fn help_and_version(binary: &Binary) {
         "--max-message-size",
         "--buffer-budget",
         "--drain-timeout",
+        "--drain-rate",
+        "--metrics-on",
         "--allow-origin",
         "--subprotocol",
         "--healthcheck",
@@ -161,6 +166,32 @@ pub(crate) fn help_and_version(binary: &Binary) {
     let version = binary.run(Setup { flags: &["--version"], ..Setup::default() });
     assert_eq!((version.code, version.stderr.as_str()), (Some(0), ""), "--version");
     assert_eq!(version.stdout.lines().count(), 1, "--version, got: {:?}", version.stdout);
+}
+
+/// Defaults that the documentation states.
+pub(crate) fn defaults(binary: &Binary) {
+    let help = binary.run(Setup { flags: &["--help"], ..Setup::default() }).stdout;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (flag, default) in [
+        ("--admin-addr", "127.0.0.1:8001"),
+        ("--metrics-on", "both"),
+        // Docker kills ten seconds after SIGTERM.
+        ("--drain-timeout", "8s"),
+        ("--drain-rate", "1000"),
+    ] {
+        let (_, after) = help.split_once(&format!("{flag} <")).unwrap_or_else(|| panic!("{flag} in {help}"));
+        let stated = after.split("[default: ").nth(1).and_then(|rest| rest.split(']').next());
+        assert_eq!(stated, Some(default), "the default of {flag}");
+    }
+}
+
+/// More connections than the most shards hold under this descriptor limit: one line says what to lower.
+pub(crate) fn impossible_capacity(binary: &Binary) {
+    let flags = &["--shards", "2", "--max-connections", "1000000000"];
+    none_of(
+        [fails(binary, Setup { flags, nofile: Some(200), ..Setup::default() }, 1, "lower --max-connections")]
+            .into_iter(),
+    );
 }
 
 /// Flags from the environment. The command line takes precedence.

@@ -8,7 +8,7 @@ use crate::wire::Peer;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Every metric that a server has, and its type.
-const ALL: [(&str, &str); 24] = [
+const ALL: [(&str, &str); 25] = [
     ("ws_build_info", "gauge"),
     ("ws_buffer_budget_bytes", "gauge"),
     ("ws_buffered_bytes", "gauge"),
@@ -25,6 +25,7 @@ const ALL: [(&str, &str); 24] = [
     ("ws_messages_received_total", "counter"),
     ("ws_messages_sent_total", "counter"),
     ("ws_received_bytes_total", "counter"),
+    ("ws_ready", "gauge"),
     ("ws_sent_bytes_total", "counter"),
     ("ws_tasks", "gauge"),
     ("process_cpu_seconds_total", "counter"),

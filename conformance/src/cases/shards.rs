@@ -49,6 +49,15 @@ pub(crate) fn four_shards(binary: &Binary) {
     all_work(&server, 200);
 }
 
+/// `--shards` with more connections than its shards hold: the server starts with as many as that takes.
+pub(crate) fn more_than_asked_for(binary: &Binary) {
+    let env = &[("WS_SHARDS", "2"), ("WS_MAX_CONNECTIONS", "800")];
+    let server = binary.serve_with(Setup { env, nofile: Some(200), ..Setup::default() });
+    says(&server, "at most 800 connections");
+    assert!(!server.ready_line.contains(" 2 shards"), "got: {}", server.ready_line);
+    all_work(&server, room(300));
+}
+
 /// More connections than one descriptor table holds: RLIMIT_NOFILE bounds a table, not a process.
 pub(crate) fn more_connections_than_one_table_holds(binary: &Binary) {
     let flags = &["--max-connections", "800"];

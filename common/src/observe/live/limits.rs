@@ -20,7 +20,7 @@ pub(super) struct Limit {
 
 /// All limits that can be read here; `fullest` is how many connections the fullest shard has.
 pub(super) fn all(live: &Live, connections: u64, fullest: u64, processors: &mut Processors) -> Vec<Limit> {
-    let Live { metrics, shard_capacity, .. } = live;
+    let Live { metrics, .. } = live;
     let budget = &metrics.budget;
     let page = procfs::page_size() as f64;
     let memory = Memory::now().map(|Memory { total, available }| [(total - available) as f64, total as f64]);
@@ -33,7 +33,7 @@ pub(super) fn all(live: &Live, connections: u64, fullest: u64, processors: &mut 
     let in_bytes = |name, [taken, limit]: [f64; 2]| Limit { name, taken, limit, bytes: true };
     [
         Some(counted("connections", [connections as f64, metrics.limit as f64])),
-        Some(counted("fullest shard", [fullest as f64, *shard_capacity as f64])),
+        Some(counted("fullest shard", [fullest as f64, metrics.shard_capacity as f64])),
         Some(counted("processors", processors.busy())),
         memory.map(|memory| in_bytes("memory in use", memory)),
         tcp.map(|tcp| in_bytes("TCP's buffers (tcp_mem)", tcp)),
