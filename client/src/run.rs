@@ -5,7 +5,7 @@ mod hdr;
 mod merge;
 mod summary;
 
-pub use crate::load::{HandshakeArgs, Scenario};
+pub use crate::load::{HandshakeArgs, Scenario, TlsArgs};
 pub use crate::results::run::{RunReport, SCHEMA};
 pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
@@ -17,7 +17,7 @@ use crate::progress::{Bar, Look};
 use crate::results::run::ReconnectReport;
 use crate::watch::{Listens, Watched, doubt, listens};
 use crate::{cli, file, words};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -33,13 +33,17 @@ use std::time::{Duration, SystemTime};
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct RunArgs {
-    /// The server. A host name is resolved once, and its addresses are used round-robin
+    /// The server: ws://HOST:PORT/PATH, or wss:// over TLS. A host name is resolved once, and its addresses are used round-robin
     #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
     pub url: Url,
 
     /// Additions to the opening handshake
     #[command(flatten)]
     pub handshake: HandshakeArgs,
+
+    /// How to connect to wss:// servers
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// Connections to open
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -149,6 +153,7 @@ impl RunArgs {
         outputs(self.json.as_deref(), self.hdr.as_deref())?;
         load::check_active(self.active, self.connections)?;
         self.handshake.check()?;
+        self.tls.check([&self.url].into_iter())?;
         let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
         load::check_in_flight(self.in_flight, self.payload, in_closed_loop)?;
         // The addresses of a name are known only once it is resolved.
@@ -197,7 +202,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
         doubt(pid, port).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let load = load_of(args, endpoint);
+    let load = load_of(args, endpoint)?;
     let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
@@ -231,9 +236,10 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
     }
 }
 
-fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
+fn load_of(args: &RunArgs, endpoint: Endpoint) -> Result<Load> {
     let fleet = FleetConfig {
         request_fields: args.handshake.request_fields(),
+        tls: args.tls.client(&endpoint.url).map_err(Error::msg)?,
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
         source_ips: args.source_ip.clone(),
@@ -245,7 +251,7 @@ fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(endpoint, args.connections)
     };
-    Load {
+    Ok(Load {
         fleet,
         connect_rate: args.connect_rate,
         scenario: args.scenario,
@@ -255,7 +261,7 @@ fn load_of(args: &RunArgs, endpoint: Endpoint) -> Load {
         warmup: args.warmup,
         duration: args.duration,
         pid: args.pid,
-    }
+    })
 }
 
 /// How the server is sampled, by the flags.

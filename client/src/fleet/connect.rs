@@ -59,7 +59,7 @@ impl Shard {
     /// Whether all attempts fail, and will go on failing.
     pub(super) fn hopeless(&self, now_ns: u64) -> bool {
         let failures = &self.outcome.failures;
-        let lasting = failures.refused + failures.ports_exhausted + failures.descriptors;
+        let lasting = failures.refused + failures.ports_exhausted + failures.descriptors + failures.tls;
         self.streak >= STREAK
             && (lasting >= STREAK || now_ns.saturating_sub(self.outcome.last_ns) >= STREAK_NS)
     }
@@ -78,8 +78,10 @@ impl Shard {
             let timeout = Duration::from_nanos(self.setup.message_timeout_ns);
             notice_silence(&socket, timeout).map_err(|error| ("setsockopt", error))?;
         }
-        let sent = match send(&socket, &self.setup.handshake.request, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == self.setup.handshake.request.len() => true,
+        // Over TLS nothing, which succeeds too once the connection is established.
+        let first: &[u8] = if self.tls.is_some() { &[] } else { &self.setup.handshake.request };
+        let is_connected = match send(&socket, first, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent == first.len() => true,
             Err(Errno::AGAIN) => false,
             Ok(_) => return Err(("send", Errno::NOBUFS)),
             Err(error) => return Err(("connect", error)),
@@ -89,13 +91,16 @@ impl Shard {
         self.connect_deadlines.push_back((began_ns, index));
         let slot = &mut self.slots[index];
         slot.address = self.setup.routes.of(n);
-        let flags = if sent { READABLE } else { READABLE | EventFlags::OUT };
-        if sent {
-            slot.state = State::Upgrading;
+        let mut flags = READABLE | EventFlags::OUT;
+        if is_connected && self.tls.is_none() {
+            (slot.state, flags) = (State::Upgrading, READABLE);
         }
         if let Err(error) = epoll::add(&self.epoll, slot.socket(), EventData::new_u64(index.into()), flags) {
             self.cut(index);
             return Err(("epoll_ctl", error));
+        }
+        if is_connected {
+            self.connected(index);
         }
         Ok(index)
     }
@@ -116,12 +121,17 @@ impl Shard {
 
     /// connect(2) has completed or failed.
     pub(super) fn connect_done(&mut self, index: u32) {
+        match sockopt::socket_error(self.slots[index].socket()) {
+            Ok(Ok(())) if self.tls.is_some() => self.begin_tls(index),
+            Ok(Ok(())) => self.begin_upgrade(index),
+            Ok(Err(error)) | Err(error) => self.lost_in(index, "connect", error),
+        }
+    }
+
+    /// Sends the request of the opening handshake.
+    fn begin_upgrade(&mut self, index: u32) {
         let slot = &mut self.slots[index];
-        let result = match sockopt::socket_error(slot.socket()) {
-            Ok(Ok(())) => send(slot.socket(), &self.setup.handshake.request, SendFlags::NOSIGNAL),
-            Ok(Err(error)) | Err(error) => Err(error),
-        };
-        match result {
+        match send(slot.socket(), &self.setup.handshake.request, SendFlags::NOSIGNAL) {
             Ok(sent) if sent == self.setup.handshake.request.len() => slot.state = State::Upgrading,
             Err(Errno::AGAIN) => {}
             // The send buffer of a new socket holds any request.
@@ -138,7 +148,8 @@ impl Shard {
         self.totals.connecting -= 1;
         self.joins(index);
         self.streak = 0;
-        let handshake_ns = now_ns - self.slots[index].since_ns;
+        let began_ns = self.slots[index].since_ns;
+        let handshake_ns = now_ns - began_ns;
         self.setup.counters.handshakes.record(handshake_ns);
         if self.reconnect.as_mut().is_some_and(|reconnect| reconnect.succeeded(index, now_ns)) {
             return self.resume(index, now_ns);
@@ -150,6 +161,9 @@ impl Shard {
         self.outcome.opened += 1;
         self.outcome.last_ns = now_ns;
         self.times.saturating_record(handshake_ns);
+        if let Some(tls) = &mut self.tls {
+            tls.opened(index, began_ns, now_ns);
+        }
         match self.phase {
             Phase::Churn { .. } => self.send_message(index, now_ns),
             _ => true,
@@ -159,18 +173,19 @@ impl Shard {
     /// Times out handshakes and closing handshakes.
     pub(super) fn expire(&mut self, now_ns: u64) {
         while let Some(&(began_ns, index)) = self.connect_deadlines.front() {
-            if self.is_waiting(index, began_ns, &[State::Connecting, State::Upgrading]) {
+            if self.is_waiting(index, began_ns, State::is_opening) {
                 if now_ns.saturating_sub(began_ns) < self.setup.connect_timeout_ns {
                     break;
                 }
                 if !self.refused_so_far(index) {
-                    self.lost(index, Class::Timeout, || "no response to the handshake in time".to_owned());
+                    let tls = if self.slots[index].state == State::Securing { "TLS " } else { "" };
+                    self.lost(index, Class::Timeout, || format!("no response to the {tls}handshake in time"));
                 }
             }
             self.connect_deadlines.pop_front();
         }
         while let Some(&(began_ns, index)) = self.close_deadlines.front() {
-            if self.is_waiting(index, began_ns, &[State::Closing]) {
+            if self.is_waiting(index, began_ns, |state| state == State::Closing) {
                 if now_ns.saturating_sub(began_ns) < self.setup.message_timeout_ns {
                     break;
                 }
@@ -193,11 +208,11 @@ impl Shard {
         true
     }
 
-    /// Whether the connection with this start is still in one of `states`: another may have the slot by now.
-    fn is_waiting(&self, index: u32, since_ns: u64, states: &[State]) -> bool {
+    /// Whether the connection with this start is still in one of the states: another may have the slot by now.
+    fn is_waiting(&self, index: u32, since_ns: u64, is_of: impl Fn(State) -> bool) -> bool {
         (index as usize) < self.slots.len()
             && self.slots[index].since_ns == since_ns
-            && states.contains(&self.slots[index].state)
+            && is_of(self.slots[index].state)
     }
 
     /// Resets a connection that the server has not closed in time. It is a failure only without a Close frame.

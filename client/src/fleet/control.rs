@@ -77,6 +77,7 @@ impl Fleet {
             elapsed,
             connects_per_s: rate(outcome.opened, elapsed),
             handshake: times,
+            tls: outcome.tls,
             failures: outcome.failures,
             ended_early,
         })
@@ -215,6 +216,7 @@ impl Fleet {
             elapsed: outcome.elapsed(),
             connected: outcome.live,
             handshake: times,
+            tls: outcome.tls,
             failures: outcome.failures,
             ended_early,
         })

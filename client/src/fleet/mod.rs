@@ -33,6 +33,7 @@ mod request;
 mod restore;
 mod results;
 mod routes;
+mod secure;
 mod send;
 mod shard;
 mod slots;
@@ -42,6 +43,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tls;
 mod transition;
 mod url;
 
@@ -52,7 +54,7 @@ pub use failures::{Class, Failures};
 pub use request::{Field, FieldError, RequestFields};
 pub use results::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
-    histogram_ns,
+    TlsTimes, histogram_ns,
 };
 pub use source::local_ports;
 pub use start::connections_per_shard;
@@ -71,6 +73,8 @@ pub struct FleetConfig {
     pub endpoint: Endpoint,
     /// Header fields to add to the request of the opening handshake.
     pub request_fields: RequestFields,
+    /// For `wss://`, what to trust; otherwise `None`.
+    pub tls: Option<crate::tls::Client>,
     /// The most connections this fleet will hold: determines the least number of shards.
     pub connections: u64,
     /// Number of shards. `None`: one per core, or more if the limit on descriptors requires it.
@@ -102,6 +106,7 @@ impl FleetConfig {
         FleetConfig {
             endpoint,
             request_fields: RequestFields::default(),
+            tls: None,
             connections,
             shards: None,
             pin: false,

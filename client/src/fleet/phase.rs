@@ -2,7 +2,7 @@
 
 use super::failures::Failures;
 use super::pace::Pace;
-use super::results::{AddressCounts, Reconnects};
+use super::results::{AddressCounts, Reconnects, TlsTimes};
 use hdrhistogram::Histogram;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -79,6 +79,8 @@ pub(super) struct Outcome {
     pub addresses: Vec<AddressCounts>,
     /// Nanoseconds per handshake in a phase that connects, otherwise per echo.
     pub times: Option<Histogram<u32>>,
+    /// The parts of these handshakes over TLS; `None` without any.
+    pub tls: Option<TlsTimes>,
     /// The phase ended early because no shard could make progress.
     pub stalled: bool,
 }
@@ -104,6 +106,7 @@ impl Outcome {
             reconnects: None,
             addresses: Vec::new(),
             times: None,
+            tls: None,
             stalled: false,
         }
     }
@@ -122,6 +125,11 @@ impl Outcome {
         self.late += other.late;
         self.pings += other.pings;
         self.failures.merge(&other.failures);
+        match (&mut self.tls, &other.tls) {
+            (Some(sum), Some(more)) => sum.merge(more),
+            (sum @ None, more) => sum.clone_from(more),
+            (Some(_), None) => {}
+        }
         self.start_ns = self.start_ns.min(other.start_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
         self.stalled |= other.stalled;

@@ -20,7 +20,11 @@ impl Shard {
                 Ok((0, _)) => return self.ended(index),
                 Ok((len, _)) => {
                     let now_ns = self.now_ns();
-                    self.received(index, &buffer[..len], now_ns);
+                    if self.tls.is_some() {
+                        self.received_tls(index, &mut buffer[..len], now_ns);
+                    } else {
+                        self.received(index, &buffer[..len], now_ns);
+                    }
                     if (len < buffer.len() && !hangup) || self.slots[index].state == State::Free {
                         return;
                     }
@@ -41,7 +45,7 @@ impl Shard {
 
     /// The peer has closed the connection.
     #[cold]
-    fn ended(&mut self, index: u32) {
+    pub(super) fn ended(&mut self, index: u32) {
         if self.refused_so_far(index) {
             return;
         }
@@ -55,9 +59,10 @@ impl Shard {
                 // The peer closed first, so this end has no TIME_WAIT.
                 self.remove(index);
             }
-            State::Connecting | State::Upgrading => {
+            state if state.is_opening() => {
+                let tls = if state == State::Securing { "TLS " } else { "" };
                 self.lost(index, Class::Reset, || {
-                    "the server closed the connection during the handshake".to_owned()
+                    format!("the server closed the connection during the {tls}handshake")
                 });
             }
             _ => self.lost(index, Class::Reset, || {

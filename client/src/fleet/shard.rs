@@ -13,6 +13,7 @@ use super::results::{AddressCounts, shard_times_ns};
 use super::routes::Routes;
 use super::slots::{Slots, State, UNASKED};
 use super::source::{class_of, cut_off};
+use super::tls::Tls;
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::random::Xorshift;
 use hdrhistogram::Histogram;
@@ -34,6 +35,7 @@ pub(super) struct Setup {
     pub number: u32,
     pub routes: Routes,
     pub handshake: Handshake,
+    pub tls: Option<crate::tls::Client>,
     pub payload_len: usize,
     /// Messages per round in closed loop.
     pub in_flight: u32,
@@ -60,6 +62,8 @@ pub(super) struct Shard {
     /// Expiry of the timer as last set.
     pub(super) timer_ns: u64,
     pub(super) slots: Slots,
+    /// What `wss://` connections have in addition; `None` for `ws://`.
+    pub(super) tls: Option<Box<Tls>>,
     /// Partial heads and control frames; few connections have one at a time.
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
     /// Unsent output; few connections have any at a time.
@@ -127,6 +131,7 @@ impl Shard {
             timer,
             timer_ns: 0,
             slots: Slots::new(),
+            tls: setup.tls.take().map(|client| Box::new(Tls::new(client))),
             inboxes: HashMap::new(),
             outboxes: HashMap::new(),
             round: frame.repeat(setup.in_flight as usize),
@@ -197,7 +202,7 @@ impl Shard {
         let slot = &self.slots[index];
         match slot.state {
             State::Free => return None,
-            State::Connecting | State::Upgrading => {
+            State::Connecting | State::Securing | State::Upgrading => {
                 self.totals.connecting -= 1;
                 if let Some(reconnect) = &mut self.reconnect {
                     reconnect.requeue(index);
@@ -211,6 +216,9 @@ impl Shard {
         if slot.flags != 0 {
             self.inboxes.remove(&index);
             self.outboxes.remove(&index);
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.remove(index);
         }
         self.slots.remove(index)
     }
@@ -255,7 +263,7 @@ impl Shard {
     #[cold]
     pub(super) fn lost(&mut self, index: u32, class: Class, why: impl Fn() -> String) {
         if !self.returns(index, class, &why) {
-            if matches!(self.slots[index].state, State::Connecting | State::Upgrading) {
+            if self.slots[index].state.is_opening() {
                 self.streak += 1;
             }
             self.failed(self.slots[index].address, class, why);

@@ -10,12 +10,21 @@ pub(super) enum State {
     Free,
     /// connect(2) was called.
     Connecting,
+    /// The TLS handshake is in progress.
+    Securing,
     /// The upgrade request was sent.
     Upgrading,
     /// Open for messages.
     Open,
     /// A Close frame was sent.
     Closing,
+}
+
+impl State {
+    /// Whether the connection is not open yet.
+    pub(super) fn is_opening(self) -> bool {
+        matches!(self, State::Connecting | State::Securing | State::Upgrading)
+    }
 }
 
 /// Flag in [`Slot::flags`]: the shard keeps a partial head or control frame.

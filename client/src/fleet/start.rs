@@ -10,7 +10,7 @@ use super::results::{AddressCounts, Reconnects};
 use super::routes::Routes;
 use super::shard::{Setup, Shard};
 use super::{Fleet, FleetConfig, clock};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use common::cores;
 use common::limits::raise_nofile;
 use common::table::unshare_table;
@@ -106,6 +106,8 @@ impl Fleet {
     /// table.
     pub fn start(config: FleetConfig) -> Result<Fleet> {
         check_sources(&config)?;
+        let url = &config.endpoint.url;
+        ensure!(url.is_tls == config.tls.is_some(), "{url} needs TLS, or must not have it");
         let count = count_shards(&config)?;
         let cores = if config.pin { cores::available()? } else { Vec::new() };
         let base_ns = clock::now_ns();
@@ -133,6 +135,7 @@ impl Fleet {
             let setup = Setup {
                 number: number as u32,
                 routes,
+                tls: config.tls.clone(),
                 handshake: Handshake::new(&config.endpoint.url, &config.request_fields, nonce()),
                 payload_len: config.payload_len,
                 in_flight: config.in_flight,

@@ -4,10 +4,12 @@ mod fits;
 mod handshake;
 mod phases;
 mod record;
+mod tls;
 mod verdict;
 
 pub use fits::fits;
 pub use handshake::HandshakeArgs;
+pub use tls::TlsArgs;
 
 use crate::fleet::{Fleet, FleetConfig};
 use crate::progress::Bar;

@@ -4,7 +4,7 @@ use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase,
 };
-use crate::results::run::{AddressReport, ChurnReport, RunReport, SCHEMA, per_s};
+use crate::results::run::{AddressReport, ChurnReport, HandshakeParts, RunReport, SCHEMA, per_s};
 use crate::results::{Header, Latency};
 use clap::ValueEnum;
 use std::fmt::Display;
@@ -62,6 +62,9 @@ impl RunReport {
         connect.elapsed_s += phase.elapsed.as_secs_f64();
         connect.connects_per_s = per_s(connect.opened as f64, connect.elapsed_s);
         connect.handshake.add(&phase.handshake);
+        if let Some(times) = &phase.tls {
+            connect.parts.get_or_insert_default().add(times);
+        }
     }
 
     pub(super) fn add_hold(&mut self, phase: &HoldPhase) {
@@ -91,6 +94,11 @@ impl RunReport {
 
     pub(super) fn add_churn(&mut self, phase: ChurnPhase) {
         self.add_failures(&phase.failures, &phase.ended_early);
+        let parts = phase.tls.as_ref().map(|times| {
+            let mut parts = HandshakeParts::default();
+            parts.add(times);
+            parts
+        });
         self.churn = Some(ChurnReport {
             closed: phase.closed,
             opened: phase.opened,
@@ -98,6 +106,7 @@ impl RunReport {
             elapsed_s: seconds(phase.elapsed),
             connected: phase.connected,
             handshake: Latency(phase.handshake),
+            parts,
         });
     }
 

@@ -27,6 +27,7 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     let mut shard = Shard::new(Setup {
         number: 3,
         routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
+        tls: None,
         handshake: Handshake::new(&endpoint.url, &RequestFields::default(), [7; 16]),
         payload_len,
         in_flight: 1,

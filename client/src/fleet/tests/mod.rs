@@ -5,6 +5,7 @@ mod fragments;
 mod in_flight;
 mod lying;
 mod refused;
+mod secured;
 mod server;
 mod shards;
 
