@@ -15,7 +15,7 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// Replacements for the documented sizes of a load.
-const SMALL: [(&str, Option<&str>); 11] = [
+const SMALL: [(&str, Option<&str>); 12] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
@@ -25,6 +25,7 @@ const SMALL: [(&str, Option<&str>); 11] = [
     ("--url", None),
     ("--pid", None),
     ("--metrics-url", None),
+    ("--ca", None),
     ("--source-ip", None),
     ("--start-at", None),
 ];

@@ -75,7 +75,9 @@ impl AnatomyArgs {
     /// What to do, in one line.
     pub fn check(&self) -> Result<(), String> {
         if self.url.is_tls {
-            return Err("anatomy is for servers without TLS: give --url as ws://, at the server itself".into());
+            return Err(
+                "anatomy is for servers without TLS: give --url as ws://, at the server itself".into()
+            );
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Cost {
     /// `wss://` less `ws://`, over TLS 1.3 with a certificate of 0.4 KB, which the client keeps.
     pub fn behind_tls(&self) -> Cost {
         const HAPROXY_BYTES: f64 = 19_200.0;
-        const CLIENT_BYTES: f64 = 3_000.0;
+        const CLIENT_BYTES: f64 = 4_100.0;
         Cost {
             user_bytes: self.user_bytes + HAPROXY_BYTES + CLIENT_BYTES,
             kernel_bytes: self.kernel_bytes + 2.0 * CLIENT.kernel_bytes,

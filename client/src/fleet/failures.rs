@@ -159,8 +159,16 @@ const ADVICE: [(Class, &str, &str); 24] = [
     (Class::Tls, "unknown issuer", "trust the issuer with --ca FILE, or any certificate with --insecure"),
     (Class::Tls, "self-signed", "trust this certificate with --ca FILE, or any with --insecure"),
     (Class::Tls, "certificate expired", "renew the certificate, or accept any with --insecure"),
-    (Class::Tls, "is not valid before", "set the clock of this machine, or accept any certificate with --insecure"),
-    (Class::Tls, "certificate is not for", "give one of its names in --url, or accept any certificate with --insecure"),
+    (
+        Class::Tls,
+        "is not valid before",
+        "set the clock of this machine, or accept any certificate with --insecure",
+    ),
+    (
+        Class::Tls,
+        "certificate is not for",
+        "give one of its names in --url, or accept any certificate with --insecure",
+    ),
     (Class::Tls, "certificate is not valid", "replace the certificate, or accept any with --insecure"),
     (Class::Tls, "alert certificate_required", "give a client certificate with --cert FILE and --key FILE"),
     (
@@ -168,8 +176,16 @@ const ADVICE: [(Class, &str, &str); 24] = [
         "alert handshake_failure",
         "does the server require a client certificate (--cert, --key), or support only old versions or ciphers?",
     ),
-    (Class::Tls, "alert protocol_version", "the client supports TLS 1.2 and 1.3: enable one of them in the server"),
-    (Class::Tls, "alert unrecognized_name", "the server has no certificate for this name: is the host in --url right?"),
+    (
+        Class::Tls,
+        "alert protocol_version",
+        "the client supports TLS 1.2 and 1.3: enable one of them in the server",
+    ),
+    (
+        Class::Tls,
+        "alert unrecognized_name",
+        "the server has no certificate for this name: is the host in --url right?",
+    ),
     (Class::Tls, "alert unknown_ca", "the server does not trust the issuer of --cert"),
     (Class::Tls, "alert bad_certificate", "the server rejects the certificate in --cert: see its log"),
     (Class::Tls, "alert certificate_", "the server rejects the certificate in --cert: see its log"),

@@ -63,7 +63,10 @@ impl Handshake {
                 return bad(format!("the response head is longer than {MAX_HEAD_LEN} bytes"));
             }
             Err(_) if tls::is_alert(answer) => {
-                return Answer::Refused(Class::Tls, format!("the server answered with a TLS alert: {EXPECTS_TLS}"));
+                return Answer::Refused(
+                    Class::Tls,
+                    format!("the server answered with a TLS alert: {EXPECTS_TLS}"),
+                );
             }
             Err(error) => return bad(format!("the response is not HTTP: {error}")),
         };

@@ -13,8 +13,11 @@ const MAX_LINE_LEN: usize = 60;
 const ALERT: u8 = 21;
 
 /// What bodies say where a server that expects TLS received none: nginx, Go and others, Apache.
-const EXPECT_TLS: [&str; 3] =
-    ["plain HTTP request was sent to HTTPS port", "HTTP request to an HTTPS server", "plain HTTP to an SSL-enabled"];
+const EXPECT_TLS: [&str; 3] = [
+    "plain HTTP request was sent to HTTPS port",
+    "HTTP request to an HTTPS server",
+    "plain HTTP to an SSL-enabled",
+];
 
 /// Whether a server has answered plain HTTP with an alert, so that it expects TLS.
 pub fn is_alert(answer: &[u8]) -> bool {
@@ -53,7 +56,9 @@ fn certificate(fault: &CertificateError) -> String {
     const ITS: &str = "the server's certificate";
     match fault {
         CertificateError::UnknownIssuer => format!("{ITS} has an unknown issuer"),
-        CertificateError::ExpiredContext { not_after, .. } => format!("{ITS} expired on {}", date(*not_after)),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("{ITS} expired on {}", date(*not_after))
+        }
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("{ITS} is not valid before {}", date(*not_before))
         }

@@ -2,6 +2,7 @@
 
 mod fault;
 mod pem;
+mod sessions;
 mod stream;
 mod trust;
 
@@ -13,6 +14,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, Error, InconsistentKeys};
+use sessions::Sessions;
 use std::fmt;
 use std::sync::Arc;
 use trust::Trust;
@@ -44,19 +46,21 @@ impl Client {
     /// # Errors
     /// Why not, in one line.
     pub fn new(host: &str, options: Options<'_>) -> Result<Client, String> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("'{host}' cannot be the name of a TLS server: give a DNS name or an IP address"))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            format!("'{host}' cannot be the name of a TLS server: give a DNS name or an IP address")
+        })?;
         let trust = Trust::new(options.ca, options.insecure)?;
         Ok(Client { config: Arc::new(config(trust, options)?), name })
     }
 }
 
-/// Fails where the identity cannot be used.
+/// Fails where the files cannot be used. Does not read the system's certificates.
 ///
 /// # Errors
 /// Why not, in one line.
-pub fn check(identity: (&Certificates, &PrivateKey)) -> Result<(), String> {
-    config(Trust::anyone(), Options { identity: Some(identity), ..Options::default() }).map(drop)
+pub fn check(options: Options<'_>) -> Result<(), String> {
+    let trust = options.ca.map_or(Ok(Trust::anyone()), |ca| Trust::new(Some(ca), false))?;
+    config(trust, options).map(drop)
 }
 
 fn config(trust: Trust, options: Options<'_>) -> Result<ClientConfig, String> {
@@ -72,8 +76,11 @@ fn config(trust: Trust, options: Options<'_>) -> Result<ClientConfig, String> {
             .map_err(|error| mismatch(&error, chain, key))?,
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption =
-        if options.resume { Resumption::in_memory_sessions(1) } else { Resumption::disabled() };
+    config.resumption = if options.resume {
+        Resumption::store(Arc::new(Sessions::default()))
+    } else {
+        Resumption::disabled()
+    };
     Ok(config)
 }
 

@@ -154,7 +154,8 @@ proptest! {
         both.server.writer().write_all(&message(len)).expect("to memory");
         let mut sent = Vec::new();
         both.server.write_tls(&mut sent).expect("to memory");
-        let (first, second) = sent.split_at_mut(cut.min(sent.len() - 1));
+        let cut = cut.min(sent.len() - 1);
+        let (first, second) = sent.split_at_mut(cut);
         both.client.receive(first, &mut both.plaintext, &mut both.to_server).expect("valid");
         both.to_server(b"meanwhile");
         both.client.receive(second, &mut both.plaintext, &mut both.to_server).expect("valid");
@@ -202,7 +203,8 @@ fn a_second_connection_resumes_the_session() {
 
 #[test]
 fn a_failure_is_explained_and_the_server_is_sent_an_alert() {
-    let other = Client::new("other.example", Options { insecure: true, ..Options::default() }).expect("a client");
+    let other =
+        Client::new("other.example", Options { insecure: true, ..Options::default() }).expect("a client");
     assert!(format!("{other:?}").contains("other.example"));
     for Pair { config, client } in &*PAIRS {
         let trusting = Client { name: "other.example".try_into().expect("a name"), ..client.clone() };
@@ -215,7 +217,8 @@ fn a_failure_is_explained_and_the_server_is_sent_an_alert() {
         while both.server.wants_write() {
             both.server.write_tls(&mut sent).expect("to memory");
         }
-        let error = both.client.receive(&mut sent, &mut both.plaintext, &mut both.to_server).expect_err("a name");
+        let error =
+            both.client.receive(&mut sent, &mut both.plaintext, &mut both.to_server).expect_err("a name");
         let why = "the server's certificate is not for other.example, but for localhost";
         assert_eq!((explain(&error).as_str(), both.client.explain(&error).as_str()), (why, why));
         both.server.read_tls(&mut &both.to_server[..]).expect("from memory");

@@ -34,10 +34,7 @@ impl Write for Pieces {
 type Socket = WebSocket<StreamOwned<ServerConnection, Pieces>>;
 
 /// Calls `serve_one` after both handshakes, with the connection's number.
-fn serve_tls(
-    piece_len: usize,
-    serve_one: impl Fn(usize, Socket) + Send + Sync + 'static,
-) -> FleetConfig {
+fn serve_tls(piece_len: usize, serve_one: impl Fn(usize, Socket) + Send + Sync + 'static) -> FleetConfig {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
     let certificate = params.self_signed(&key).expect("a certificate");
