@@ -119,6 +119,7 @@ fn a_record(n: u64) -> RunReport {
             elapsed_s: 0.5,
             connects_per_s: 2_000.0 * n as f64,
             handshake: latency(&[90, 110, 450 * n]),
+            parts: None,
         }),
         hold: Some(Hold { elapsed_s: 1.25, held: 998 * n, lost: 1, pings: 3 }),
         echo: Some(echo(n)),
@@ -129,6 +130,7 @@ fn a_record(n: u64) -> RunReport {
             elapsed_s: 2.5,
             connected: 990,
             handshake: latency(&[120]),
+            parts: None,
         }),
         close: Some(Close { closed: 980, forced: 10, elapsed_s: 0.75 }),
         reconnect: Some(ReconnectReport {

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// Headings, and the flags under each, of all subcommands.
-const HEADINGS: [(&str, &[&str]); 5] = [
+const HEADINGS: [(&str, &[&str]); 6] = [
     (
         "Server",
         &[
@@ -21,6 +21,7 @@ const HEADINGS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("Handshake", &["header", "subprotocol", "origin"]),
+    ("TLS", &["ca", "insecure", "cert", "key", "tls_resume"]),
     (
         "Connections",
         &[
@@ -70,6 +71,7 @@ const EXAMPLES: [(&str, &str); 9] = [
   client run --connections 10 --in-flight 64       closed loop, 64 messages in flight per connection
   client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
   client run --url ws://echo.example:8000/echo     any server; all addresses of its name
+  client run --url wss://echo.example/echo --ca ca.pem
   client run --url ws://10.0.0.2:8000/ --header 'Authorization: Bearer x' --subprotocol chat
   client run --url ws://10.0.0.2:8000/chat --text --expect greeting --verify any
   client run --url ws://10.0.0.2:8000/echo --source-ip 10.0.0.3,10.0.0.4 --json result.json
@@ -106,6 +108,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     (
         "doctor",
         "  client doctor                                    for a million connections
+  client doctor --connections 10000 --wss          through HAProxy with TLS
   client doctor --connections 100000 --stage 1 --json",
     ),
     (

@@ -21,5 +21,6 @@ pub mod report;
 pub mod results;
 pub mod run;
 mod subject;
+mod tls;
 pub mod watch;
 pub mod words;

@@ -74,6 +74,7 @@ impl Cli {
             Command::Merge(args) => args.check(),
             Command::Compare(args) => args.check(),
             Command::Race(args) => args.check(),
+            Command::Anatomy(args) => args.check(),
             _ => Ok(()),
         };
         checked.map_err(|why| clap::Error::raw(ErrorKind::ArgumentConflict, why))?;

@@ -5,7 +5,7 @@ mod hdr;
 mod merge;
 mod summary;
 
-pub use crate::load::{HandshakeArgs, MessageArgs, Scenario};
+pub use crate::load::{HandshakeArgs, MessageArgs, Scenario, TlsArgs};
 pub use crate::results::run::{RunReport, SCHEMA};
 pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true, allow_negative_numbers = true)]
 pub struct RunArgs {
-    /// The server. A host name is resolved once, and its addresses are used round-robin
+    /// The server: ws://HOST:PORT/PATH, or wss:// over TLS. A host name is resolved once, and its addresses are used round-robin
     #[arg(long, default_value = "ws://127.0.0.1:8000/echo", value_name = "URL")]
     pub url: Url,
 
@@ -44,6 +44,10 @@ pub struct RunArgs {
     /// The way to the server
     #[command(flatten)]
     pub proxy: ProxyArgs,
+
+    /// How to connect to wss:// servers
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// Connections to open
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -154,6 +158,7 @@ impl RunArgs {
         outputs(self.json.as_deref(), self.hdr.as_deref())?;
         load::check_active(self.active, self.connections)?;
         self.handshake.check()?;
+        self.tls.check([&self.url].into_iter())?;
         let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
         load::check_in_flight(self.in_flight, self.message.payload_len(), in_closed_loop)?;
         self.message.check(self.scenario, self.rate)?;
@@ -211,7 +216,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
         doubt(pid, port).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let load = load_of(args, endpoint, source_ips);
+    let load = load_of(args, endpoint, source_ips)?;
     let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
@@ -245,9 +250,10 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
     }
 }
 
-fn load_of(args: &RunArgs, endpoint: Endpoint, source_ips: Vec<SocketAddr>) -> Load {
+fn load_of(args: &RunArgs, endpoint: Endpoint, source_ips: Vec<SocketAddr>) -> Result<Load> {
     let fleet = FleetConfig {
         request_fields: args.handshake.request_fields(),
+        tls: args.tls.client(&endpoint.url).map_err(Error::msg)?,
         shards: args.shards.map(|shards| shards as usize),
         pin: args.pin,
         source_ips,
@@ -258,7 +264,7 @@ fn load_of(args: &RunArgs, endpoint: Endpoint, source_ips: Vec<SocketAddr>) -> L
         stop: cli::stop_on_ctrl_c(),
         ..FleetConfig::new(endpoint, args.connections)
     };
-    Load {
+    Ok(Load {
         fleet: args.message.configure(fleet, args.scenario),
         connect_rate: args.connect_rate,
         scenario: args.scenario,
@@ -268,7 +274,7 @@ fn load_of(args: &RunArgs, endpoint: Endpoint, source_ips: Vec<SocketAddr>) -> L
         warmup: args.warmup,
         duration: args.duration,
         pid: args.pid,
-    }
+    })
 }
 
 /// How the server is sampled, by the flags.

@@ -15,7 +15,7 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// Replacements for the documented sizes of a load.
-const SMALL: [(&str, Option<&str>); 13] = [
+const SMALL: [(&str, Option<&str>); 14] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
@@ -27,6 +27,7 @@ const SMALL: [(&str, Option<&str>); 13] = [
     ("--url", None),
     ("--pid", None),
     ("--metrics-url", None),
+    ("--ca", None),
     ("--source-ip", None),
     ("--start-at", None),
 ];

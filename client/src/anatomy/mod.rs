@@ -68,6 +68,21 @@ pub fn run(args: &AnatomyArgs) -> ExitCode {
     }
 }
 
+impl AnatomyArgs {
+    /// Fails for `wss://`: the sockets of a proxy between both ends would count as the server's.
+    ///
+    /// # Errors
+    /// What to do, in one line.
+    pub fn check(&self) -> Result<(), String> {
+        if self.url.is_tls {
+            return Err(
+                "anatomy is for servers without TLS: give --url as ws://, at the server itself".into()
+            );
+        }
+        Ok(())
+    }
+}
+
 fn measure(args: &AnatomyArgs) -> Result<Anatomy> {
     let endpoint = args.url.clone().resolve()?;
     fits(&endpoint, &[], args.connections)?;

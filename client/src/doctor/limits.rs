@@ -98,7 +98,7 @@ fn files(machine: &Machine) -> Option<Limit> {
         limit,
         taken: in_use + FILES_KEPT,
         in_bytes: false,
-        per_connection: |_| 2.0,
+        per_connection: |cost| cost.files + CLIENT.files,
         fix: |needed| sysctl("fs.file-max", needed),
     })
 }
@@ -121,7 +121,8 @@ fn conntrack(machine: &Machine) -> Option<Limit> {
         limit,
         taken: in_use + TRACKED_KEPT,
         in_bytes: false,
-        per_connection: |_| 1.0,
+        // Each has two ends.
+        per_connection: |cost| (cost.files + CLIENT.files) / 2.0,
         fix: |needed| sysctl("net.netfilter.nf_conntrack_max", needed),
     })
 }

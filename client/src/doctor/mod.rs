@@ -31,6 +31,10 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "1..4", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub stage: Option<u8>,
 
+    /// Check for wss://, through HAProxy with TLS in front of the stages, on this machine too
+    #[arg(long)]
+    pub wss: bool,
+
     /// Write JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -38,7 +42,7 @@ pub struct DoctorArgs {
 
 /// Examines this machine. The exit status is 0 if the connections fit, otherwise 1.
 pub fn run(args: &DoctorArgs) -> ExitCode {
-    let examination = examine(&Machine::here(), args.connections, args.stage);
+    let examination = verdict::examine_with(&Machine::here(), args.connections, args.stage, args.wss);
     if args.json {
         let json = serde_json::to_string_pretty(&examination).expect("all map keys are strings") + "\n";
         if let Err(error) = file::write(Path::new("-"), &json) {

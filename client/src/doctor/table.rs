@@ -9,7 +9,8 @@ const WIDTH: usize = 98;
 /// The tables of limits and stages.
 pub fn render(examination: &Examination) -> String {
     let connections = count(examination.connections as f64);
-    let mut text = format!("{connections} connections, server and client on this machine\n\n");
+    let between = if examination.tls { ", and HAProxy with TLS between them" } else { "" };
+    let mut text = format!("{connections} connections, server and client on this machine{between}\n\n");
     let _ = writeln!(text, "{:<44} {:>16} {:>16}", "limit", "current", "needed");
     for check in &examination.checks {
         push_check(&mut text, check);

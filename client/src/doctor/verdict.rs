@@ -52,6 +52,9 @@ pub struct StageVerdict {
 pub struct Examination {
     /// Connections to hold.
     pub connections: u64,
+    /// Whether HAProxy with TLS is in front of the stages, on this machine too.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls: bool,
     /// Whether the chosen stage can hold them; without one, whether any stage can.
     pub fits: bool,
     /// All limits, by topic.
@@ -62,9 +65,15 @@ pub struct Examination {
 
 /// Examines a machine for N connections to all stages, or to stage `stage` (1 to 4) only.
 pub fn examine(machine: &Machine, connections: u64, stage: Option<u8>) -> Examination {
+    examine_with(machine, connections, stage, false)
+}
+
+/// The same, with `tls` for `wss://` connections through HAProxy on this machine.
+pub fn examine_with(machine: &Machine, connections: u64, stage: Option<u8>, tls: bool) -> Examination {
     let limits = limits::all(machine);
-    let costs: Vec<&Cost> =
-        STAGES.iter().filter(|cost| stage.is_none_or(|stage| cost.stage == stage)).collect();
+    let chosen = STAGES.iter().filter(|cost| stage.is_none_or(|stage| cost.stage == stage));
+    let costs: Vec<Cost> = chosen.map(|cost| if tls { cost.behind_tls() } else { *cost }).collect();
+    let costs: Vec<&Cost> = costs.iter().collect();
     let stages: Vec<StageVerdict> =
         costs.iter().map(|cost| stage_verdict(&limits, cost, connections)).collect();
     let mut checks = tables(machine, connections);
@@ -83,7 +92,7 @@ pub fn examine(machine: &Machine, connections: u64, stage: Option<u8>) -> Examin
         .into_iter()
         .flatten(),
     );
-    Examination { connections, fits: stages.iter().any(|stage| stage.fits), checks, stages }
+    Examination { connections, tls, fits: stages.iter().any(|stage| stage.fits), checks, stages }
 }
 
 fn stage_verdict(limits: &[Limit], cost: &Cost, connections: u64) -> StageVerdict {
@@ -219,6 +228,10 @@ fn queue(name: &str, length: Option<u64>) -> Option<Check> {
         verdict: if short { Verdict::Note } else { Verdict::Ok },
         advice: short.then(|| format!("slows down connection storms: sysctl -w {name}=4096")),
     })
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn unlimited_or(limit: u64) -> String {

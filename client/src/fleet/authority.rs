@@ -7,6 +7,8 @@ use thiserror::Error;
 
 /// The port of `ws://` and `http://` where none is given (RFC 6455, section 3).
 const DEFAULT_PORT: u16 = 80;
+/// The same of `wss://`.
+pub(super) const DEFAULT_TLS_PORT: u16 = 443;
 
 /// The longest name, and the longest label of it (RFC 1035, section 2.3.4).
 const MAX_NAME_LEN: usize = 253;
@@ -19,6 +21,8 @@ pub struct Authority {
     pub host: Host,
     /// From 1.
     pub port: u16,
+    /// The port that is not displayed.
+    default_port: u16,
 }
 
 /// The host of a URL.
@@ -47,15 +51,22 @@ impl FromStr for Authority {
     type Err = AuthorityError;
 
     fn from_str(text: &str) -> Result<Authority, AuthorityError> {
+        Authority::parse(text, DEFAULT_PORT)
+    }
+}
+
+impl Authority {
+    /// Parses `HOST` or `HOST:PORT`, for a scheme with this default port.
+    pub(super) fn parse(text: &str, default_port: u16) -> Result<Authority, AuthorityError> {
         if text.matches(':').count() > 1 && !text.contains('[') {
             return Err(AuthorityError::Brackets(text.to_owned()));
         }
         let parsed = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => Host::parse(host).zip(parse_port(port)),
-            _ => Host::parse(text).map(|host| (host, DEFAULT_PORT)),
+            _ => Host::parse(text).map(|host| (host, default_port)),
         };
         let (host, port) = parsed.ok_or_else(|| AuthorityError::Invalid(text.to_owned()))?;
-        Ok(Authority { host, port })
+        Ok(Authority { host, port, default_port })
     }
 }
 
@@ -118,7 +129,7 @@ impl fmt::Display for Host {
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.host)?;
-        if self.port == DEFAULT_PORT { Ok(()) } else { write!(f, ":{}", self.port) }
+        if self.port == self.default_port { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 

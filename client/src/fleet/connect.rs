@@ -59,7 +59,7 @@ impl Shard {
     /// Whether all attempts fail, and will go on failing.
     pub(super) fn hopeless(&self, now_ns: u64) -> bool {
         let failures = &self.outcome.failures;
-        let lasting = failures.refused + failures.ports_exhausted + failures.descriptors;
+        let lasting = failures.refused + failures.ports_exhausted + failures.descriptors + failures.tls;
         self.streak >= STREAK
             && (lasting >= STREAK || now_ns.saturating_sub(self.outcome.last_ns) >= STREAK_NS)
     }
@@ -123,6 +123,7 @@ impl Shard {
     /// connect(2) has completed or failed.
     pub(super) fn connect_done(&mut self, index: u32) {
         let begun = match sockopt::socket_error(self.slots[index].socket()) {
+            Ok(Ok(())) if self.tls.is_some() && self.setup.tunnel.is_none() => return self.begin_tls(index),
             Ok(Ok(())) => self.begin_tunnel(index),
             Ok(Err(error)) | Err(error) => Err(("connect", error)),
         };
@@ -139,7 +140,8 @@ impl Shard {
         self.totals.connecting -= 1;
         self.joins(index);
         self.streak = 0;
-        let handshake_ns = now_ns - self.slots[index].since_ns;
+        let began_ns = self.slots[index].since_ns;
+        let handshake_ns = now_ns - began_ns;
         self.setup.counters.handshakes.record(handshake_ns);
         if self.reconnect.as_mut().is_some_and(|reconnect| reconnect.succeeded(index, now_ns)) {
             return self.resume(index, now_ns);
@@ -151,6 +153,9 @@ impl Shard {
         self.outcome.opened += 1;
         self.outcome.last_ns = now_ns;
         self.times.saturating_record(handshake_ns);
+        if let Some(tls) = &mut self.tls {
+            tls.opened(index, began_ns, now_ns);
+        }
         match self.phase {
             Phase::Churn { .. } => self.send_message(index, now_ns),
             _ => true,
@@ -168,6 +173,7 @@ impl Shard {
                     let why = match self.slots[index].state {
                         State::Greeting => NO_GREETING,
                         State::Tunnelling => "no answer to CONNECT in time",
+                        State::Securing => "no response to the TLS handshake in time",
                         _ => "no response to the handshake in time",
                     };
                     self.lost(index, Class::Timeout, || why.to_owned());

@@ -79,6 +79,7 @@ impl Fleet {
             elapsed,
             connects_per_s: rate(outcome.opened, elapsed),
             handshake: times,
+            tls: outcome.tls,
             failures: outcome.failures,
             ended_early,
         })
@@ -216,6 +217,7 @@ impl Fleet {
             elapsed: outcome.elapsed(),
             connected: outcome.live,
             handshake: times,
+            tls: outcome.tls,
             failures: outcome.failures,
             ended_early,
         })

@@ -21,6 +21,8 @@ pub enum Class {
     Rejected503,
     /// Another HTTP status, or a response that is not a valid upgrade (RFC 6455, section 4.1).
     BadHandshake,
+    /// TLS failed, or the server expects it.
+    Tls,
     /// HTTP status 401 or 403.
     Unauthorized,
     /// HTTP status 429.
@@ -49,6 +51,7 @@ impl Class {
         Class::Timeout,
         Class::Rejected503,
         Class::BadHandshake,
+        Class::Tls,
         Class::Unauthorized,
         Class::TooManyRequests,
         Class::Redirect,
@@ -81,6 +84,7 @@ impl Class {
             Class::Timeout => "timeout",
             Class::Rejected503 => "rejected_503",
             Class::BadHandshake => "bad_handshake",
+            Class::Tls => "tls",
             Class::Unauthorized => "unauthorized",
             Class::TooManyRequests => "too_many_requests",
             Class::Redirect => "redirect",
@@ -104,6 +108,7 @@ impl Class {
             }
             Class::Rejected503 => "the server is full: raise its --max-connections or ask for fewer",
             Class::BadHandshake => "is this a WebSocket server, and is the path right?",
+            Class::Tls => "does the server accept TLS 1.2 or 1.3 on this port? see its log",
             Class::Unauthorized => "the server requires credentials: add them with --header",
             Class::TooManyRequests => "the server limits the rate of attempts: lower --connect-rate",
             Class::Redirect => "the endpoint has moved: give the new address as --url",
@@ -138,8 +143,11 @@ const NO_GREETING_ADVICE: &str = "does the server send a message first? if not, 
 /// What to do about a proxy that opens no tunnels to this server.
 const PROXY_FORBIDS: &str = "the proxy does not allow CONNECT to this host and port: see its rules, or --proxy none to connect without one";
 
+/// The failure of a server that received plain HTTP instead of TLS.
+pub(super) const EXPECTS_TLS: &str = "it expects TLS";
+
 /// Advice for failures whose text says more than their class: class, part of the text, advice.
-const ADVICE: [(Class, &str, &str); 17] = [
+const ADVICE: [(Class, &str, &str); 33] = [
     (Class::Timeout, NO_CLOSE, "the server does not answer Close frames (RFC 6455, 5.5.1), or is overloaded"),
     (
         Class::Unauthorized,
@@ -172,7 +180,7 @@ const ADVICE: [(Class, &str, &str); 17] = [
     (
         Class::Reset,
         "during the handshake",
-        "is this a WebSocket server, and does it accept more connections? see its log",
+        "is this a WebSocket server, does it expect wss://, does it accept more connections? see its log",
     ),
     (Class::Reset, NOT_GREETED, NO_GREETING_ADVICE),
     (Class::Timeout, NO_GREETING, NO_GREETING_ADVICE),
@@ -181,6 +189,46 @@ const ADVICE: [(Class, &str, &str); 17] = [
         GREETED,
         "if the server sends a message first, add --expect greeting; if it sends others too, --verify any or none",
     ),
+    (
+        Class::Reset,
+        "during the TLS handshake",
+        "does the server expect TLS on this port, and accept more connections? see its log",
+    ),
+    (Class::Tls, EXPECTS_TLS, "give its URL as wss://"),
+    (Class::Tls, "without TLS", "give its URL as ws://, or the port of its TLS"),
+    (Class::Tls, "unknown issuer", "trust the issuer with --ca FILE, or any certificate with --insecure"),
+    (Class::Tls, "self-signed", "trust this certificate with --ca FILE, or any with --insecure"),
+    (Class::Tls, "certificate expired", "renew the certificate, or accept any with --insecure"),
+    (
+        Class::Tls,
+        "is not valid before",
+        "set the clock of this machine, or accept any certificate with --insecure",
+    ),
+    (
+        Class::Tls,
+        "certificate is not for",
+        "give one of its names in --url, or accept any certificate with --insecure",
+    ),
+    (Class::Tls, "certificate is not valid", "replace the certificate, or accept any with --insecure"),
+    (Class::Tls, "alert certificate_required", "give a client certificate with --cert FILE and --key FILE"),
+    (
+        Class::Tls,
+        "alert handshake_failure",
+        "does the server require a client certificate (--cert, --key), or support only old versions or ciphers?",
+    ),
+    (
+        Class::Tls,
+        "alert protocol_version",
+        "the client supports TLS 1.2 and 1.3: enable one of them in the server",
+    ),
+    (
+        Class::Tls,
+        "alert unrecognized_name",
+        "the server has no certificate for this name: is the host in --url right?",
+    ),
+    (Class::Tls, "alert unknown_ca", "the server does not trust the issuer of --cert"),
+    (Class::Tls, "alert bad_certificate", "the server rejects the certificate in --cert: see its log"),
+    (Class::Tls, "alert certificate_", "the server rejects the certificate in --cert: see its log"),
 ];
 
 /// Number of failures per class.
@@ -200,7 +248,10 @@ pub struct Failures {
     pub rejected_503: u64,
     /// [`Class::BadHandshake`]
     pub bad_handshake: u64,
-    /// [`Class::Unauthorized`]. This and the next four appear in JSON only where they occurred.
+    /// [`Class::Tls`]. This and the next five appear in JSON only where they occurred.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tls: u64,
+    /// [`Class::Unauthorized`]
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unauthorized: u64,
     /// [`Class::TooManyRequests`]
@@ -236,6 +287,7 @@ impl Failures {
             Class::Timeout => self.timeout,
             Class::Rejected503 => self.rejected_503,
             Class::BadHandshake => self.bad_handshake,
+            Class::Tls => self.tls,
             Class::Unauthorized => self.unauthorized,
             Class::TooManyRequests => self.too_many_requests,
             Class::Redirect => self.redirect,
@@ -257,6 +309,7 @@ impl Failures {
             Class::Timeout => &mut self.timeout,
             Class::Rejected503 => &mut self.rejected_503,
             Class::BadHandshake => &mut self.bad_handshake,
+            Class::Tls => &mut self.tls,
             Class::Unauthorized => &mut self.unauthorized,
             Class::TooManyRequests => &mut self.too_many_requests,
             Class::Redirect => &mut self.redirect,

@@ -1,9 +1,10 @@
 //! The opening handshake, from the client's side (RFC 6455, section 4.1).
 
-use super::failures::{Class, NO_SUBPROTOCOL};
+use super::failures::{Class, EXPECTS_TLS, NO_SUBPROTOCOL};
 use super::refusal::refusal;
 use super::request::RequestFields;
 use super::url::Url;
+use crate::tls;
 use crate::words::quoted;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -62,6 +63,10 @@ impl Handshake {
                 Ok(httparse::Status::Partial) if answer.len() < MAX_HEAD_LEN => return Answer::Partial,
                 Ok(httparse::Status::Partial) => {
                     return bad(format!("the response head is longer than {MAX_HEAD_LEN} bytes"));
+                }
+                Err(_) if tls::is_alert(answer) => {
+                    let why = format!("the server answered with a TLS alert: {EXPECTS_TLS}");
+                    return Answer::Refused(Class::Tls, why);
                 }
                 Err(error) => return bad(format!("the response is not HTTP: {error}")),
             };

@@ -36,6 +36,7 @@ mod request;
 mod restore;
 mod results;
 mod routes;
+mod secure;
 mod send;
 mod shard;
 mod slots;
@@ -45,6 +46,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tls;
 mod transition;
 mod tunnel;
 mod url;
@@ -58,7 +60,7 @@ pub use proxy::{Proxy, ProxyError};
 pub use request::{Field, FieldError, RequestFields};
 pub use results::{
     AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
-    Unsolicited, histogram_ns,
+    TlsTimes, Unsolicited, histogram_ns,
 };
 pub use source::local_ports;
 pub use start::connections_per_shard;
@@ -77,6 +79,8 @@ pub struct FleetConfig {
     pub endpoint: Endpoint,
     /// Header fields to add to the request of the opening handshake.
     pub request_fields: RequestFields,
+    /// For `wss://`, what to trust; otherwise `None`.
+    pub tls: Option<crate::tls::Client>,
     /// The most connections this fleet will hold: determines the least number of shards.
     pub connections: u64,
     /// Number of shards. `None`: one per core, or more if the limit on descriptors requires it.
@@ -110,6 +114,7 @@ impl FleetConfig {
         FleetConfig {
             endpoint,
             request_fields: RequestFields::default(),
+            tls: None,
             connections,
             shards: None,
             pin: false,

@@ -3,7 +3,7 @@
 use super::endpoint::Endpoint;
 use super::failures::Failures;
 use super::pace::Pace;
-use super::results::{AddressCounts, Reconnects, Unsolicited};
+use super::results::{AddressCounts, Reconnects, TlsTimes, Unsolicited};
 use hdrhistogram::Histogram;
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -84,6 +84,8 @@ pub(super) struct Outcome {
     pub addresses: Vec<AddressCounts>,
     /// Nanoseconds per handshake in a phase that connects, otherwise per echo.
     pub times: Option<Histogram<u32>>,
+    /// The parts of these handshakes over TLS; `None` without any.
+    pub tls: Option<TlsTimes>,
     /// The phase ended early because no shard could make progress.
     pub stalled: bool,
 }
@@ -111,6 +113,7 @@ impl Outcome {
             reconnects: None,
             addresses: Vec::new(),
             times: None,
+            tls: None,
             stalled: false,
         }
     }
@@ -130,6 +133,11 @@ impl Outcome {
         self.late += other.late;
         self.pings += other.pings;
         self.failures.merge(&other.failures);
+        match (&mut self.tls, &other.tls) {
+            (Some(sum), Some(more)) => sum.merge(more),
+            (sum @ None, more) => sum.clone_from(more),
+            (Some(_), None) => {}
+        }
         self.start_ns = self.start_ns.min(other.start_ns);
         self.last_ns = self.last_ns.max(other.last_ns);
         self.stalled |= other.stalled;

@@ -21,7 +21,11 @@ impl Shard {
                 Ok((0, _)) => return self.ended(index),
                 Ok((len, _)) => {
                     let now_ns = self.now_ns();
-                    self.received(index, &buffer[..len], now_ns);
+                    if self.tls.is_some() {
+                        self.received_tls(index, &mut buffer[..len], now_ns);
+                    } else {
+                        self.received(index, &buffer[..len], now_ns);
+                    }
                     if (len < buffer.len() && !hangup) || self.slots[index].state == State::Free {
                         return;
                     }
@@ -42,7 +46,7 @@ impl Shard {
 
     /// The peer has closed the connection.
     #[cold]
-    fn ended(&mut self, index: u32) {
+    pub(super) fn ended(&mut self, index: u32) {
         if self.refused_so_far(index) {
             return;
         }
@@ -59,12 +63,13 @@ impl Shard {
             State::Tunnelling => {
                 self.lost(index, Class::Reset, || "it closed the connection during CONNECT".to_owned())
             }
-            State::Connecting | State::Upgrading => {
+            State::Greeting => self.lost(index, Class::Reset, || NOT_GREETED.to_owned()),
+            state if state.is_opening() => {
+                let tls = if state == State::Securing { "TLS " } else { "" };
                 self.lost(index, Class::Reset, || {
-                    "the server closed the connection during the handshake".to_owned()
+                    format!("the server closed the connection during the {tls}handshake")
                 });
             }
-            State::Greeting => self.lost(index, Class::Reset, || NOT_GREETED.to_owned()),
             _ => self.lost(index, Class::Reset, || {
                 "the server closed the connection without a Close frame".to_owned()
             }),

@@ -1,6 +1,7 @@
 //! Responses to the opening handshake other than 101: their class, and a description with the server's own words.
 
-use super::failures::Class;
+use super::failures::{Class, EXPECTS_TLS};
+use crate::tls;
 use crate::words::{escaped, excerpt, quoted};
 use httparse::{Header, Response, Status};
 
@@ -37,6 +38,9 @@ pub(super) fn refusal(
     }
     if !line.is_empty() {
         said += &format!(", body {}", excerpt(line, MAX_LINE_LEN));
+    }
+    if code == 400 && tls::expects_tls(content) {
+        return Some((Class::Tls, format!("{said}: {EXPECTS_TLS}")));
     }
     Some((class_of(code), said))
 }

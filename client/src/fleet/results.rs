@@ -106,6 +106,37 @@ impl Unsolicited {
     }
 }
 
+/// The parts of the handshakes of `wss://` connections, in nanoseconds.
+#[derive(Clone)]
+pub struct TlsTimes {
+    /// From connect(2) until the connection was established.
+    pub tcp: Histogram<u64>,
+    /// From then until the TLS handshake was over.
+    pub tls: Histogram<u64>,
+    /// From then to the verified response to the upgrade.
+    pub upgrade: Histogram<u64>,
+    /// Handshakes that resumed a session.
+    pub resumed: u64,
+}
+
+impl Default for TlsTimes {
+    fn default() -> TlsTimes {
+        TlsTimes { tcp: histogram_ns(), tls: histogram_ns(), upgrade: histogram_ns(), resumed: 0 }
+    }
+}
+
+impl TlsTimes {
+    /// Adds the times of `more`.
+    pub fn merge(&mut self, more: &TlsTimes) {
+        for (sum, more) in
+            [(&mut self.tcp, &more.tcp), (&mut self.tls, &more.tls), (&mut self.upgrade, &more.upgrade)]
+        {
+            sum.add(more).expect("histograms of the same bounds");
+        }
+        self.resumed += more.resumed;
+    }
+}
+
 /// The result of growing the fleet.
 #[derive(Clone)]
 pub struct ConnectPhase {
@@ -121,6 +152,8 @@ pub struct ConnectPhase {
     pub connects_per_s: f64,
     /// Nanoseconds from connect(2) to the verified response to the upgrade, or to the last greeting expected.
     pub handshake: Histogram<u64>,
+    /// Their parts over TLS.
+    pub tls: Option<TlsTimes>,
     /// Failures; a failed attempt is not repeated.
     pub failures: Failures,
     /// Why the phase ended before all attempts were made.
@@ -187,6 +220,8 @@ pub struct ChurnPhase {
     pub connected: u64,
     /// Nanoseconds per handshake of the new connections.
     pub handshake: Histogram<u64>,
+    /// Their parts over TLS.
+    pub tls: Option<TlsTimes>,
     /// Failures by class.
     pub failures: Failures,
     /// Why the phase ended early.
@@ -253,4 +288,5 @@ debug_without_histogram!(
     failures,
     ended_early
 );
+debug_without_histogram!(TlsTimes, tls, resumed);
 debug_without_histogram!(Reconnects, away, lost, reconnected, failed_attempts, causes);

@@ -15,6 +15,7 @@ use super::results::{AddressCounts, shard_times_ns};
 use super::routes::Routes;
 use super::slots::{Slots, State, UNASKED};
 use super::source::{class_of, cut_off};
+use super::tls::Tls;
 use common::frame::{Header, MAX_HEADER_LEN, Opcode};
 use common::random::Xorshift;
 use hdrhistogram::Histogram;
@@ -40,6 +41,7 @@ pub(super) struct Setup {
     /// The tunnel to the server, if there is a proxy.
     pub tunnel: Option<Arc<Tunnel>>,
     pub handshake: Handshake,
+    pub tls: Option<crate::tls::Client>,
     pub payload_len: usize,
     pub messages: Messages,
     /// Messages per round in closed loop.
@@ -67,6 +69,8 @@ pub(super) struct Shard {
     /// Expiry of the timer as last set.
     pub(super) timer_ns: u64,
     pub(super) slots: Slots,
+    /// What `wss://` connections have in addition; `None` for `ws://`.
+    pub(super) tls: Option<Box<Tls>>,
     /// Partial heads and control frames; few connections have one at a time.
     pub(super) inboxes: HashMap<u32, Vec<u8>>,
     /// Unsent output; few connections have any at a time.
@@ -141,6 +145,7 @@ impl Shard {
             timer,
             timer_ns: 0,
             slots: Slots::new(),
+            tls: setup.tls.take().map(|client| Box::new(Tls::new(client))),
             inboxes: HashMap::new(),
             outboxes: HashMap::new(),
             round: if has_template { frame.repeat(setup.in_flight as usize) } else { Vec::new() },
@@ -213,7 +218,7 @@ impl Shard {
         let slot = &self.slots[index];
         match slot.state {
             State::Free => return None,
-            state if state.is_opening() => {
+            State::Connecting | State::Tunnelling | State::Securing | State::Upgrading | State::Greeting => {
                 self.totals.connecting -= 1;
                 if let Some(reconnect) = &mut self.reconnect {
                     reconnect.requeue(index);
@@ -227,6 +232,9 @@ impl Shard {
         if slot.flags != 0 {
             self.inboxes.remove(&index);
             self.outboxes.remove(&index);
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.remove(index);
         }
         self.slots.remove(index)
     }
@@ -270,7 +278,7 @@ impl Shard {
     /// Removes a lost connection or failed attempt: counts a failure, unless it will be replaced.
     #[cold]
     pub(super) fn lost(&mut self, index: u32, class: Class, why: impl Fn() -> String) {
-        match self.setup.tunnel.clone().filter(|_| self.slots[index].state < State::Upgrading) {
+        match self.setup.tunnel.clone().filter(|_| self.slots[index].state < State::Securing) {
             Some(tunnel) => self.lost_as(index, tunnel.class(class), &|| tunnel.describe(&why())),
             None => self.lost_as(index, class, &why),
         }

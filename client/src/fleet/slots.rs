@@ -12,6 +12,8 @@ pub(super) enum State {
     Connecting,
     /// CONNECT was sent to a proxy.
     Tunnelling,
+    /// The TLS handshake is in progress.
+    Securing,
     /// The upgrade request was sent.
     Upgrading,
     /// The server has accepted the upgrade, and its greetings are awaited.

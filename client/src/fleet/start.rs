@@ -11,7 +11,7 @@ use super::results::{AddressCounts, Reconnects, Unsolicited};
 use super::routes::Routes;
 use super::shard::{Setup, Shard};
 use super::{Fleet, FleetConfig, Host, clock};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use common::cores;
 use common::limits::raise_nofile;
 use common::table::unshare_table;
@@ -107,6 +107,8 @@ impl Fleet {
     /// table.
     pub fn start(config: FleetConfig) -> Result<Fleet> {
         check_sources(&config)?;
+        let url = &config.endpoint.url;
+        ensure!(url.is_tls == config.tls.is_some(), "{url} needs TLS, or must not have it");
         let count = count_shards(&config)?;
         let cores = if config.pin { cores::available()? } else { Vec::new() };
         let base_ns = clock::now_ns();
@@ -139,6 +141,7 @@ impl Fleet {
                 routes,
                 shows_address: servers.len() > 1 || matches!(config.endpoint.first_hop().host, Host::Name(_)),
                 tunnel: tunnel.clone(),
+                tls: config.tls.clone(),
                 handshake: Handshake::new(&config.endpoint.url, &config.request_fields, nonce()),
                 payload_len: config.payload_len,
                 messages: config.messages.clone(),

@@ -52,10 +52,14 @@ impl Shard {
         self.connect_deadlines.clear();
         self.close_deadlines.clear();
         let (epoll, inboxes, outboxes) = (&self.epoll, &mut self.inboxes, &mut self.outboxes);
+        let tls = &mut self.tls;
         self.slots.compact(|from, to, slot| {
             let flags = if slot.has(OUTBOX) { READABLE | EventFlags::OUT } else { READABLE };
             epoll::modify(epoll, slot.socket(), EventData::new_u64(to.into()), flags)
                 .expect("the socket is registered");
+            if let Some(tls) = tls {
+                tls.moved(from, to);
+            }
             if let Some(inbox) = inboxes.remove(&from) {
                 inboxes.insert(to, inbox);
             }
@@ -65,6 +69,9 @@ impl Shard {
         });
         self.inboxes.shrink_to_fit();
         self.outboxes.shrink_to_fit();
+        if let Some(tls) = &mut self.tls {
+            tls.shrink_to(self.slots.len());
+        }
         cut
     }
 
@@ -76,6 +83,7 @@ impl Shard {
         outcome.reconnects = self.reconnect.as_mut().map(Reconnect::take);
         let no_counts = vec![AddressCounts::default(); self.addresses.len()];
         outcome.addresses = std::mem::replace(&mut self.addresses, no_counts);
+        outcome.tls = self.tls.as_mut().and_then(|tls| tls.take_times());
         outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {

@@ -1,6 +1,6 @@
-//! The URL of a server: `ws://HOST:PORT/PATH`.
+//! The URL of a server: `ws://HOST:PORT/PATH`, or `wss://` over TLS.
 
-use super::authority::{Authority, AuthorityError};
+use super::authority::{Authority, AuthorityError, DEFAULT_TLS_PORT};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -8,6 +8,8 @@ use thiserror::Error;
 /// A server's URL (RFC 6455, section 3). A name in it is not resolved yet: see [`Url::resolve`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    /// Whether the scheme is `wss`: the connections are over TLS.
+    pub is_tls: bool,
     /// Host and port.
     pub authority: Authority,
     /// Path and query.
@@ -17,11 +19,10 @@ pub struct Url {
 /// Why a text is not a server's URL.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum UrlError {
-    /// `wss://`.
-    #[error("TLS is not supported: use ws:// and not wss:// (these servers speak plain TCP)")]
-    Tls,
     /// `http://`, or no scheme.
-    #[error("not a WebSocket URL: write ws://HOST:PORT/PATH, such as ws://127.0.0.1:8000/echo")]
+    #[error(
+        "not a WebSocket URL: write ws://HOST:PORT/PATH or wss://HOST/PATH, such as ws://127.0.0.1:8000/echo"
+    )]
     Scheme,
     /// No valid host, or no valid port.
     #[error(transparent)]
@@ -37,26 +38,26 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Url, UrlError> {
         let scheme_end = text.find("://").ok_or(UrlError::Scheme)?;
         let (scheme, rest) = (&text[..scheme_end], &text[scheme_end + 3..]);
-        if scheme.eq_ignore_ascii_case("wss") {
-            return Err(UrlError::Tls);
-        }
-        if !scheme.eq_ignore_ascii_case("ws") {
+        let is_tls = scheme.eq_ignore_ascii_case("wss");
+        if !is_tls && !scheme.eq_ignore_ascii_case("ws") {
             return Err(UrlError::Scheme);
         }
         let path_start = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_start);
-        let authority = authority.parse()?;
+        let authority =
+            if is_tls { Authority::parse(authority, DEFAULT_TLS_PORT) } else { authority.parse() }?;
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(UrlError::Path(path.to_owned()));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Url { authority, path })
+        Ok(Url { is_tls, authority, path })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.authority, self.path)
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 
@@ -75,8 +76,13 @@ mod tests {
             ("ws://[::1]:9000/?x", "[::1]:9000", "/?x"),
             ("ws://[::1]", "[::1]", "/"),
             ("ws://localhost?x=1", "localhost", "/?x=1"),
+            ("wss://echo.example", "echo.example", "/"),
+            ("WSS://echo.example:443/a", "echo.example", "/a"),
+            ("wss://[::1]:80/", "[::1]:80", "/"),
         ] {
             let url: Url = text.parse().expect(text);
+            let is_tls = text.to_lowercase().starts_with("wss");
+            assert_eq!((url.is_tls, url.authority.port == 443), (is_tls, is_tls && !text.contains(":80")));
             assert_eq!((url.authority.to_string().as_str(), url.path.as_str()), (authority, path), "{text}");
         }
     }
@@ -86,7 +92,8 @@ mod tests {
         let invalid = |text: &str| UrlError::Authority(AuthorityError::Invalid(text.to_owned()));
         let brackets = |text: &str| UrlError::Authority(AuthorityError::Brackets(text.to_owned()));
         for (text, error) in [
-            ("wss://127.0.0.1:8000/", UrlError::Tls),
+            ("wss://", invalid("")),
+            ("wsss://127.0.0.1:8000/", UrlError::Scheme),
             ("http://127.0.0.1:8000/", UrlError::Scheme),
             ("127.0.0.1:8000", UrlError::Scheme),
             ("", UrlError::Scheme),
@@ -110,18 +117,19 @@ mod tests {
         /// Whatever is accepted is shown as a URL that means the same.
         #[test]
         fn what_is_shown_parses_to_the_same(
+            scheme in prop::sample::select(vec!["ws", "wss"]),
             host in r"[a-zA-Z0-9_-]{1,20}(\.[a-zA-Z0-9_-]{1,20}){0,3}\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:]{2,20}\]",
             port in proptest::option::of(0u32..70_000),
             path in r"[/?][!-~]{0,20}|",
         ) {
             let port = port.map_or(String::new(), |port| format!(":{port}"));
-            if let Ok(url) = format!("ws://{host}{port}{path}").parse::<Url>() {
+            if let Ok(url) = format!("{scheme}://{host}{port}{path}").parse::<Url>() {
                 prop_assert_eq!(url.to_string().parse::<Url>(), Ok(url));
             }
         }
 
         #[test]
-        fn no_text_panics(text in r"(ws://)?\PC{0,40}") {
+        fn no_text_panics(text in r"(wss?://)?\PC{0,40}") {
             let _ = text.parse::<Url>();
         }
     }

@@ -7,6 +7,7 @@ mod phases;
 mod proxy;
 mod record;
 mod source;
+mod tls;
 mod verdict;
 
 pub use fits::fits;
@@ -14,6 +15,7 @@ pub use handshake::HandshakeArgs;
 pub use message::MessageArgs;
 pub use proxy::ProxyArgs;
 pub use source::{Source, addresses as source_addresses};
+pub use tls::TlsArgs;
 
 use crate::fleet::{Fleet, FleetConfig};
 use crate::progress::Bar;

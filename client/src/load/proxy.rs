@@ -61,7 +61,7 @@ impl TypedValueParser for ChoiceParser {
 /// a web server may have set `HTTP_PROXY` from a request's header `Proxy` (RFC 3875, section 4.1.18), it is ignored.
 fn of_environment(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Proxy>, String> {
     let set = |name: &&str| variable(name).filter(|value| !value.trim().is_empty());
-    let is_tls = url.to_string().starts_with("wss:");
+    let is_tls = url.is_tls;
     let is_cgi = variable("REQUEST_METHOD").is_some();
     let names: &[&str] = match (is_tls, is_cgi) {
         (true, _) => &["https_proxy", "HTTPS_PROXY"],

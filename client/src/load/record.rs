@@ -6,7 +6,7 @@ use crate::fleet::{
     Unsolicited, Verify,
 };
 use crate::results::run::{
-    AddressReport, ChurnReport, MessageReport, PushedReport, RunReport, SCHEMA, per_s,
+    AddressReport, ChurnReport, HandshakeParts, MessageReport, PushedReport, RunReport, SCHEMA, per_s,
 };
 use crate::results::{Header, Latency};
 use clap::ValueEnum;
@@ -87,6 +87,9 @@ impl RunReport {
         connect.elapsed_s += phase.elapsed.as_secs_f64();
         connect.connects_per_s = per_s(connect.opened as f64, connect.elapsed_s);
         connect.handshake.add(&phase.handshake);
+        if let Some(times) = &phase.tls {
+            connect.parts.get_or_insert_default().add(times);
+        }
     }
 
     pub(super) fn add_hold(&mut self, phase: &HoldPhase) {
@@ -116,6 +119,11 @@ impl RunReport {
 
     pub(super) fn add_churn(&mut self, phase: ChurnPhase) {
         self.add_failures(&phase.failures, &phase.ended_early);
+        let parts = phase.tls.as_ref().map(|times| {
+            let mut parts = HandshakeParts::default();
+            parts.add(times);
+            parts
+        });
         self.churn = Some(ChurnReport {
             closed: phase.closed,
             opened: phase.opened,
@@ -123,6 +131,7 @@ impl RunReport {
             elapsed_s: seconds(phase.elapsed),
             connected: phase.connected,
             handshake: Latency(phase.handshake),
+            parts,
         });
     }
 

@@ -55,6 +55,9 @@ impl Sampler {
 /// # Errors
 /// What is wrong with it, for clap to show.
 pub fn metrics_url(url: &str) -> Result<Authority, String> {
+    if url.starts_with("https://") {
+        return Err("metrics are read without TLS: give http://HOST:PORT/metrics".into());
+    }
     let rest = url.strip_prefix("http://").ok_or("not http://HOST:PORT/metrics")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "metrics"));
     if path != "metrics" {

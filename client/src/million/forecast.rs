@@ -104,6 +104,7 @@ mod tests {
         let group =
             Check { name: GROUP_MEMORY.into(), current: "512 MiB".into(), ..check(Verdict::Ok, None) };
         let examination = Examination {
+            tls: false,
             connections: 1_000_000,
             fits: holds >= 1_000_000,
             checks: vec![check(Verdict::Ok, None), check(Verdict::Note, Some("sysctl -w x=1")), group],

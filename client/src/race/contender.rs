@@ -19,7 +19,7 @@ pub enum Contender {
     Url(Url),
 }
 
-/// Parses `1` to `4`, `NAME=COMMAND` or `ws://HOST:PORT/PATH`.
+/// Parses `1` to `4`, `NAME=COMMAND`, `ws://HOST:PORT/PATH` or `wss://HOST/PATH`.
 ///
 /// # Errors
 /// What is wrong with it, for clap to show.
@@ -107,9 +107,12 @@ impl Ready {
         if let Some(server) = &self.server {
             return Sampler::Process(server.watched());
         }
-        // Several addresses may be several processes, and a proxy's are not the server's.
-        let ([addr], None) = (self.endpoint.addrs(), &self.endpoint.proxy) else { return Sampler::Unwatched };
-        let addr = *addr;
+        // A proxy's addresses are not the server's, and with TLS one may answer for it.
+        if self.endpoint.proxy.is_some() || self.endpoint.url.is_tls {
+            return Sampler::Unwatched;
+        }
+        // Several addresses may be several processes.
+        let [addr] = *self.endpoint.addrs() else { return Sampler::Unwatched };
         let host = self.endpoint.url.authority.to_string();
         match Metrics::fetch_as(addr, &host) {
             Ok(metrics) if metrics.value("process_resident_memory_bytes").is_some() => {
@@ -146,7 +149,7 @@ mod tests {
         };
         assert_eq!((other.name.as_str(), other.words.len()), ("gorilla", 3));
         for (wrong, named) in
-            [("5", "1 to 4"), ("", "1 to 4"), ("x=", "NAME=COMMAND"), ("wss://127.0.0.1/", "TLS")]
+            [("5", "1 to 4"), ("", "1 to 4"), ("x=", "NAME=COMMAND"), ("http://127.0.0.1/", "wss://HOST")]
         {
             assert!(parse(wrong).is_err_and(|error| error.contains(named)), "{wrong}");
         }

@@ -9,7 +9,7 @@ pub use contender::Contender;
 
 use crate::doctor::Machine;
 use crate::fleet::FleetConfig;
-use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MessageArgs, ProxyArgs, Scenario};
+use crate::load::{self, HandshakeArgs, Load, MAX_IN_FLIGHT, MessageArgs, ProxyArgs, Scenario, TlsArgs};
 use crate::progress::{Bar, Gate, SideBySide};
 use crate::results::Header;
 use crate::results::run::RunReport;
@@ -46,6 +46,10 @@ pub struct RaceArgs {
     /// The way to running servers
     #[command(flatten)]
     pub proxy: ProxyArgs,
+
+    /// How to connect to wss:// servers
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// Connections to open to each
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
@@ -114,6 +118,11 @@ impl RaceArgs {
         for server in &self.servers {
             server.proxy(&self.proxy)?;
         }
+        let urls = self.servers.iter().filter_map(|server| match server {
+            Contender::Url(url) => Some(url),
+            _ => None,
+        });
+        self.tls.check(urls)?;
         load::check_in_flight(self.in_flight, self.message.payload_len(), self.rate.is_none())?;
         self.message.check(Scenario::Echo, self.rate)
     }
@@ -136,7 +145,8 @@ fn race(args: &RaceArgs) -> Result<bool> {
     args.json.iter().try_for_each(|file| file::check(file))?;
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let ready = start(args)?;
-    let outcomes = load(args, stop, &ready);
+    let loads = ready.iter().map(|ready| load_of(args, stop, ready)).collect::<Result<Vec<_>>>()?;
+    let outcomes = load(args, &ready, loads);
     let sides = ready.into_iter().zip(outcomes).map(|(ready, outcome)| outcome::side(ready, outcome));
     let report = RaceReport { header: Header::new(SCHEMA, started), servers: sides.collect() };
     let json = serde_json::to_string_pretty(&report)? + "\n";
@@ -166,12 +176,11 @@ fn start(args: &RaceArgs) -> Result<Vec<Ready>> {
 }
 
 /// Loads both, each from a thread of its own, and shows their progress.
-fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Result<RunReport>> {
+fn load(args: &RaceArgs, ready: &[Ready], loads: Vec<Load>) -> Vec<Result<RunReport>> {
     let mut show = SideBySide::new(args.quiet);
     thread::scope(|scope| {
-        let runs = ready.iter().zip(Gate::pair()).map(|(ready, gate)| {
+        let runs = ready.iter().zip(loads).zip(Gate::pair()).map(|((ready, load), gate)| {
             let bar = Bar::new(show.look(&ready.name), ready.name.clone(), ready.sampler()).with_gate(gate);
-            let load = load_of(args, stop, ready);
             scope.spawn(move || load.run_alone(bar))
         });
         let runs: Vec<_> = runs.collect();
@@ -186,18 +195,19 @@ fn load(args: &RaceArgs, stop: &'static AtomicBool, ready: &[Ready]) -> Vec<Resu
     })
 }
 
-fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Load {
+fn load_of(args: &RaceArgs, stop: &'static AtomicBool, ready: &Ready) -> Result<Load> {
     let fleet = FleetConfig {
         request_fields: args.handshake.request_fields(),
+        tls: args.tls.client(&ready.endpoint.url).map_err(Error::msg)?,
         in_flight: args.in_flight as u32,
         stop,
         ..FleetConfig::new(ready.endpoint.clone(), args.connections)
     };
-    Load {
+    Ok(Load {
         connect_rate: args.connect_rate,
         hold: args.hold,
         active: args.active,
         rate: args.rate,
         ..Load::new(args.message.configure(fleet, Scenario::Echo), args.duration)
-    }
+    })
 }

@@ -1,7 +1,7 @@
 //! What `client run --json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
 
 use super::{Close, Header, Hold, Latency, Sample};
-use crate::fleet::{Failures, Reconnects, Verify};
+use crate::fleet::{Failures, Reconnects, TlsTimes, Verify};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,40 @@ pub struct ConnectReport {
     pub connects_per_s: f64,
     /// From connect(2) to the verified answer.
     pub handshake: Latency,
+    /// Its parts, over TLS.
+    #[serde(flatten)]
+    pub parts: Option<HandshakeParts>,
+}
+
+/// The parts of the handshakes of `wss://` connections.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HandshakeParts {
+    /// From connect(2) until the connection was established.
+    pub tcp: Latency,
+    /// From then until the TLS handshake was over.
+    pub tls: Latency,
+    /// From then to the verified answer.
+    pub upgrade: Latency,
+    /// TLS handshakes that resumed a session.
+    pub tls_resumed: u64,
+}
+
+impl HandshakeParts {
+    /// Adds the times of another phase.
+    pub(crate) fn add(&mut self, more: &TlsTimes) {
+        self.tcp.add(&more.tcp);
+        self.tls.add(&more.tls);
+        self.upgrade.add(&more.upgrade);
+        self.tls_resumed += more.resumed;
+    }
+
+    /// Adds those of another client.
+    pub(crate) fn merge(&mut self, more: &HandshakeParts) {
+        self.tcp.add(&more.tcp.0);
+        self.tls.add(&more.tls.0);
+        self.upgrade.add(&more.upgrade.0);
+        self.tls_resumed += more.tls_resumed;
+    }
 }
 
 /// Sending messages; in storm and burst, all rounds together.
@@ -155,6 +189,9 @@ pub struct ChurnReport {
     pub connected: u64,
     /// From connect(2) to the verified answer.
     pub handshake: Latency,
+    /// Its parts, over TLS.
+    #[serde(flatten)]
+    pub parts: Option<HandshakeParts>,
 }
 
 /// Replacing lost connections, in all phases.

@@ -3,7 +3,7 @@
 use super::{deliver, outputs, summary};
 use crate::fleet::Verify;
 use crate::results::command;
-use crate::results::run::{RunReport, SCHEMA, per_s};
+use crate::results::run::{HandshakeParts, RunReport, SCHEMA, per_s};
 use crate::{file, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -90,6 +90,12 @@ fn read(file: &Path) -> Result<RunReport> {
     Ok(report)
 }
 
+fn merge_parts(sum: &mut Option<HandshakeParts>, more: &Option<HandshakeParts>) {
+    if let Some(more) = more {
+        sum.get_or_insert_default().merge(more);
+    }
+}
+
 impl RunReport {
     /// Adds the result of another client that ran at the same time.
     ///
@@ -154,6 +160,7 @@ impl RunReport {
             connect.elapsed_s = connect.elapsed_s.max(more.elapsed_s);
             connect.connects_per_s = per_s(connect.opened as f64, connect.elapsed_s);
             connect.handshake.add(&more.handshake.0);
+            merge_parts(&mut connect.parts, &more.parts);
         }
         if let Some(more) = &more.hold {
             let hold = self.hold.get_or_insert_default();
@@ -183,6 +190,7 @@ impl RunReport {
             churn.elapsed_s = churn.elapsed_s.max(more.elapsed_s);
             churn.connected += more.connected;
             churn.handshake.add(&more.handshake.0);
+            merge_parts(&mut churn.parts, &more.parts);
         }
         if let Some(more) = &more.close {
             let close = self.close.get_or_insert_default();

@@ -3,7 +3,7 @@
 use crate::fleet::{Failures, Verify};
 use crate::report::format::{bytes, count, micros, number, seconds};
 use crate::results::run::{
-    AddressReport, ConnectReport, EchoReport, MessageReport, RunReport, ServerReport, per_s,
+    AddressReport, ConnectReport, EchoReport, HandshakeParts, MessageReport, RunReport, ServerReport, per_s,
 };
 use crate::results::{Latency, Sample};
 use std::fmt::Write;
@@ -32,6 +32,7 @@ pub(super) fn render(report: &RunReport) -> String {
             format!("{closed} closed and {opened} opened in {time}, {echoes} echoes on these"),
         ));
         rows.push(("handshake", distribution(&churn.handshake)));
+        rows.extend(churn.parts.as_ref().map(|parts| ("of which", of_which(parts))));
     }
     unsolicited_rows(&mut rows, report);
     if let Some(close) = &report.close {
@@ -96,6 +97,21 @@ fn connect_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, connect: &Co
     let (time, rate) = (seconds(connect.elapsed_s), number(connect.connects_per_s));
     rows.push(("connections", format!("{rounds}{of} of {asked} in {time}, {rate}/s")));
     rows.push(("handshake", distribution(&connect.handshake)));
+    rows.extend(connect.parts.as_ref().map(|parts| ("of which", of_which(parts))));
+}
+
+/// The parts of handshakes over TLS.
+fn of_which(parts: &HandshakeParts) -> String {
+    let part = |name: &str, Latency(times): &Latency| {
+        let at = |quantile| micros(times.value_at_quantile(quantile) as f64 / 1e3);
+        format!("{name} p50 {}, p99 {}", at(0.5), at(0.99))
+    };
+    let resumed = match parts.tls_resumed {
+        0 => String::new(),
+        resumed => format!("; {} of {} resumed", whole(resumed), whole(parts.tls.0.len())),
+    };
+    let (tcp, tls) = (part("TCP", &parts.tcp), part("TLS", &parts.tls));
+    format!("{tcp}; {tls}; {}{resumed}", part("upgrade", &parts.upgrade))
 }
 
 /// A row per address, if there are several.

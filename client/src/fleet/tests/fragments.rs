@@ -32,6 +32,7 @@ pub fn shard_of(payload_len: usize, sent: u32, messages: Messages) -> (Shard, Un
     let mut shard = Shard::new(Setup {
         number: 3,
         routes: Routes::for_shards(endpoint.addrs(), &[], 1, 1).remove(0),
+        tls: None,
         handshake: Handshake::new(&endpoint.url, &RequestFields::default(), [7; 16]),
         shows_address: false,
         tunnel: None,

@@ -7,6 +7,7 @@ mod lying;
 mod messages;
 mod refused;
 mod replies;
+mod secured;
 mod server;
 mod shards;
 
