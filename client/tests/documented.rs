@@ -15,12 +15,14 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// Replacements for the documented sizes of a load.
-const SMALL: [(&str, Option<&str>); 11] = [
+const SMALL: [(&str, Option<&str>); 13] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
     ("--hold", None),
     ("--rate", None),
+    ("--ramp", None),
+    ("--connect-ramp", None),
     ("--active", None),
     ("--url", None),
     ("--pid", None),

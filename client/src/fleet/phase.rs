@@ -1,6 +1,7 @@
 //! Messages between the controlling thread and the shards.
 
 use super::failures::Failures;
+use super::laps::Lap;
 use super::pace::Pace;
 use super::results::{AddressCounts, Reconnects};
 use hdrhistogram::Histogram;
@@ -11,14 +12,25 @@ use std::time::Duration;
 /// A command to a shard. Times are in nanoseconds since the start of the fleet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    /// Start a phase; the shard sends one [`Outcome`] when it ends.
-    Start(Phase),
+    /// Start a phase; the shard sends one [`Outcome`] when it ends, and a [`Lap`] per second from the given time on.
+    Start(Phase, u64),
     /// Change the pace of churn.
     Pace(Option<Pace>),
+    /// Nothing more is due in open loop from this time on.
+    EndBy(u64),
     /// End the phase at once, with its results so far.
     Stop,
     /// Reset all open connections and end the thread.
     Quit,
+}
+
+/// What a shard sends to the controlling thread.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A second of the phase is over.
+    Lap(Lap),
+    /// The phase is over.
+    Ended(Box<Outcome>),
 }
 
 /// A shard's part of a phase.
@@ -68,6 +80,8 @@ pub(super) struct Outcome {
     /// Echoes received before the end of the span.
     pub in_span: u64,
     pub late: u64,
+    /// Of the late messages, those that waited for their socket to take them.
+    pub blocked: u64,
     pub pings: u64,
     pub failures: Failures,
     pub start_ns: u64,
@@ -97,6 +111,7 @@ impl Outcome {
             echoes: 0,
             in_span: 0,
             late: 0,
+            blocked: 0,
             pings: 0,
             failures: Failures::default(),
             start_ns: now_ns,
@@ -120,6 +135,7 @@ impl Outcome {
         self.echoes += other.echoes;
         self.in_span += other.in_span;
         self.late += other.late;
+        self.blocked += other.blocked;
         self.pings += other.pings;
         self.failures.merge(&other.failures);
         self.start_ns = self.start_ns.min(other.start_ns);

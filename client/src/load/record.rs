@@ -2,10 +2,10 @@
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Second,
 };
 use crate::results::run::{AddressReport, ChurnReport, RunReport, SCHEMA, per_s};
-use crate::results::{Header, Latency};
+use crate::results::{Header, Latency, RampReport, SecondReport};
 use clap::ValueEnum;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -24,6 +24,8 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         payload_bytes: load.fleet.payload_len as u64,
         in_flight: load.fleet.in_flight.into(),
         rate_per_s: load.rate.or((load.scenario == Scenario::Churn).then_some(CHURN_PER_S)),
+        ramp: load.ramp.map(RampReport::from),
+        connect_ramp: load.connect_ramp.map(RampReport::from),
         connect: None,
         hold: None,
         echo: None,
@@ -31,6 +33,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         close: None,
         reconnect: None,
         addresses: Vec::new(),
+        seconds: Vec::new(),
         server: None,
         failures: Failures::default(),
         ended_early: None,
@@ -62,6 +65,7 @@ impl RunReport {
         connect.elapsed_s += phase.elapsed.as_secs_f64();
         connect.connects_per_s = per_s(connect.opened as f64, connect.elapsed_s);
         connect.handshake.add(&phase.handshake);
+        self.add_seconds("connect", &phase.seconds);
     }
 
     pub(super) fn add_hold(&mut self, phase: &HoldPhase) {
@@ -87,10 +91,12 @@ impl RunReport {
         echo.late += phase.late;
         echo.missing += phase.missing;
         echo.latency.add(&phase.latency);
+        self.add_seconds("echo", &phase.seconds);
     }
 
     pub(super) fn add_churn(&mut self, phase: ChurnPhase) {
         self.add_failures(&phase.failures, &phase.ended_early);
+        self.add_seconds("churn", &phase.seconds);
         self.churn = Some(ChurnReport {
             closed: phase.closed,
             opened: phase.opened,
@@ -99,6 +105,10 @@ impl RunReport {
             connected: phase.connected,
             handshake: Latency(phase.handshake),
         });
+    }
+
+    fn add_seconds(&mut self, phase: &str, seconds: &[Second]) {
+        self.seconds.extend(seconds.iter().map(|second| SecondReport::new(phase, second)));
     }
 
     pub(super) fn add_close(&mut self, phase: &ClosePhase) {

@@ -1,6 +1,6 @@
 //! What `client run --json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
 
-use super::{Close, Header, Hold, Latency, Sample};
+use super::{Close, Header, Hold, Latency, RampReport, Sample, SecondReport};
 use crate::fleet::{Failures, Reconnects};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,12 @@ pub struct RunReport {
     pub in_flight: u64,
     /// Messages due per second in open loop, or connections replaced per second in churn; `None` in closed loop.
     pub rate_per_s: Option<f64>,
+    /// The rate in open loop, if it rises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<RampReport>,
+    /// Connections due per second, if their rate rises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_ramp: Option<RampReport>,
     /// Opening connections.
     pub connect: Option<ConnectReport>,
     /// Holding them.
@@ -47,6 +53,9 @@ pub struct RunReport {
     /// The server's addresses, if the client used more than one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressReport>,
+    /// Results per second, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seconds: Vec<SecondReport>,
     /// The server, if it was watched.
     pub server: Option<ServerReport>,
     /// Failures of all phases.
@@ -180,6 +189,11 @@ impl RunReport {
     pub fn latency(&self) -> Option<&Histogram<u64>> {
         let echo = self.echo.as_ref().map(|echo| &echo.latency.0);
         echo.or(self.connect.as_ref().map(|connect| &connect.handshake.0))
+    }
+
+    /// Whether messages were due at a rate, constant or rising.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.scenario == "echo" && (self.rate_per_s.is_some() || self.ramp.is_some())
     }
 
     /// Connections lost and not replaced before all were closed.

@@ -22,7 +22,7 @@ pub const INDEX: u32 = 0;
 /// A shard with one connection, and the other end of it, which keeps it open.
 pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
     let endpoint = endpoint("127.0.0.1:9".parse().expect("an address"));
-    let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
+    let (commands, reports) = (mpsc::channel().1, mpsc::channel().0);
     let counters = Arc::new(Counters::default());
     let mut shard = Shard::new(Setup {
         number: 3,
@@ -36,7 +36,8 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
         base_ns: clock::now_ns(),
         wake: Arc::new(eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd")),
         commands,
-        outcomes,
+        reports,
+        late_ns: 1_000_000,
         counters: counters.clone(),
         all_counters: [counters].into(),
     })
