@@ -1,6 +1,6 @@
 //! What the command lines of all subcommands share: parsers of values, Ctrl-C, and the width of the terminal.
 
-use crate::fleet::Url;
+use crate::fleet::{Ramp, Url};
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -124,6 +124,21 @@ pub fn rate_per_s(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses a rate that rises linearly, FROM..TO/TIME: `0..20000/60s`.
+///
+/// # Errors
+/// What is wrong with it, for clap to show.
+pub fn ramp(text: &str) -> Result<Ramp, String> {
+    let parts = text.split_once("..").and_then(|(from, rest)| Some((from, rest.rsplit_once('/')?)));
+    let Some((from, (to, time))) = parts else { return Err("not FROM..TO/TIME such as 0..20000/60s".into()) };
+    let from_per_s = if digits(from).parse() == Ok(0.0) { 0.0 } else { rate_per_s(from)? };
+    let (to_per_s, time) = (rate_per_s(to)?, positive_duration(time)?);
+    if to_per_s <= from_per_s {
+        return Err(format!("it does not rise: {to} is not above {from}"));
+    }
+    Ok(Ramp { from_per_s, to_per_s, time })
+}
+
 /// Parses a time of up to a year, such as 500ms, 30s or 2m.
 ///
 /// # Errors
@@ -164,6 +179,23 @@ mod tests {
         assert!(count("0").is_err() && count("-1").is_err() && count("1e3").is_err() && count("").is_err());
         assert_eq!((count_to(1_000)("1_000"), count_to(1_000)("1001").is_err()), (Ok(1_000), true));
         assert_eq!(rate_per_s("20_000"), Ok(20_000.0));
+        let rise = Ramp { from_per_s: 0.0, to_per_s: 20_000.0, time: Duration::from_secs(60) };
+        assert_eq!((ramp("0..20_000/60s"), ramp("0.0..20000/1m")), (Ok(rise), Ok(rise)));
+        for text in [
+            "",
+            "5",
+            "0..5",
+            "0/5s",
+            "5..5/1s",
+            "9..5/1s",
+            "-1..5/1s",
+            "0..0/1s",
+            "0..5/0s",
+            "nan..5/1s",
+            "0..inf/1s",
+        ] {
+            assert!(ramp(text).is_err(), "{text}");
+        }
         assert_eq!(duration("1_500ms"), Ok(Duration::from_millis(1_500)));
         let size = size_to(bytesize::ByteSize::kib(4));
         assert_eq!((size("4_096"), size("4KiB"), size("4097").is_err()), (Ok(4_096), Ok(4_096), true));

@@ -4,11 +4,12 @@
 
 use crate::fleet::{Class, Failures};
 use crate::results::anatomy::{self, Anatomy, Check, Part, Share};
+use crate::results::find::{self, Broke, FindReport, Found, Purpose, Step, Verdict};
 use crate::results::race::{self, RaceReport, Side};
 use crate::results::run::{
     self, ChurnReport, ConnectReport, EchoReport, MessageReport, ReconnectReport, RunReport, ServerReport,
 };
-use crate::results::{Close, Header, Hold, Latency, Sample};
+use crate::results::{Close, Header, Hold, Latency, RampReport, Sample, SecondReport};
 use crate::{million, report};
 use serde::Serialize;
 use std::fs;
@@ -112,6 +113,8 @@ fn a_record(n: u64) -> RunReport {
         messages: MessageReport::default(),
         in_flight: 1,
         rate_per_s: Some(2_000.0),
+        ramp: None,
+        connect_ramp: None,
         connect: Some(ConnectReport {
             rounds: 1,
             opened: 1_000 * n,
@@ -143,6 +146,7 @@ fn a_record(n: u64) -> RunReport {
         addresses: Vec::new(),
         greetings: 0,
         pushed: None,
+        seconds: Vec::new(),
         server: (n == 1).then(server),
         failures: failures(n),
         ended_early: Some("no echo came for 10s".into()),
@@ -170,6 +174,103 @@ fn a_million() {
 fn a_run() {
     assert_golden("run-1.json", &pretty(&a_record(1)));
     assert_golden("run-2.json", &pretty(&a_record(2)));
+}
+
+#[test]
+fn a_ramp() {
+    let mut report = a_record(1);
+    (report.rate_per_s, report.server, report.ended_early) = (None, None, None);
+    report.ramp = Some(RampReport { from_per_s: 0.0, to_per_s: 40_000.0, time_s: 20.0 });
+    report.connect_ramp = Some(RampReport { from_per_s: 0.0, to_per_s: 2_000.0, time_s: 1.0 });
+    report.seconds.push(SecondReport {
+        phase: "connect".into(),
+        time_s: 1.0,
+        elapsed_s: 1.0,
+        connections: 999,
+        due: Some(1_000),
+        due_per_s: Some(1_000.0),
+        opened: 999,
+        echoes: 0,
+        late: 0,
+        failures: 1,
+        latency: latency(&[90, 110, 450]).into(),
+    });
+    // It keeps up with 25,000 messages per second.
+    report.seconds.extend((0..20u64).map(|second| {
+        let due = second * 2_000 + 1_000;
+        let queued_us = second.saturating_sub(12) * 40_000;
+        SecondReport {
+            phase: "echo".into(),
+            time_s: second as f64 + 1.0,
+            elapsed_s: 1.0,
+            connections: 999,
+            due: Some(due),
+            due_per_s: Some(due as f64),
+            opened: 0,
+            echoes: due.min(25_000),
+            late: second,
+            failures: 0,
+            latency: latency(&[80 + queued_us, 90 + queued_us, 400 + queued_us]).into(),
+        }
+    }));
+    assert_golden("ramp.json", &pretty(&report));
+}
+
+#[test]
+fn a_search() {
+    let step = |rate_per_s: f64, purpose, p99_us: u64, verdict| Step {
+        rate_per_s,
+        purpose,
+        elapsed_s: 3.0,
+        achieved_per_s: rate_per_s.min(182_500.0),
+        sent: rate_per_s as u64 * 3,
+        echoes: rate_per_s as u64 * 3,
+        missing: 0,
+        late: 5,
+        failures: 0,
+        server_cores: Some(0.75),
+        latency: latency(&[80, 84, p99_us]).into(),
+        verdict,
+    };
+    let mut steps = vec![
+        step(128_000.0, Purpose::Grow, 4_000, Verdict::Held),
+        step(256_000.0, Purpose::Grow, 900_000, Verdict::Latency),
+        step(181_000.0, Purpose::Bisect, 30_000, Verdict::Held),
+        step(185_000.0, Purpose::Bisect, 120_000, Verdict::Behind),
+        step(185_000.0, Purpose::Above, 40_000, Verdict::ClientLate),
+    ];
+    steps.extend([30_000, 31_000, 32_000].map(|us| step(181_000.0, Purpose::Confirm, us, Verdict::Held)));
+    let run = a_record(1);
+    let report = FindReport {
+        header: Header { schema: find::SCHEMA, ..run.header },
+        url: run.url,
+        connections: 1_000,
+        active: 500,
+        shards: 2,
+        payload_bytes: 32,
+        bound_p99_us: 50_000.0,
+        from_per_s: 1_000.0,
+        step_s: 3.0,
+        connect: run.connect,
+        steps,
+        found: Some(Found {
+            rate_per_s: 181_000.0,
+            confirmations: 3,
+            p99_us: Some(32_000.0),
+            broke: Some(Broke {
+                rate_per_s: 185_000.0,
+                verdict: Verdict::ClientLate,
+                p99_us: Some(40_000.0),
+                achieved_per_s: 182_500.0,
+            }),
+        }),
+        server: Some(server()),
+        failures: Failures::default(),
+        ended_early: None,
+        interrupted: false,
+        exit_status: 0,
+    };
+    assert_golden("find.json", &pretty(&report));
 }
 
 #[test]

@@ -27,6 +27,7 @@ const HEADINGS: [(&str, &[&str]); 6] = [
         &[
             "connections",
             "connect_rate",
+            "connect_ramp",
             "connect_timeout",
             "hold",
             "source_ip",
@@ -48,6 +49,10 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "expect",
             "in_flight",
             "rate",
+            "ramp",
+            "p99",
+            "from_rate",
+            "step_time",
             "duration",
             "warmup",
             "message_timeout",
@@ -59,15 +64,16 @@ const HEADINGS: [(&str, &[&str]); 6] = [
             "raw",
         ],
     ),
-    ("Output", &["json", "hdr", "out", "from", "quiet", "metrics_addr"]),
+    ("Output", &["json", "hdr", "csv", "out", "from", "quiet", "metrics_addr"]),
 ];
 
 /// Examples for each subcommand.
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 11] = [
     (
         "run",
         "  client run --connections 10000 --active 500      closed loop
   client run --connections 10000 --rate 20000      open loop, 20,000 messages/s
+  client run --connections 10000 --ramp 0..20000/60s --csv seconds.csv     a rate that rises
   client run --connections 10 --in-flight 64       closed loop, 64 messages in flight per connection
   client run --connections 10000 --scenario idle --duration 1m --pid \"$(pidof stage4-zero-buffer)\"
   client run --url ws://echo.example:8000/echo     any server; all addresses of its name
@@ -81,6 +87,17 @@ const EXAMPLES: [(&str, &str); 9] = [
         "merge",
         "  client merge a.json b.json
   client merge clients/*.json --json all.json --hdr all.hdr",
+    ),
+    (
+        "find",
+        "  client find --p99 50ms                           1,000 connections, from 1,000 messages/s
+  client find --url ws://echo.example:8000/echo --p99 20ms --connections 10000 --active 500
+  client find --p99 50ms --from 20000 --pid \"$(pidof stage4-zero-buffer)\" --json find.json",
+    ),
+    (
+        "report",
+        "  client report result.json
+  client report before=a.json after=b.json find.json --out report/load",
     ),
     (
         "compare",

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod compare;
 pub mod doctor;
 mod file;
+pub mod find;
 pub mod fleet;
 #[cfg(test)]
 mod golden;

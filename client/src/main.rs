@@ -3,7 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use client::{anatomy, compare, doctor, help, million, race, run, words};
+use client::{anatomy, compare, doctor, find, help, million, race, report, run, words};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,6 +19,8 @@ struct Cli {
 enum Command {
     Run(Box<run::RunArgs>),
     Merge(run::MergeArgs),
+    Find(Box<find::FindArgs>),
+    Report(report::ReportArgs),
     Compare(compare::CompareArgs),
     Doctor(doctor::DoctorArgs),
     Million(million::MillionArgs),
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(args) => run::run(&args),
             Command::Merge(args) => run::merge(&args),
+            Command::Find(args) => find::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Million(args) => million::run(&args),
@@ -72,6 +76,8 @@ impl Cli {
         let checked = match &self.command {
             Command::Run(args) => args.check(),
             Command::Merge(args) => args.check(),
+            Command::Find(args) => args.check(),
+            Command::Report(args) => args.check(),
             Command::Compare(args) => args.check(),
             Command::Race(args) => args.check(),
             Command::Anatomy(args) => args.check(),

@@ -5,19 +5,20 @@ mod hdr;
 mod merge;
 mod summary;
 
-pub use crate::load::{HandshakeArgs, MessageArgs, Scenario, TlsArgs};
+pub use crate::load::{ConnectionArgs, HandshakeArgs, MessageArgs, ProxyArgs, Scenario, TlsArgs};
+pub use crate::measure::WatchArgs;
 pub use crate::results::run::{RunReport, SCHEMA};
 pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
 
-use crate::fleet::{Authority, Endpoint, Fleet, FleetConfig, Host, Url};
-use crate::load::{self, Load, MAX_IN_FLIGHT, ProxyArgs, Source};
-use crate::measure::{Sampler, metrics_url};
+use crate::fleet::{Endpoint, Fleet, FleetConfig, Ramp, Url};
+use crate::load::{self, Load, MAX_IN_FLIGHT};
 use crate::progress::{Bar, Look};
 use crate::results::run::ReconnectReport;
-use crate::watch::{Listens, Watched, doubt, listens};
+use crate::results::seconds_csv;
+use crate::watch::{Listens, doubt, listens};
 use crate::{cli, file, words};
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,14 +42,6 @@ pub struct RunArgs {
     #[command(flatten)]
     pub handshake: HandshakeArgs,
 
-    /// The way to the server
-    #[command(flatten)]
-    pub proxy: ProxyArgs,
-
-    /// How to connect to wss:// servers
-    #[command(flatten)]
-    pub tls: TlsArgs,
-
     /// Connections to open
     #[arg(long, default_value = "1000", value_name = "N", value_parser = cli::count)]
     pub connections: u64,
@@ -56,6 +49,11 @@ pub struct RunArgs {
     /// Connections to open per second [default: as fast as they are accepted]
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub connect_rate: Option<f64>,
+
+    /// Open connections at a rate that rises linearly, and then stays: FROM..TO/TIME in connections per second, such as
+    /// 0..5000/30s. Results include one per second
+    #[arg(long, value_name = "RAMP", value_parser = cli::ramp, conflicts_with = "connect_rate")]
+    pub connect_ramp: Option<Ramp>,
 
     /// Start at this time, such as 2026-01-31T12:00:00Z, so that many clients start together; a late one starts at once
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
@@ -84,6 +82,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = cli::rate_per_s)]
     pub rate: Option<f64>,
 
+    /// Send messages at a rate that rises linearly: FROM..TO/TIME in messages per second, such as 0..20000/60s. TIME is
+    /// the duration, without warm-up. Results include one per second
+    #[arg(long, value_name = "RAMP", value_parser = cli::ramp, conflicts_with_all = ["rate", "duration", "warmup"])]
+    pub ramp: Option<Ramp>,
+
     /// Measure for this long
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
     pub duration: Duration,
@@ -96,40 +99,18 @@ pub struct RunArgs {
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cli::duration)]
     pub hold: Duration,
 
-    /// Local address to connect from, to the server's addresses of its family, or the interface that has them, such as eth0;
-    /// give several addresses for more connections than one has ports [default: all of 127.0.0.0/8 to a server there, else
-    /// the kernel's choice]
-    #[arg(long, value_name = "IP", num_args = 1.., value_delimiter = ',')]
-    pub source_ip: Vec<Source>,
-
-    /// Threads [default: one per core, or as many as the limit on open files requires]
-    #[arg(long, value_name = "N", value_parser = cli::count)]
-    pub shards: Option<u64>,
-
-    /// Pin each thread to a core: for a server on this machine that also has --pin
-    #[arg(long)]
-    pub pin: bool,
-
-    /// Fail a handshake that takes longer than this
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
-    pub connect_timeout: Duration,
-
-    /// Fail a connection that waits longer than this for an echo, or for the server's Close
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = cli::positive_duration)]
-    pub message_timeout: Duration,
+    /// The connections
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 
     /// Replace a lost connection, after a random wait of 100 ms to 5 s that grows with failed attempts. Losses are then
     /// counted, and are failures only if they are not replaced before all connections are closed
     #[arg(long)]
     pub reconnect: bool,
 
-    /// The server's process id, to sample its memory and processor time
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "metrics_url")]
-    pub pid: Option<u32>,
-
-    /// The server's metrics, to sample the same on another machine: http://HOST:PORT/metrics
-    #[arg(long, value_name = "URL", value_parser = metrics_url)]
-    pub metrics_url: Option<Authority>,
+    /// The server's process
+    #[command(flatten)]
+    pub watch: WatchArgs,
 
     /// Serve this client's own metrics on this address, for Prometheus: http://IP:PORT/metrics
     #[arg(long, value_name = "IP:PORT")]
@@ -144,6 +125,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
 
+    /// Write the results of every second as CSV to this file, or to standard output if it is '-'. They are also in --json
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+
     /// Do not show progress
     #[arg(long)]
     pub quiet: bool,
@@ -155,37 +140,52 @@ impl RunArgs {
     /// # Errors
     /// Which ones, and why, in one line.
     pub fn check(&self) -> Result<(), String> {
-        outputs(self.json.as_deref(), self.hdr.as_deref())?;
+        self.outputs().check()?;
         load::check_active(self.active, self.connections)?;
         self.handshake.check()?;
-        self.tls.check([&self.url].into_iter())?;
-        let in_closed_loop = self.scenario == Scenario::Echo && self.rate.is_none();
-        load::check_in_flight(self.in_flight, self.message.payload_len(), in_closed_loop)?;
-        self.message.check(self.scenario, self.rate)?;
-        let proxy = self.proxy.proxy_to(&self.url)?;
-        let server = proxy.as_ref().map_or(&self.url.authority, |proxy| &proxy.authority);
-        // The addresses of a name are known only once it is resolved.
-        let Host::Ip(server) = server.host else { return Ok(()) };
-        let of_other_family = |source: &Source| match source {
-            Source::Address(source) if source.is_ipv4() != server.is_ipv4() => Some(*source),
-            _ => None,
-        };
-        match self.source_ip.iter().find_map(of_other_family) {
-            Some(source) => Err(format!(
-                "--source-ip {source} and the server's address {server} are not both IPv4, or both IPv6"
-            )),
-            None => Ok(()),
+        if self.ramp.is_some() && self.scenario != Scenario::Echo {
+            return Err("--ramp is for --scenario echo".into());
         }
+        if self.csv.is_some() && matches!(self.scenario, Scenario::Storm | Scenario::Burst) {
+            return Err("--csv has no seconds in --scenario storm and burst, which repeat rounds".into());
+        }
+        let at_a_rate = self.rate.is_some() || self.ramp.is_some();
+        let in_closed_loop = self.scenario == Scenario::Echo && !at_a_rate;
+        load::check_in_flight(self.in_flight, self.message.payload_len(), in_closed_loop)?;
+        self.message.check(self.scenario, at_a_rate)?;
+        self.connection.check(&self.url)
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { json: self.json.as_deref(), hdr: self.hdr.as_deref(), csv: self.csv.as_deref() }
     }
 }
 
-/// Fails where two results would be written to the same file.
-fn outputs(json: Option<&Path>, hdr: Option<&Path>) -> Result<(), String> {
-    match json.zip(hdr).filter(|(json, hdr)| file::are_one(json, hdr)) {
-        Some((json, _)) => {
-            Err(format!("--json and --hdr are both to be written to {}: give two files", json.display()))
+/// The files that results are written to.
+#[derive(Clone, Copy, Default)]
+struct Outputs<'a> {
+    json: Option<&'a Path>,
+    hdr: Option<&'a Path>,
+    csv: Option<&'a Path>,
+}
+
+impl<'a> Outputs<'a> {
+    /// The files, each with its flag.
+    fn files(self) -> impl Iterator<Item = (&'static str, &'a Path)> + Clone {
+        let all = [("--json", self.json), ("--hdr", self.hdr), ("--csv", self.csv)];
+        all.into_iter().filter_map(|(flag, file)| Some((flag, file?)))
+    }
+
+    /// Fails where two results would be written to the same file.
+    fn check(self) -> Result<(), String> {
+        for (number, (flag, file)) in self.files().enumerate() {
+            if let Some((other, _)) = self.files().take(number).find(|(_, other)| file::are_one(other, file))
+            {
+                let file = file.display();
+                return Err(format!("{other} and {flag} are both to be written to {file}: give two files"));
+            }
         }
-        None => Ok(()),
+        Ok(())
     }
 }
 
@@ -201,22 +201,16 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs) -> Result<u8> {
-    let proxy = args.proxy.proxy_to(&args.url).map_err(Error::msg)?;
-    let endpoint = args.url.clone().resolve_through(proxy)?;
-    let source_ips = load::source_addresses(&args.source_ip, &endpoint)?;
-    load::fits(&endpoint, &source_ips, args.connections)?;
-    args.json.iter().chain(&args.hdr).try_for_each(|file| file::check(file))?;
-    let server = sampler(args)?;
-    if args.pid.is_some() || args.metrics_url.is_some() {
-        server.read().context("the server cannot be watched")?;
-    }
+    let endpoint = args.connection.resolve(&args.url)?;
+    args.outputs().files().try_for_each(|(_, file)| file::check(file))?;
+    let server = args.watch.sampler()?;
     let port = args.url.authority.port;
-    if let Some(pid) = args.pid.filter(|&pid| listens(pid, port) == Listens::No) {
+    if let Some(pid) = args.watch.pid.filter(|&pid| listens(pid, port) == Listens::No) {
         // The results have it too, but a warning now can save a long run.
         doubt(pid, port).iter().for_each(|doubt| words::complain("client", doubt));
     }
     let exporter = args.metrics_addr.map(exporter::listen).transpose()?;
-    let load = load_of(args, endpoint, source_ips)?;
+    let load = load_of(args, endpoint)?;
     let mut fleet = Fleet::start(load.fleet.clone())?;
     if let Some(listener) = exporter {
         exporter::start(listener, args, fleet.watch()).context("cannot serve --metrics-addr")?;
@@ -234,7 +228,7 @@ fn try_run(args: &RunArgs) -> Result<u8> {
     drop(fleet);
     bar.finish();
     report.conclude();
-    Ok(deliver(args.json.as_deref(), args.hdr.as_deref(), &report))
+    Ok(deliver(args.outputs(), &report))
 }
 
 /// Sleeps until `time`, or until `stop` is set.
@@ -250,51 +244,42 @@ fn wait_until(time: SystemTime, stop: &AtomicBool) {
     }
 }
 
-fn load_of(args: &RunArgs, endpoint: Endpoint, source_ips: Vec<SocketAddr>) -> Result<Load> {
+fn load_of(args: &RunArgs, endpoint: Endpoint) -> Result<Load> {
     let fleet = FleetConfig {
         request_fields: args.handshake.request_fields(),
-        tls: args.tls.client(&endpoint.url).map_err(Error::msg)?,
-        shards: args.shards.map(|shards| shards as usize),
-        pin: args.pin,
-        source_ips,
         in_flight: args.in_flight as u32,
-        connect_timeout: args.connect_timeout,
-        message_timeout: args.message_timeout,
+        by_second: args.csv.is_some() || args.ramp.is_some() || args.connect_ramp.is_some(),
         reconnect: args.reconnect,
         stop: cli::stop_on_ctrl_c(),
-        ..FleetConfig::new(endpoint, args.connections)
+        ..args.connection.fleet(endpoint, args.connections)?
     };
     Ok(Load {
         fleet: args.message.configure(fleet, args.scenario),
         connect_rate: args.connect_rate,
+        connect_ramp: args.connect_ramp,
         scenario: args.scenario,
         active: args.active,
         rate: args.rate,
+        ramp: args.ramp,
         hold: args.hold,
         warmup: args.warmup,
         duration: args.duration,
-        pid: args.pid,
+        pid: args.watch.pid,
     })
 }
-
-/// How the server is sampled, by the flags.
-fn sampler(args: &RunArgs) -> Result<Sampler> {
-    match (args.pid, &args.metrics_url) {
-        (Some(pid), _) => Ok(Sampler::Process(Watched::new(pid))),
-        (None, Some(authority)) => Sampler::of_metrics(authority),
-        (None, None) => Ok(Sampler::Unwatched),
     }
 }
 
 /// Writes the results, prints the summary, and what failed in one line; returns the exit status.
-fn deliver(to_json: Option<&Path>, to_hdr: Option<&Path>, report: &RunReport) -> u8 {
-    let json = to_json.map(|file| {
+fn deliver(to: Outputs<'_>, report: &RunReport) -> u8 {
+    let json = to.json.map(|file| {
         // In one line on standard output, so that a log of both streams can be parsed.
         let json = if file::is_stdout(file) { serde_json::to_string } else { serde_json::to_string_pretty };
         (file, json(report).expect("a report has no map whose keys are not text") + "\n")
     });
-    let hdr = to_hdr.map(|file| (file, report.latency().map(hdr::percentiles).unwrap_or_default()));
-    let results: Vec<_> = json.into_iter().chain(hdr).collect();
+    let hdr = to.hdr.map(|file| (file, report.latency().map(hdr::percentiles).unwrap_or_default()));
+    let csv = to.csv.map(|file| (file, seconds_csv(&report.seconds)));
+    let results: Vec<_> = json.into_iter().chain(hdr).chain(csv).collect();
     let summary = summary::render(report);
     let fitted = |to_stdout| if to_stdout { cli::fitted(&summary) } else { summary.clone() };
     let complete = file::deliver("client", &results, fitted);

@@ -15,7 +15,7 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// Replacements for the documented sizes of a load.
-const SMALL: [(&str, Option<&str>); 14] = [
+const SMALL: [(&str, Option<&str>); 16] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
@@ -23,6 +23,8 @@ const SMALL: [(&str, Option<&str>); 14] = [
     ("--rate", None),
     ("--verify", None),
     ("--expect", None),
+    ("--ramp", None),
+    ("--connect-ramp", None),
     ("--active", None),
     ("--url", None),
     ("--pid", None),

@@ -1,6 +1,7 @@
 //! The published JSON: what an earlier version wrote is read, and written again as it was.
 
 use client::anatomy::Anatomy;
+use client::find::FindReport;
 use client::million::Record;
 use client::race::RaceReport;
 use client::report::results::Results;
@@ -83,6 +84,8 @@ fn what_was_written_is_written_again() {
     again::<Record>("million.json");
     again::<RunReport>("run-1.json");
     again::<RunReport>("run-2.json");
+    again::<RunReport>("ramp.json");
+    again::<FindReport>("find.json");
     again::<RaceReport>("race.json");
     again::<Anatomy>("anatomy.json");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each is a subcommand, and uses no other one.
-const SUBCOMMANDS: [&str; 5] = ["anatomy", "compare", "million", "race", "run"];
+const SUBCOMMANDS: [&str; 6] = ["anatomy", "compare", "find", "million", "race", "run"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

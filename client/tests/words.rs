@@ -132,6 +132,8 @@ fn output_is_ascii_where_unicode_cannot_be_shown() {
         format!("race {url} {url} --connections 4 --hold 0s --duration 100ms"),
         format!("anatomy --pid {pid} --url {url} --connections 4"),
         format!("merge {}", one.display()),
+        format!("report größe={} --out {}", one.display(), scratch("page").display()),
+        "find --p99 50ms --url ws://größe/".into(),
         "doctor --connections 10".into(),
         "compare --help".into(),
         "million --help".into(),

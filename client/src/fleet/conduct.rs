@@ -1,6 +1,7 @@
 //! Runs one phase on all shards: starts it, reports its progress, and adds up the outcomes.
 
-use super::phase::{Command, Outcome, Phase};
+use super::laps::NEVER;
+use super::phase::{Command, Outcome, Phase, Report};
 use super::results::{Progress, histogram_ns};
 use super::start::Handle;
 use super::{Fleet, OnTick};
@@ -20,7 +21,7 @@ impl Fleet {
         phases: Vec<Phase>,
         on_tick: OnTick<'_>,
     ) -> Result<(Outcome, Histogram<u64>)> {
-        self.run_adapting(phases, on_tick, &mut |_| {})
+        self.run_adapting(phases, on_tick, &mut |_, _| {})
     }
 
     /// The same, with a callback to `adapt` the parts at every tick.
@@ -28,14 +29,15 @@ impl Fleet {
         &mut self,
         phases: Vec<Phase>,
         on_tick: OnTick<'_>,
-        adapt: &mut dyn FnMut(&[Handle]),
+        adapt: &mut dyn FnMut(&[Handle], &Progress),
     ) -> Result<(Outcome, Histogram<u64>)> {
         let began = Instant::now();
         let (mut sum, mut times) = (None::<Outcome>, histogram_ns());
         self.shards.iter().for_each(|shard| shard.counters.idle_ns.store(0, Relaxed));
         let before = self.progress();
+        let laps_from_ns = self.laps.as_ref().map_or(NEVER, |laps| laps.from_ns);
         for (shard, &phase) in self.shards.iter().zip(&phases) {
-            shard.send(Command::Start(phase));
+            shard.send(Command::Start(phase, laps_from_ns));
         }
         // The counts before the phase. Displaying them may be slow, so the shards have already started.
         on_tick(&before);
@@ -45,8 +47,12 @@ impl Fleet {
                 stopped = true;
                 self.shards.iter().for_each(|shard| shard.send(Command::Stop));
             }
-            match self.outcomes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
-                Ok(mut outcome) => {
+            match self.reports.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(Report::Lap(lap)) => {
+                    add_times(&mut times, Some(&lap.times));
+                    self.laps.iter_mut().for_each(|laps| laps.add(&lap));
+                }
+                Ok(Report::Ended(mut outcome)) => {
                     waiting -= 1;
                     if let Some(reconnects) = outcome.reconnects.take() {
                         self.reconnects.merge(&reconnects);
@@ -56,18 +62,17 @@ impl Fleet {
                         sum.opened += counts.opened;
                         sum.failed += counts.failed;
                     }
-                    for bin in outcome.times.take().iter().flat_map(Histogram::iter_recorded) {
-                        times.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
-                    }
+                    add_times(&mut times, outcome.times.take().as_ref());
                     match &mut sum {
                         Some(sum) => sum.merge(&outcome),
-                        None => sum = Some(outcome),
+                        None => sum = Some(*outcome),
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     next_tick += TICK;
-                    adapt(&self.shards);
-                    on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
+                    let progress = Progress { phase_elapsed: began.elapsed(), ..self.progress() };
+                    adapt(&self.shards, &progress);
+                    on_tick(&progress);
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("all shards have died"),
             }
@@ -78,5 +83,11 @@ impl Fleet {
         }
         on_tick(&Progress { phase_elapsed: began.elapsed(), ..self.progress() });
         Ok((sum.expect("there is at least one shard"), times))
+    }
+}
+
+fn add_times(sum: &mut Histogram<u64>, times: Option<&Histogram<u32>>) {
+    for bin in times.into_iter().flat_map(Histogram::iter_recorded) {
+        sum.saturating_record_n(bin.value_iterated_to(), bin.count_at_value().into());
     }
 }

@@ -3,10 +3,12 @@
 use super::connect::CONNECT_WINDOW;
 use super::counters::Watch;
 use super::messages::Verify;
+use super::laps::Laps;
 use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
+use super::rate::Rate;
 use super::results::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, Second,
     Unsolicited,
 };
 use super::split::{drain_from, fill_up};
@@ -36,7 +38,7 @@ impl Fleet {
         Watch(self.shards.iter().map(|shard| shard.counters.clone()).collect())
     }
 
-    /// Makes the attempts that bring the fleet to `total` connections if all succeed, at most `rate_per_s` per second.
+    /// Makes the attempts that bring the fleet to `total` connections if all succeed, at `rate` at most.
     ///
     /// A bounded number of attempts is in progress at a time. A failed attempt is counted and not repeated.
     ///
@@ -45,7 +47,7 @@ impl Fleet {
     pub fn connect_to(
         &mut self,
         total: u64,
-        rate_per_s: Option<f64>,
+        rate: Option<Rate>,
         on_tick: OnTick<'_>,
     ) -> Result<ConnectPhase> {
         ensure!(
@@ -56,8 +58,10 @@ impl Fleet {
         let live = self.live();
         let missing = total.saturating_sub(live.iter().sum());
         let attempts = fill_up(&live, missing);
-        let paces = match rate_per_s {
-            Some(rate_per_s) => paces(self.now_ns(), rate_per_s, &attempts),
+        let start_ns = self.now_ns();
+        self.record_seconds(start_ns, u64::MAX);
+        let paces = match rate {
+            Some(rate) => paces(start_ns, rate, &attempts),
             None => vec![None; attempts.len()],
         };
         let window = self.window(CONNECT_WINDOW);
@@ -77,9 +81,10 @@ impl Fleet {
             connected: outcome.live,
             opened: outcome.opened,
             elapsed,
-            connects_per_s: rate(outcome.opened, elapsed),
+            connects_per_s: per_s(outcome.opened, elapsed),
             handshake: times,
             tls: outcome.tls,
+            seconds: self.take_seconds(),
             failures: outcome.failures,
             ended_early,
         })
@@ -127,36 +132,10 @@ impl Fleet {
     ) -> Result<EchoPhase> {
         let active = drain_from(&self.live(), active);
         let span = self.span(self.now_ns(), warmup, duration);
+        self.record_seconds(span.record_ns, span.end_ns);
         let phases = active.iter().map(|&active| Phase::Closed { active: active as u32, span }).collect();
         let (outcome, times) = self.run_phase(phases, on_tick)?;
         Ok(self.echo_phase(active.iter().sum(), outcome.sent, outcome, times))
-    }
-
-    /// Open loop: message *k* is due at *k* / `rate_per_s`, whether or not earlier ones have been echoed, on connection
-    /// *k* mod `active`. Latency counts from the due time.
-    ///
-    /// # Errors
-    /// If the rate is not above zero, or a shard has died.
-    pub fn open_loop(
-        &mut self,
-        active: u64,
-        rate_per_s: f64,
-        warmup: Duration,
-        duration: Duration,
-        on_tick: OnTick<'_>,
-    ) -> Result<EchoPhase> {
-        ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
-        let active = drain_from(&self.live(), active);
-        // Every shard has received the command by the time the first message is due.
-        let start_ns = self.now_ns() + 10_000_000;
-        let span = self.span(start_ns, warmup, duration);
-        let phases = active.iter().zip(paces(start_ns, rate_per_s, &active)).map(|(&active, pace)| {
-            let active = active as u32;
-            pace.map_or(Phase::Closed { active, span }, |pace| Phase::Open { active, pace, span })
-        });
-        let phases = phases.collect();
-        let (outcome, times) = self.run_phase(phases, on_tick)?;
-        Ok(self.echo_phase(active.iter().sum(), outcome.due, outcome, times))
     }
 
     /// Holds the connections idle for `duration`, answers pings, and counts lost connections.
@@ -187,12 +166,13 @@ impl Fleet {
         ensure!(rate_per_s.is_finite() && rate_per_s > 0.0, "the rate must be above zero, not {rate_per_s}");
         let (start_ns, mut live) = (self.now_ns(), self.live());
         let end_ns = start_ns + duration.as_nanos() as u64;
+        self.record_seconds(start_ns, end_ns);
         let window = self.window(CONNECT_WINDOW);
         let phases = paces(start_ns, rate_per_s, &live).into_iter();
         let phases = phases.map(|pace| Phase::Churn { pace, window, end_ns }).collect();
         let base_ns = self.base_ns;
         // The others take over the rate of a shard that has lost all its connections.
-        let mut share_anew = |shards: &[Handle]| {
+        let mut share_anew = |shards: &[Handle], _: &Progress| {
             let is_lost = |(shard, live): (&Handle, &u64)| *live > 0 && shard.counters.is_idle();
             if !shards.iter().zip(&live).any(is_lost) {
                 return;
@@ -220,6 +200,7 @@ impl Fleet {
             tls: outcome.tls,
             failures: outcome.failures,
             ended_early,
+            seconds: self.take_seconds(),
         })
     }
 
@@ -258,8 +239,23 @@ impl Fleet {
         self.config.stop.load(Relaxed)
     }
 
+    /// Has the next phase counted by the second from `from_ns` on, if the fleet does that.
+    pub(super) fn record_seconds(&mut self, from_ns: u64, due_ns: u64) {
+        self.laps = self.config.by_second.then(|| Laps::new(from_ns, due_ns, self.live()));
+    }
+
+    fn take_seconds(&mut self) -> Vec<Second> {
+        self.laps.take().map_or_else(Vec::new, Laps::finish)
+    }
+
     /// `due`: the messages due, sent or not.
-    fn echo_phase(&self, active: u64, due: u64, outcome: Outcome, times: Histogram<u64>) -> EchoPhase {
+    pub(super) fn echo_phase(
+        &mut self,
+        active: u64,
+        due: u64,
+        outcome: Outcome,
+        times: Histogram<u64>,
+    ) -> EchoPhase {
         let elapsed = outcome.elapsed();
         let messages = &self.config.messages;
         let is_usual = messages.are_alike() && messages.verify == Verify::Echo;
@@ -271,27 +267,29 @@ impl Fleet {
             echoes: outcome.echoes,
             bytes: if is_usual { bytes } else { outcome.bytes },
             elapsed,
-            echoes_per_s: rate(outcome.in_span, elapsed),
+            echoes_per_s: per_s(outcome.in_span, elapsed),
             missing: due.saturating_sub(done + outcome.under_way),
             late: outcome.late,
+            blocked: outcome.blocked,
             ended_early: (active > 0 && (outcome.stalled || (outcome.live == 0 && !self.config.reconnect)))
                 .then(|| outcome.all_lost(active, &self.config.endpoint)),
             latency: times,
             failures: outcome.failures,
+            seconds: self.take_seconds(),
         }
     }
 
-    fn span(&self, start_ns: u64, warmup: Duration, duration: Duration) -> Span {
+    pub(super) fn span(&self, start_ns: u64, warmup: Duration, duration: Duration) -> Span {
         let record_ns = start_ns + warmup.as_nanos() as u64;
         Span { record_ns, end_ns: record_ns + duration.as_nanos() as u64 }
     }
 
-    fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         clock::now_ns() - self.base_ns
     }
 
     /// Connections per shard: open ones and those being reconnected.
-    fn live(&self) -> Vec<u64> {
+    pub(super) fn live(&self) -> Vec<u64> {
         self.shards.iter().map(|shard| shard.counters.expected()).collect()
     }
 
@@ -301,6 +299,6 @@ impl Fleet {
     }
 }
 
-fn rate(count: u64, elapsed: Duration) -> f64 {
+fn per_s(count: u64, elapsed: Duration) -> f64 {
     if elapsed.is_zero() { 0.0 } else { count as f64 / elapsed.as_secs_f64() }
 }

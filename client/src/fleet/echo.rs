@@ -10,9 +10,6 @@ use super::slots::State;
 /// Most messages sent per step, so that echoes are read in between.
 const ROUND: u32 = 256;
 
-/// A message sent later than this after it was due counts as late.
-const LATE_NS: u64 = 1_000_000;
-
 impl Shard {
     /// One message on each connection, at most `window` in flight.
     pub(super) fn step_once(&mut self, now_ns: u64, active: u32, window: u32) -> u64 {
@@ -111,19 +108,19 @@ impl Shard {
             let index = (self.next % u64::from(self.active)) as u32;
             self.next += 1;
             if self.slots.is_open(index) && !self.owe(index) {
-                self.send_due(index, pace, span);
+                self.send_due(index, &pace, span);
             }
         }
         now_ns
     }
 
     /// Sends the next message of a connection in open loop. False: the connection is lost.
-    pub(super) fn send_due(&mut self, index: u32, pace: Pace, span: Span) -> bool {
+    pub(super) fn send_due(&mut self, index: u32, pace: &Pace, span: Span) -> bool {
         let due_ns = pace.turn_ns(index.into(), self.slots[index].sent.into());
         let now_ns = self.now_ns();
         if due_ns >= span.record_ns {
             self.outcome.sent += 1;
-            self.outcome.late += u64::from(now_ns > due_ns + LATE_NS);
+            self.outcome.late += u64::from(now_ns > due_ns + self.setup.late_ns);
         }
         self.send_message(index, now_ns)
     }
@@ -132,7 +129,10 @@ impl Shard {
     pub(super) fn writable(&mut self, index: u32) -> bool {
         let Some(owed) = self.flush(index) else { return false };
         let Phase::Open { pace, span, .. } = self.phase else { return true };
-        (0..owed).all(|_| self.owe(index) || self.send_due(index, pace, span))
+        let late = self.outcome.late;
+        let is_open = (0..owed).all(|_| self.owe(index) || self.send_due(index, &pace, span));
+        self.outcome.blocked += self.outcome.late - late;
+        is_open
     }
 
     /// Ends the phase once all echoes have arrived, or at the deadline. `sent`: everything has been sent.

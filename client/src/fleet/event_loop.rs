@@ -60,8 +60,9 @@ impl Shard {
         let _ = rustix::io::read(&*self.setup.wake, &mut count);
         loop {
             match self.setup.commands.try_recv() {
-                Ok(Command::Start(phase)) => self.start(phase),
+                Ok(Command::Start(phase, laps_from_ns)) => self.start(phase, laps_from_ns),
                 Ok(Command::Pace(pace)) => self.set_pace(pace),
+                Ok(Command::EndBy(end_ns)) => self.end_by(end_ns),
                 Ok(Command::Stop) => self.stop(),
                 Ok(Command::Quit) | Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => return Some(()),
@@ -87,6 +88,9 @@ impl Shard {
     /// Does what is due now, and returns when something will be due next. `None`: only after an event.
     fn step(&mut self) -> Option<u64> {
         let now_ns = self.now_ns();
+        if now_ns >= self.lap_ns {
+            self.lap(now_ns);
+        }
         self.expire(now_ns);
         let restore_ns = self.restore(now_ns);
         let next_ns = match self.phase {
@@ -100,7 +104,7 @@ impl Shard {
             Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
             Phase::Close { window } => self.step_close(now_ns, window),
         };
-        Some(next_ns.min(restore_ns))
+        Some(next_ns.min(restore_ns).min(self.lap_ns))
     }
 
     /// Handles the events of one connection.

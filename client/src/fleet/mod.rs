@@ -21,13 +21,17 @@ mod event_loop;
 mod failures;
 mod handshake;
 mod idle;
+mod lap;
+mod laps;
 mod messages;
+mod open_loop;
 mod outbox;
 mod pace;
 mod payload;
 mod phase;
 mod proxy;
 mod random;
+mod rate;
 mod receive;
 mod reconnect;
 mod refusal;
@@ -57,9 +61,10 @@ pub use endpoint::{Endpoint, ResolveError};
 pub use failures::{Class, Failures};
 pub use messages::{Messages, Verify};
 pub use proxy::{Proxy, ProxyError};
+pub use rate::{Ramp, Rate};
 pub use request::{Field, FieldError, RequestFields};
 pub use results::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, HoldPhase, Progress, Reconnects, Second,
     TlsTimes, Unsolicited, histogram_ns,
 };
 pub use source::local_ports;
@@ -100,6 +105,10 @@ pub struct FleetConfig {
     pub connect_timeout: Duration,
     /// Timeout of an echo, and of the answer to a Close frame.
     pub message_timeout: Duration,
+    /// A message sent later than this after it was due counts as late (open loop).
+    pub late_after: Duration,
+    /// Whether phases that connect, echo or churn are also counted by the second.
+    pub by_second: bool,
     /// Whether to replace lost connections, retrying until one is open: see [`Fleet::reconnects`].
     pub reconnect: bool,
     /// Once set (by a signal handler, for example), the current phase ends with its results so far, and later ones end
@@ -124,6 +133,8 @@ impl FleetConfig {
             in_flight: 1,
             connect_timeout: Duration::from_secs(10),
             message_timeout: Duration::from_secs(10),
+            late_after: Duration::from_millis(1),
+            by_second: false,
             reconnect: false,
             stop: &NEVER,
         }
@@ -137,7 +148,9 @@ pub type OnTick<'a> = &'a mut dyn FnMut(&Progress);
 pub struct Fleet {
     config: FleetConfig,
     shards: Vec<start::Handle>,
-    outcomes: Receiver<phase::Outcome>,
+    reports: Receiver<phase::Report>,
+    /// The seconds of the current phase, if they are counted.
+    laps: Option<laps::Laps>,
     reconnects: Reconnects,
     unsolicited: Unsolicited,
     /// Counts per address of the server, in their order.

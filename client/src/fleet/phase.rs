@@ -2,6 +2,7 @@
 
 use super::endpoint::Endpoint;
 use super::failures::Failures;
+use super::laps::Lap;
 use super::pace::Pace;
 use super::results::{AddressCounts, Reconnects, TlsTimes, Unsolicited};
 use hdrhistogram::Histogram;
@@ -12,14 +13,25 @@ use std::time::Duration;
 /// A command to a shard. Times are in nanoseconds since the start of the fleet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    /// Start a phase; the shard sends one [`Outcome`] when it ends.
-    Start(Phase),
+    /// Start a phase; the shard sends one [`Outcome`] when it ends, and a [`Lap`] per second from the given time on.
+    Start(Phase, u64),
     /// Change the pace of churn.
     Pace(Option<Pace>),
+    /// Nothing more is due in open loop from this time on.
+    EndBy(u64),
     /// End the phase at once, with its results so far.
     Stop,
     /// Reset all open connections and end the thread.
     Quit,
+}
+
+/// What a shard sends to the controlling thread.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A second of the phase is over.
+    Lap(Lap),
+    /// The phase is over.
+    Ended(Box<Outcome>),
 }
 
 /// A shard's part of a phase.
@@ -71,6 +83,8 @@ pub(super) struct Outcome {
     /// Echoes received before the end of the span.
     pub in_span: u64,
     pub late: u64,
+    /// Of the late messages, those that waited for their socket to take them.
+    pub blocked: u64,
     pub pings: u64,
     /// Messages that are no replies, since the last phase ended.
     pub unsolicited: Unsolicited,
@@ -105,6 +119,7 @@ impl Outcome {
             bytes: 0,
             in_span: 0,
             late: 0,
+            blocked: 0,
             pings: 0,
             unsolicited: Unsolicited::default(),
             failures: Failures::default(),
@@ -131,6 +146,7 @@ impl Outcome {
         self.bytes += other.bytes;
         self.in_span += other.in_span;
         self.late += other.late;
+        self.blocked += other.blocked;
         self.pings += other.pings;
         self.failures.merge(&other.failures);
         match (&mut self.tls, &other.tls) {

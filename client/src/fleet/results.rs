@@ -137,6 +137,31 @@ impl TlsTimes {
     }
 }
 
+/// What a second added, over all shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Second {
+    /// Its end, since the start of the measurement.
+    pub end: Duration,
+    /// Its length: a second, except for the last one.
+    pub elapsed: Duration,
+    /// Open connections at its end.
+    pub connections: u64,
+    /// Messages or connections due in it; `None` without a schedule.
+    pub due: Option<u64>,
+    /// The same per second.
+    pub due_per_s: Option<f64>,
+    /// Connections opened.
+    pub opened: u64,
+    /// Echoes received.
+    pub echoes: u64,
+    /// Messages sent late.
+    pub late: u64,
+    /// Failures.
+    pub failures: u64,
+    /// Nanoseconds per echo or handshake, each with its count.
+    pub times: Vec<(u64, u64)>,
+}
+
 /// The result of growing the fleet.
 #[derive(Clone)]
 pub struct ConnectPhase {
@@ -158,6 +183,8 @@ pub struct ConnectPhase {
     pub failures: Failures,
     /// Why the phase ended before all attempts were made.
     pub ended_early: Option<String>,
+    /// Results per second, if the fleet counts them.
+    pub seconds: Vec<Second>,
 }
 
 /// The result of sending messages and receiving their echoes.
@@ -177,8 +204,10 @@ pub struct EchoPhase {
     pub echoes_per_s: f64,
     /// Nanoseconds per echo: in open loop from the time its message was *due*, otherwise from its sending.
     pub latency: Histogram<u64>,
-    /// Messages sent more than 1 ms after they were due (open loop only).
+    /// Messages sent late: more than [`super::FleetConfig::late_after`] after they were due (open loop only).
     pub late: u64,
+    /// Of these, messages that waited until their socket could take them.
+    pub blocked: u64,
     /// Messages due (in open loop even if unsent) and not echoed, for any reason, without those in flight when the fleet
     /// was stopped. Where no replies are awaited: messages due and not sent.
     pub missing: u64,
@@ -186,6 +215,8 @@ pub struct EchoPhase {
     pub failures: Failures,
     /// Why the phase ended early.
     pub ended_early: Option<String>,
+    /// Results per second, if the fleet counts them.
+    pub seconds: Vec<Second>,
 }
 
 /// The result of holding the connections idle.
@@ -226,6 +257,8 @@ pub struct ChurnPhase {
     pub failures: Failures,
     /// Why the phase ended early.
     pub ended_early: Option<String>,
+    /// Results per second, if the fleet counts them.
+    pub seconds: Vec<Second>,
 }
 
 /// The result of closing all connections.

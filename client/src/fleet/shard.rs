@@ -5,9 +5,10 @@
 use super::counters::{Counters, Totals};
 use super::failures::Class;
 use super::handshake::Handshake;
+use super::laps::{Lapping, NEVER};
 use super::messages::{Messages, Verify};
 use super::outbox::Outbox;
-use super::phase::{Command, Outcome, Phase};
+use super::phase::{Command, Outcome, Phase, Report};
 use super::proxy::Tunnel;
 use super::random::generator;
 use super::reconnect::Reconnect;
@@ -48,13 +49,15 @@ pub(super) struct Setup {
     pub in_flight: u32,
     pub connect_timeout_ns: u64,
     pub message_timeout_ns: u64,
+    /// A message sent later than this after it was due counts as late.
+    pub late_ns: u64,
     pub reconnect: Option<Reconnect>,
     /// The monotonic clock at the start of the fleet; times are nanoseconds since.
     pub base_ns: u64,
     /// Opened before this thread unshared its descriptor table, so it has the same number in both tables.
     pub wake: Arc<OwnedFd>,
     pub commands: Receiver<Command>,
-    pub outcomes: Sender<Outcome>,
+    pub reports: Sender<Report>,
     pub counters: Arc<Counters>,
     /// The counters of all shards, including this one.
     pub all_counters: Arc<[Arc<Counters>]>,
@@ -92,6 +95,9 @@ pub(super) struct Shard {
     pub(super) outcome: Outcome,
     /// Times of the phase: see [`Outcome::times`].
     pub(super) times: Histogram<u32>,
+    /// When the current second ends, if the phase is counted by the second; and what it started from.
+    pub(super) lap_ns: u64,
+    pub(super) lapping: Lapping,
     pub(super) phase: Phase,
     /// Slots below `active` take part in the phase; `taking_part` of them are open.
     pub(super) active: u32,
@@ -158,6 +164,8 @@ impl Shard {
             totals: Totals::default(),
             outcome: Outcome::new(0),
             times: shard_times_ns(),
+            lap_ns: NEVER,
+            lapping: Lapping::default(),
             phase: Phase::Rest,
             active: 0,
             taking_part: 0,
@@ -182,6 +190,11 @@ impl Shard {
     #[inline]
     pub(super) fn now_ns(&self) -> u64 {
         super::clock::now_ns() - self.setup.base_ns
+    }
+
+    /// Sends a report. Fails if the fleet has been dropped; the next command is then to quit.
+    pub(super) fn report(&self, report: Report) {
+        let _ = self.setup.reports.send(report);
     }
 
     /// Lost connections not yet replaced.

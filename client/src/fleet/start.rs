@@ -112,14 +112,15 @@ impl Fleet {
         let count = count_shards(&config)?;
         let cores = if config.pin { cores::available()? } else { Vec::new() };
         let base_ns = clock::now_ns();
-        let (outcomes, reports) = mpsc::channel();
+        let (reporting, reports) = mpsc::channel();
         let wakes: Vec<Arc<OwnedFd>> = (0..count)
             .map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Arc::new))
             .collect::<Result<_, _>>()
             .context("cannot open an eventfd for each shard")?;
         let mut fleet = Fleet {
             shards: Vec::with_capacity(count),
-            outcomes: reports,
+            reports,
+            laps: None,
             reconnects: Reconnects::default(),
             unsolicited: Unsolicited::default(),
             addresses: vec![AddressCounts::default(); config.endpoint.addrs().len()],
@@ -148,11 +149,12 @@ impl Fleet {
                 in_flight: config.in_flight,
                 connect_timeout_ns: nanos(config.connect_timeout),
                 message_timeout_ns: nanos(config.message_timeout),
+                late_ns: nanos(config.late_after),
                 reconnect: config.reconnect.then(|| Reconnect::new(window)),
                 base_ns,
                 wake: wake.clone(),
                 commands: orders,
-                outcomes: outcomes.clone(),
+                reports: reporting.clone(),
                 counters: counters[number].clone(),
                 all_counters: counters.clone(),
             };

@@ -92,6 +92,17 @@ impl Times {
         Some(SCALE.quantile_ns(&self.counts, part)? / 1e3)
     }
 
+    /// The number of times.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The number of times above `bound`, without those in the same bucket.
+    pub fn longer_than(&self, bound: Duration) -> u64 {
+        let bucket = SCALE.of(bound.as_nanos().try_into().unwrap_or(u64::MAX));
+        self.counts[bucket + 1..].iter().sum()
+    }
+
     /// Counts per power of two: upper bound (exclusive) and count. Those of the last may be longer.
     pub fn doublings(&self) -> impl Iterator<Item = (Duration, u64)> {
         SCALE.by_doubling(&self.counts)
@@ -123,6 +134,8 @@ mod tests {
         near(0.5, 100.0);
         near(0.98, 100.0);
         near(0.99, 7_000.0);
+        assert_eq!((times.count(), times.longer_than(Duration::from_millis(1))), (100, 2));
+        assert_eq!(times.longer_than(Duration::MAX), 0);
         assert_eq!(before.since(&now).quantile_us(0.5), None);
     }
 

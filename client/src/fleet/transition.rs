@@ -1,7 +1,7 @@
 //! Starts and ends phases.
 
 use super::messages::Verify;
-use super::phase::{Outcome, Phase};
+use super::phase::{Outcome, Phase, Report};
 use super::reconnect::Reconnect;
 use super::results::{AddressCounts, shard_times_ns};
 use super::shard::{READABLE, Shard};
@@ -9,8 +9,8 @@ use super::slots::{OUTBOX, State};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 impl Shard {
-    /// Starts a phase.
-    pub(super) fn start(&mut self, phase: Phase) {
+    /// Starts a phase, which is counted by the second from `laps_from_ns` on.
+    pub(super) fn start(&mut self, phase: Phase, laps_from_ns: u64) {
         if let (Phase::Close { .. }, Some(reconnect)) = (phase, &mut self.reconnect) {
             reconnect.clear();
         }
@@ -35,6 +35,14 @@ impl Shard {
             }
             Phase::Close { .. } => self.outcome.forced = cut,
             Phase::Rest | Phase::Hold { .. } => {}
+        }
+        self.start_laps(laps_from_ns);
+    }
+
+    /// Ends the open loop at `end_ns`, if that is earlier.
+    pub(super) fn end_by(&mut self, end_ns: u64) {
+        if let Phase::Open { span, .. } | Phase::Closed { span, .. } = &mut self.phase {
+            span.end_ns = span.end_ns.min(end_ns);
         }
     }
 
@@ -78,6 +86,8 @@ impl Shard {
     /// Ends the phase and sends its outcome.
     pub(super) fn finish(&mut self) {
         let now_ns = self.now_ns();
+        let last_ns = self.ended_ns(now_ns);
+        self.end_laps(now_ns, last_ns);
         let mut outcome = std::mem::replace(&mut self.outcome, Outcome::new(now_ns));
         outcome.live = self.totals.live;
         outcome.reconnects = self.reconnect.as_mut().map(Reconnect::take);
@@ -87,8 +97,7 @@ impl Shard {
         outcome.times = Some(std::mem::replace(&mut self.times, shard_times_ns()));
         match self.phase {
             Phase::Closed { span, .. } | Phase::Open { span, .. } => {
-                let ended_ns = if outcome.stalled { self.since_all_idle(now_ns) } else { None };
-                outcome.last_ns = ended_ns.unwrap_or(now_ns).min(span.end_ns);
+                outcome.last_ns = last_ns;
                 outcome.start_ns = span.record_ns;
             }
             // No reply ends it.
@@ -104,8 +113,18 @@ impl Shard {
         }
         self.phase = Phase::Rest;
         self.publish();
-        // Fails if the fleet has been dropped; the next command is then to quit.
-        let _ = self.setup.outcomes.send(outcome);
+        self.report(Report::Ended(Box::new(outcome)));
+    }
+
+    /// When the phase's last message was due or sent, for a phase that ends now.
+    fn ended_ns(&self, now_ns: u64) -> u64 {
+        let all_idle_ns = if self.outcome.stalled { self.since_all_idle(now_ns) } else { None };
+        match self.phase {
+            Phase::Closed { span, .. } | Phase::Open { span, .. } => {
+                all_idle_ns.unwrap_or(now_ns).min(span.end_ns)
+            }
+            _ => now_ns,
+        }
     }
 
     /// Ends the phase because the fleet stops: messages in flight count neither as echoed nor as missing.

@@ -42,9 +42,9 @@ impl MessageArgs {
     ///
     /// # Errors
     /// Which ones, and why, in one line.
-    pub fn check(&self, scenario: Scenario, rate: Option<f64>) -> Result<(), String> {
+    pub fn check(&self, scenario: Scenario, at_a_rate: bool) -> Result<(), String> {
         let awaits = matches!(scenario, Scenario::Echo | Scenario::Burst);
-        if self.verify == Verify::None && awaits && (rate.is_none() || scenario == Scenario::Burst) {
+        if self.verify == Verify::None && awaits && (!at_a_rate || scenario == Scenario::Burst) {
             return Err(match scenario {
                 Scenario::Burst => "--verify none awaits no reply, and --scenario burst sends when all have \
                                     arrived: choose another scenario"

@@ -1,5 +1,6 @@
 //! A load on one server: a fleet, a scenario, and the report of what came of it.
 
+mod connection;
 mod fits;
 mod handshake;
 mod message;
@@ -10,6 +11,7 @@ mod source;
 mod tls;
 mod verdict;
 
+pub use connection::ConnectionArgs;
 pub use fits::fits;
 pub use handshake::HandshakeArgs;
 pub use message::MessageArgs;
@@ -17,7 +19,7 @@ pub use proxy::ProxyArgs;
 pub use source::{Source, addresses as source_addresses};
 pub use tls::TlsArgs;
 
-use crate::fleet::{Fleet, FleetConfig};
+use crate::fleet::{Fleet, FleetConfig, Ramp};
 use crate::progress::Bar;
 use crate::results::run::RunReport;
 use anyhow::Result;
@@ -41,12 +43,16 @@ pub struct Load {
     pub fleet: FleetConfig,
     /// Connections to open per second; `None` as fast as the server accepts them.
     pub connect_rate: Option<f64>,
+    /// The same, if it rises.
+    pub connect_ramp: Option<Ramp>,
     /// What to do with them.
     pub scenario: Scenario,
     /// Connections that send messages; `None` for all.
     pub active: Option<u64>,
     /// Messages per second in open loop, or connections replaced per second in churn; `None` for a closed loop.
     pub rate: Option<f64>,
+    /// Messages per second in open loop, if their rate rises. It takes the place of the warm-up and the duration.
+    pub ramp: Option<Ramp>,
     /// How long to hold the connections idle before sending.
     pub hold: Duration,
     /// How long to send before measuring.
@@ -78,9 +84,11 @@ impl Load {
         Load {
             fleet,
             connect_rate: None,
+            connect_ramp: None,
             scenario: Scenario::Echo,
             active: None,
             rate: None,
+            ramp: None,
             hold: Duration::ZERO,
             warmup: Duration::from_secs(1),
             duration,

@@ -1,7 +1,7 @@
 //! The scenarios, phase by phase.
 
 use super::{CHURN_PER_S, Load, Scenario};
-use crate::fleet::{Fleet, Progress};
+use crate::fleet::{Fleet, Progress, Rate};
 use crate::progress::{Bar, Goal};
 use crate::results::run::{RunReport, ServerReport};
 use crate::watch::doubt;
@@ -77,7 +77,9 @@ impl Run<'_> {
     }
 
     fn open_all(&mut self) -> Result<()> {
-        let (total, rate) = (self.load.fleet.connections, self.load.connect_rate);
+        let Load { connect_rate, connect_ramp, .. } = *self.load;
+        let rate = connect_ramp.map(Rate::from).or(connect_rate.map(Rate::from));
+        let total = self.load.fleet.connections;
         let phase = self.fleet.connect_to(total, rate, &mut |progress| self.bar.tick(progress))?;
         self.report.add_connect(&phase);
         Ok(())
@@ -91,11 +93,15 @@ impl Run<'_> {
     }
 
     fn echo(&mut self) -> Result<()> {
-        let (warmup, duration) = (self.load.warmup, self.load.duration);
+        let Load { rate, ramp, .. } = *self.load;
+        let (warmup, duration) = match ramp {
+            Some(ramp) => (Duration::ZERO, ramp.time),
+            None => (self.load.warmup, self.load.duration),
+        };
         let active = self.load.active.unwrap_or(u64::MAX);
         self.bar.begin_measured("echoing", warmup, duration);
         let mut on_tick = |progress: &Progress| self.bar.tick(progress);
-        let phase = match self.load.rate {
+        let phase = match ramp.map(Rate::from).or(rate.map(Rate::from)) {
             None => self.fleet.closed_loop(active, warmup, duration, &mut on_tick)?,
             Some(rate) => self.fleet.open_loop(active, rate, warmup, duration, &mut on_tick)?,
         };

@@ -2,13 +2,13 @@
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Proxy,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Proxy, Second,
     Unsolicited, Verify,
 };
 use crate::results::run::{
     AddressReport, ChurnReport, HandshakeParts, MessageReport, PushedReport, RunReport, SCHEMA, per_s,
 };
-use crate::results::{Header, Latency};
+use crate::results::{Header, Latency, RampReport, SecondReport};
 use clap::ValueEnum;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -29,6 +29,8 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         messages: message_report(load),
         in_flight: load.fleet.in_flight.into(),
         rate_per_s: load.rate.or((load.scenario == Scenario::Churn).then_some(CHURN_PER_S)),
+        ramp: load.ramp.map(RampReport::from),
+        connect_ramp: load.connect_ramp.map(RampReport::from),
         connect: None,
         hold: None,
         echo: None,
@@ -38,6 +40,7 @@ pub(super) fn blank(load: &Load, fleet: &Fleet, started: impl Display) -> RunRep
         addresses: Vec::new(),
         greetings: 0,
         pushed: None,
+        seconds: Vec::new(),
         server: None,
         failures: Failures::default(),
         ended_early: None,
@@ -90,6 +93,7 @@ impl RunReport {
         if let Some(times) = &phase.tls {
             connect.parts.get_or_insert_default().add(times);
         }
+        self.add_seconds("connect", &phase.seconds);
     }
 
     pub(super) fn add_hold(&mut self, phase: &HoldPhase) {
@@ -115,10 +119,12 @@ impl RunReport {
         echo.late += phase.late;
         echo.missing += phase.missing;
         echo.latency.add(&phase.latency);
+        self.add_seconds("echo", &phase.seconds);
     }
 
     pub(super) fn add_churn(&mut self, phase: ChurnPhase) {
         self.add_failures(&phase.failures, &phase.ended_early);
+        self.add_seconds("churn", &phase.seconds);
         let parts = phase.tls.as_ref().map(|times| {
             let mut parts = HandshakeParts::default();
             parts.add(times);
@@ -133,6 +139,10 @@ impl RunReport {
             handshake: Latency(phase.handshake),
             parts,
         });
+    }
+
+    fn add_seconds(&mut self, phase: &str, seconds: &[Second]) {
+        self.seconds.extend(seconds.iter().map(|second| SecondReport::new(phase, second)));
     }
 
     pub(super) fn add_close(&mut self, phase: &ClosePhase) {

@@ -8,7 +8,7 @@ mod sampler;
 pub use echoes::{by_class, closed_loop, ensure_connected, open_loop};
 pub use others::Others;
 pub use rest::{Rest, rejected, wait_until_empty, wait_until_given_back};
-pub use sampler::{Sampler, metrics_url};
+pub use sampler::{Sampler, WatchArgs};
 
 /// Rounds to three decimals, more than these measurements can resolve.
 pub fn thousandths(value: f64) -> f64 {

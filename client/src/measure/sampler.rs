@@ -4,7 +4,36 @@ use crate::fleet::{Authority, AuthorityError};
 use crate::results::Sample;
 use crate::watch::{Metrics, Watched};
 use anyhow::{Context, Result};
+use clap::Args;
 use std::net::SocketAddr;
+
+/// Which server to watch
+#[derive(Args, Clone, Debug)]
+pub struct WatchArgs {
+    /// The server's process id, to sample its memory and processor time
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "metrics_url")]
+    pub pid: Option<u32>,
+
+    /// The server's metrics, to sample the same on another machine: http://HOST:PORT/metrics
+    #[arg(long, value_name = "URL", value_parser = metrics_url)]
+    pub metrics_url: Option<Authority>,
+}
+
+impl WatchArgs {
+    /// How the server is sampled, by the flags. It is sampled once, so that a wrong flag is noticed before the load.
+    ///
+    /// # Errors
+    /// Where it cannot be sampled.
+    pub fn sampler(&self) -> Result<Sampler> {
+        let sampler = match (self.pid, &self.metrics_url) {
+            (Some(pid), _) => Sampler::Process(Watched::new(pid)),
+            (None, Some(authority)) => Sampler::of_metrics(authority)?,
+            (None, None) => return Ok(Sampler::Unwatched),
+        };
+        sampler.read().context("the server cannot be watched")?;
+        Ok(sampler)
+    }
+}
 
 /// How a server's memory and processor time are read.
 pub enum Sampler {

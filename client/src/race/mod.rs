@@ -124,7 +124,7 @@ impl RaceArgs {
         });
         self.tls.check(urls)?;
         load::check_in_flight(self.in_flight, self.message.payload_len(), self.rate.is_none())?;
-        self.message.check(Scenario::Echo, self.rate)
+        self.message.check(Scenario::Echo, self.rate.is_some())
     }
 }
 

@@ -55,7 +55,7 @@ fn push(csv: &mut String, visit: &Visit, connections: Option<u64>, metric: &str,
 }
 
 /// A field quoted as in RFC 4180, section 2.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

@@ -4,6 +4,7 @@ pub mod format;
 
 mod csv;
 mod ladder;
+mod loads;
 mod metrics;
 pub(crate) mod page;
 pub(crate) mod plot;
@@ -12,6 +13,7 @@ mod table;
 
 pub use crate::results::compare as results;
 pub use ladder::{STAGES, stage};
+pub use loads::{ReportArgs, run};
 pub use stats::median;
 pub use table::render as table;
 

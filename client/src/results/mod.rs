@@ -5,6 +5,7 @@
 
 pub mod anatomy;
 pub mod compare;
+pub mod find;
 pub mod million;
 pub mod race;
 pub mod run;
@@ -13,9 +14,11 @@ mod header;
 mod latency;
 mod machine;
 mod phases;
+mod seconds;
 
 pub(crate) use header::command;
 pub use header::{Header, Origin};
 pub use latency::{Latency, LatencyReport};
 pub use machine::Machine;
 pub use phases::{Close, Hold, Sample};
+pub use seconds::{RampReport, SecondReport, csv as seconds_csv, merge as merge_seconds};

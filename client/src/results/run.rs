@@ -1,6 +1,6 @@
 //! What `client run --json` writes. README.md of this crate documents it; a change that readers must know of raises [`SCHEMA`].
 
-use super::{Close, Header, Hold, Latency, Sample};
+use super::{Close, Header, Hold, Latency, RampReport, Sample, SecondReport};
 use crate::fleet::{Failures, Reconnects, TlsTimes, Verify};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,12 @@ pub struct RunReport {
     pub in_flight: u64,
     /// Messages due per second in open loop, or connections replaced per second in churn; `None` in closed loop.
     pub rate_per_s: Option<f64>,
+    /// The rate in open loop, if it rises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<RampReport>,
+    /// Connections due per second, if their rate rises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_ramp: Option<RampReport>,
     /// Opening connections.
     pub connect: Option<ConnectReport>,
     /// Holding them.
@@ -59,6 +65,9 @@ pub struct RunReport {
     /// Messages from the server that are no replies, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<PushedReport>,
+    /// Results per second, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seconds: Vec<SecondReport>,
     /// The server, if it was watched.
     pub server: Option<ServerReport>,
     /// Failures of all phases.
@@ -256,6 +265,11 @@ impl RunReport {
         let echo = self.echo.as_ref().filter(|_| self.messages.verify != Verify::None);
         let echo = echo.map(|echo| &echo.latency.0);
         echo.or(self.connect.as_ref().map(|connect| &connect.handshake.0))
+    }
+
+    /// Whether messages were due at a rate, constant or rising.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.scenario == "echo" && (self.rate_per_s.is_some() || self.ramp.is_some())
     }
 
     /// Connections lost and not replaced before all were closed.

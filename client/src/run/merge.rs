@@ -1,11 +1,11 @@
 //! `client merge`: one result from many clients that loaded the same servers at the same time.
 
-use super::{deliver, outputs, summary};
+use super::{Outputs, deliver, summary};
 use crate::fleet::Verify;
-use crate::results::command;
 use crate::results::run::{HandshakeParts, RunReport, SCHEMA, per_s};
+use crate::results::{command, merge_seconds};
 use crate::{file, words};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,16 +44,20 @@ impl MergeArgs {
                 return Err(format!("{same} and {file} are the same result, which would be counted twice"));
             }
         }
-        outputs(self.json.as_deref(), self.hdr.as_deref())
+        self.outputs().check()
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { json: self.json.as_deref(), hdr: self.hdr.as_deref(), csv: None }
     }
 }
 
 /// Merges, reports, and prints what failed in one line on standard error.
 pub fn merge(args: &MergeArgs) -> ExitCode {
-    let mut outputs = args.json.iter().chain(&args.hdr);
-    let merged = outputs.try_for_each(|file| file::check(file)).and_then(|()| read_all(&args.files));
+    let checked = args.outputs().files().try_for_each(|(_, file)| file::check(file));
+    let merged = checked.and_then(|()| read_all(&args.files));
     match merged {
-        Ok(merged) => ExitCode::from(deliver(args.json.as_deref(), args.hdr.as_deref(), &merged)),
+        Ok(merged) => ExitCode::from(deliver(args.outputs(), &merged)),
         Err(error) => {
             words::complain("client", &format!("{error:#}"));
             ExitCode::FAILURE
@@ -106,7 +110,9 @@ impl RunReport {
             (report.scenario.clone(), report.payload_bytes, report.messages, report.in_flight)
         };
         ensure!(
-            did(self) == did(more) && self.rate_per_s.is_some() == more.rate_per_s.is_some(),
+            did(self) == did(more)
+                && self.rate_per_s.is_some() == more.rate_per_s.is_some()
+                && self.ramp.map(|ramp| ramp.time_s) == more.ramp.map(|ramp| ramp.time_s),
             "its load differs: {}, and the first {}",
             more.description(),
             self.description()
@@ -124,6 +130,13 @@ impl RunReport {
         self.connections += more.connections;
         self.shards += more.shards;
         self.rate_per_s = self.rate_per_s.zip(more.rate_per_s).map(|(one, other)| one + other);
+        for (own, more) in [(&mut self.ramp, &more.ramp), (&mut self.connect_ramp, &more.connect_ramp)] {
+            if let (Some(own), Some(more)) = (own, more) {
+                own.from_per_s += more.from_per_s;
+                own.to_per_s += more.to_per_s;
+            }
+        }
+        merge_seconds(&mut self.seconds, &more.seconds).map_err(|error| anyhow!(error))?;
         self.merge_phases(more);
         self.merge_addresses(more);
         self.greetings += more.greetings;
@@ -210,9 +223,10 @@ impl RunReport {
 
     /// The load, in a few words.
     fn description(&self) -> String {
-        let pace = match (self.rate_per_s, self.in_flight) {
-            (Some(_), _) => "at a rate".to_owned(),
-            (None, count) => format!("in closed loop, {count} in flight"),
+        let pace = match (self.ramp, self.rate_per_s, self.in_flight) {
+            (Some(ramp), ..) => format!("at a rate that rises for {} s", ramp.time_s),
+            (None, Some(_), _) => "at a rate".to_owned(),
+            (None, None, count) => format!("in closed loop, {count} in flight"),
         };
         let verify = match self.messages.verify {
             Verify::Echo => "",

@@ -143,9 +143,12 @@ fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoRepo
     if report.messages.verify != Verify::None {
         rows.push(("latency", distribution(&echo.latency)));
     }
-    if let (Some(rate), "echo") = (report.rate_per_s, report.scenario.as_str()) {
+    if report.is_open_loop() {
         let (late, missing) = (whole(echo.late), whole(echo.missing));
-        let rate = number(rate);
+        let rate = match report.ramp {
+            Some(ramp) => format!("{} to {}", number(ramp.from_per_s), number(ramp.to_per_s)),
+            None => number(report.rate_per_s.unwrap_or_default()),
+        };
         rows.push(("open loop", format!("{rate}/s due, {late} sent over 1 ms late, {missing} missing")));
     } else if echo.missing > 0 {
         rows.push(("missing", whole(echo.missing)));

@@ -27,7 +27,7 @@ pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
 /// The same, for messages of another kind.
 pub fn shard_of(payload_len: usize, sent: u32, messages: Messages) -> (Shard, UnixStream) {
     let endpoint = endpoint("127.0.0.1:9".parse().expect("an address"));
-    let (commands, outcomes) = (mpsc::channel().1, mpsc::channel().0);
+    let (commands, reports) = (mpsc::channel().1, mpsc::channel().0);
     let counters = Arc::new(Counters::default());
     let mut shard = Shard::new(Setup {
         number: 3,
@@ -45,7 +45,8 @@ pub fn shard_of(payload_len: usize, sent: u32, messages: Messages) -> (Shard, Un
         base_ns: clock::now_ns(),
         wake: Arc::new(eventfd(0, EventfdFlags::NONBLOCK).expect("eventfd")),
         commands,
-        outcomes,
+        reports,
+        late_ns: 1_000_000,
         counters: counters.clone(),
         all_counters: [counters].into(),
     })

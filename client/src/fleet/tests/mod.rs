@@ -51,7 +51,7 @@ fn every_phase_against_a_correct_server() {
     let mut fleet = Fleet::start(config).expect("start");
     let none = Failures::default();
 
-    let half = fleet.connect_to(31, Some(2_000.0), &mut |_| {}).expect("connect");
+    let half = fleet.connect_to(31, Some(2_000.0.into()), &mut |_| {}).expect("connect");
     assert_eq!((half.requested, half.connected), (31, 31), "{half:?}");
     assert!(half.elapsed >= milliseconds(14), "31 at 2000/s take 15 ms, not {:?}", half.elapsed);
     let phase = fleet.connect_to(60, None, &mut |_| {}).expect("connect");

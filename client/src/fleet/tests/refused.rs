@@ -81,7 +81,7 @@ fn only_the_body_of_the_first_refusal_is_awaited() {
     });
     let config = FleetConfig { shards: Some(1), connect_timeout: milliseconds(500), ..config(address, 40) };
     let mut fleet = Fleet::start(config).expect("start");
-    let phase = fleet.connect_to(40, Some(40.0), &mut |_| {}).expect("connect");
+    let phase = fleet.connect_to(40, Some(40.0.into()), &mut |_| {}).expect("connect");
     assert_only(&phase.failures, Class::Unauthorized, 40);
     drop(fleet);
     thread::sleep(milliseconds(50));

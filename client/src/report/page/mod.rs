@@ -77,14 +77,21 @@ pub(crate) fn document(title: &str, lead: &Markup, body: &Markup) -> String {
     page.into_string() + "\n"
 }
 
-/// A plot below its title.
+/// A plot below its title. A wide one scrolls on a small screen, so that its text stays legible.
 pub(crate) fn figure(plot: &Plot) -> Markup {
+    let svg = PreEscaped(plot.svg.inline(plot.name, plot.title, &plot.description));
     html! {
         figure id=(plot.name) {
             h2 { (plot.title) }
-            (PreEscaped(plot.svg.inline(plot.name, plot.title, &plot.description)))
+            @if is_wide(plot) {
+                .scroll tabindex="0" role="region" aria-label=(plot.title) { (svg) }
+            } @else { (svg) }
         }
     }
+}
+
+fn is_wide(plot: &Plot) -> bool {
+    plot.svg.width > 1_000.0
 }
 
 /// A table in a section of its own. `heads` are from [`head`], `rows` from [`row`].
@@ -181,8 +188,8 @@ fn card(results: &Results, server: &Shown) -> Markup {
 }
 
 /// Wide plots across the page, the others in pairs.
-fn figures(plots: &[Plot]) -> Markup {
-    let (wide, narrow): (Vec<_>, Vec<_>) = plots.iter().partition(|plot| plot.svg.width > 1_000.0);
+pub(in crate::report) fn figures(plots: &[Plot]) -> Markup {
+    let (wide, narrow): (Vec<_>, Vec<_>) = plots.iter().partition(|plot| is_wide(plot));
     html! {
         @for plot in wide { (figure(plot)) }
         .pairs { @for plot in narrow { (figure(plot)) } }

@@ -38,7 +38,9 @@ pub fn draw(name: &str, bars: &[Bar], tick_text: fn(f64) -> String) -> Svg {
     let scale = Scale::linear(0.0, ticks[ticks.len() - 1], (LEFT, RIGHT - LABEL));
     for &tick in &ticks {
         svg.line((scale.at(tick), TOP), (scale.at(tick), bottom), "grid");
-        svg.text((scale.at(tick), bottom + 26.0), Anchor::Middle, "tick", &tick_text(tick));
+        // The first has no room to its left.
+        let (anchor, x) = if tick == 0.0 { (Anchor::Start, 2.0) } else { (Anchor::Middle, scale.at(tick)) };
+        svg.text((x, bottom + 26.0), anchor, "tick", &tick_text(tick));
     }
     for (index, bar) in bars.iter().enumerate() {
         draw_bar(&mut svg, bar, TOP + ROW * index as f64, scale);

@@ -1,6 +1,6 @@
 //! The plots as SVG: a file each, and inline in the page.
 
-mod bars;
+pub(in crate::report) mod bars;
 mod from_results;
 pub(crate) mod lines;
 pub(crate) mod scale;
