@@ -267,8 +267,6 @@ fn load_of(args: &RunArgs, endpoint: Endpoint) -> Result<Load> {
         pid: args.watch.pid,
     })
 }
-    }
-}
 
 /// Writes the results, prints the summary, and what failed in one line; returns the exit status.
 fn deliver(to: Outputs<'_>, report: &RunReport) -> u8 {

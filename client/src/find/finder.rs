@@ -8,7 +8,7 @@ use crate::fleet::{EchoPhase, Endpoint, Fleet, FleetConfig};
 use crate::load::Scenario;
 use crate::progress::{Bar, Goal, Look};
 use crate::results::find::{Broke, FindReport, Found, Purpose, SCHEMA, Step, Verdict};
-use crate::results::run::{ConnectReport, ServerReport};
+use crate::results::run::{ConnectReport, HandshakeParts, ServerReport};
 use crate::results::{Header, Latency, Sample};
 use crate::watch::doubt;
 use crate::{cli, file, words};
@@ -124,6 +124,7 @@ impl Finder<'_> {
             elapsed_s: phase.elapsed.as_secs_f64(),
             connects_per_s: phase.connects_per_s,
             handshake: Latency(phase.handshake),
+            parts: phase.tls.as_ref().map(HandshakeParts::from),
         };
         self.report.connect.get_or_insert(connect);
         if phase.connected < total && !self.fleet.is_stopped() {

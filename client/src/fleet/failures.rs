@@ -43,7 +43,7 @@ pub enum Class {
 
 impl Class {
     /// All classes in the order of the fields of [`Failures`].
-    pub const ALL: [Class; 15] = [
+    pub const ALL: [Class; 16] = [
         Class::PortsExhausted,
         Class::Descriptors,
         Class::Refused,

@@ -125,11 +125,6 @@ impl RunReport {
     pub(super) fn add_churn(&mut self, phase: ChurnPhase) {
         self.add_failures(&phase.failures, &phase.ended_early);
         self.add_seconds("churn", &phase.seconds);
-        let parts = phase.tls.as_ref().map(|times| {
-            let mut parts = HandshakeParts::default();
-            parts.add(times);
-            parts
-        });
         self.churn = Some(ChurnReport {
             closed: phase.closed,
             opened: phase.opened,
@@ -137,7 +132,7 @@ impl RunReport {
             elapsed_s: seconds(phase.elapsed),
             connected: phase.connected,
             handshake: Latency(phase.handshake),
-            parts,
+            parts: phase.tls.as_ref().map(HandshakeParts::from),
         });
     }
 

@@ -139,6 +139,14 @@ pub struct HandshakeParts {
     pub tls_resumed: u64,
 }
 
+impl From<&TlsTimes> for HandshakeParts {
+    fn from(times: &TlsTimes) -> HandshakeParts {
+        let mut parts = HandshakeParts::default();
+        parts.add(times);
+        parts
+    }
+}
+
 impl HandshakeParts {
     /// Adds the times of another phase.
     pub(crate) fn add(&mut self, more: &TlsTimes) {
