@@ -15,7 +15,7 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// Replacements for the documented sizes of a load.
-const SMALL: [(&str, Option<&str>); 11] = [
+const SMALL: [(&str, Option<&str>); 12] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
@@ -26,6 +26,7 @@ const SMALL: [(&str, Option<&str>); 11] = [
     ("--pid", None),
     ("--metrics-url", None),
     ("--source-ip", None),
+    ("--proxy", None),
     ("--start-at", None),
 ];
 
