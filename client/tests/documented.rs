@@ -15,7 +15,7 @@ const STAGES: [&str; 4] =
     ["stage1-thread-per-conn", "stage2-task-per-conn", "stage3-mio-epoll", "stage4-zero-buffer"];
 
 /// Replacements for the documented sizes of a load.
-const SMALL: [(&str, Option<&str>); 16] = [
+const SMALL: [(&str, Option<&str>); 17] = [
     ("--connections", Some("20")),
     ("--duration", Some("100ms")),
     ("--warmup", Some("0s")),
@@ -31,6 +31,7 @@ const SMALL: [(&str, Option<&str>); 16] = [
     ("--metrics-url", None),
     ("--ca", None),
     ("--source-ip", None),
+    ("--proxy", None),
     ("--start-at", None),
 ];
 

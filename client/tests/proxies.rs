@@ -282,10 +282,11 @@ fn connections_pass_through_tinyproxy() {
     assert_open(&run(&url, &format!("{through} --connections 200"), &[]), 200);
     assert_open(&run(&stage.url, &format!("{through} --payload 64KiB"), &[]), 4);
 
-    let wrong = format!("--proxy http://user:wrong@{}", proxy.address);
-    for flags in [wrong, format!("--proxy {}", proxy.address)] {
-        let line = complaint(run(&url, &flags, &[]));
-        assert!(line.contains("it answered 407 Proxy Authentication Required"), "{line}");
+    for (credentials, answered) in
+        [("", "407 Proxy Authentication Required"), ("user:wrong@", "401 Unauthorized")]
+    {
+        let line = complaint(run(&url, &format!("--proxy http://{credentials}{}", proxy.address), &[]));
+        assert!(line.contains(&format!("it answered {answered}")), "{line}");
         assert!(line.contains("the proxy requires credentials"), "{line}");
     }
     let line = complaint(run("ws://127.0.0.1:1/", &through, &[]));

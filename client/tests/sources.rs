@@ -51,7 +51,11 @@ fn server() -> (u16, Arc<Mutex<BTreeSet<IpAddr>>>) {
             peers.lock().expect("lock").extend(peer);
             thread::spawn(|| {
                 let Ok(mut socket) = tungstenite::accept(stream) else { return };
-                while socket.read().and_then(|message| socket.send(message)).is_ok() {}
+                while let Ok(message) = socket.read() {
+                    if message.is_binary() && socket.send(message).is_err() {
+                        return;
+                    }
+                }
             });
         }
     });

@@ -205,7 +205,7 @@ mod tests {
         let failing = |name: &str, _| Err(ResolveError::NoAnswer(name.to_owned()));
         let error = resolved("echo.example", failing, all).expect_err("an error");
         assert!(error.contains("(no answer from a resolver)"), "{error}");
-        assert_eq!(lookup("name.invalid.", 80).is_err(), true);
+        assert!(lookup("name.invalid.", 80).is_err());
         assert_eq!(lookup("127.0.0.9", 81), Ok(vec![SocketAddr::from(([127, 0, 0, 9], 81))]));
     }
 

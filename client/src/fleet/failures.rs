@@ -139,6 +139,9 @@ pub(super) const NO_GREETING: &str = "no greeting in time";
 pub(super) const NOT_GREETED: &str = "the server closed the connection before its greeting";
 /// What to do about them.
 const NO_GREETING_ADVICE: &str = "does the server send a message first? if not, omit --expect greeting";
+/// What to do about a proxy without credentials, or with wrong ones.
+const PROXY_CREDENTIALS: &str =
+    "the proxy requires credentials: give them in --proxy http://USER:PASSWORD@HOST:PORT";
 
 /// What to do about a proxy that opens no tunnels to this server.
 const PROXY_FORBIDS: &str = "the proxy does not allow CONNECT to this host and port: see its rules, or --proxy none to connect without one";
@@ -147,7 +150,7 @@ const PROXY_FORBIDS: &str = "the proxy does not allow CONNECT to this host and p
 pub(super) const EXPECTS_TLS: &str = "it expects TLS";
 
 /// Advice for failures whose text says more than their class: class, part of the text, advice.
-const ADVICE: [(Class, &str, &str); 33] = [
+const ADVICE: [(Class, &str, &str); 34] = [
     (Class::Timeout, NO_CLOSE, "the server does not answer Close frames (RFC 6455, 5.5.1), or is overloaded"),
     (
         Class::Unauthorized,
@@ -163,11 +166,9 @@ const ADVICE: [(Class, &str, &str); 33] = [
     ),
     (Class::BadHandshake, NO_SUBPROTOCOL, "give a --subprotocol that the server supports, or none"),
     (Class::BadHandshake, "names a subprotocol", "does the server require a --subprotocol?"),
-    (
-        Class::Proxy,
-        "answered 407",
-        "the proxy requires credentials: give them in --proxy http://USER:PASSWORD@HOST:PORT",
-    ),
+    (Class::Proxy, "answered 407", PROXY_CREDENTIALS),
+    // tinyproxy rejects wrong credentials with 401.
+    (Class::Proxy, "answered 401", PROXY_CREDENTIALS),
     (Class::Proxy, "answered 403", PROXY_FORBIDS),
     (Class::Proxy, "answered 405", PROXY_FORBIDS),
     (Class::Proxy, "answered 50", "the proxy cannot reach the server: does it run, and is the --url right?"),

@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn proxies_are_named_once() {
+        let (mut merged, mut other) = (report(1, 1.0), report(1, 1.0));
+        merged.merge(&other).expect("alike");
+        assert_eq!(merged.proxy, None);
+        for (proxy, all) in [("b:1", "b:1"), ("a:1", "a:1, b:1"), ("b:1", "a:1, b:1")] {
+            other.proxy = Some(proxy.to_owned());
+            merged.merge(&other).expect("alike");
+            assert_eq!(merged.proxy.as_deref(), Some(all));
+        }
+    }
+
+    #[test]
     fn what_is_not_alike_is_not_added() {
         let mut other = report(1, 1.0);
         other.payload_bytes = 64;
