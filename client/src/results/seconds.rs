@@ -119,7 +119,7 @@ const HEADER: &str =
 /// A line per second. Fields that do not apply are empty.
 pub fn csv(seconds: &[SecondReport]) -> String {
     let mut text = format!("{HEADER}\n");
-    let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{:.3}", value));
+    let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
     for row in seconds {
         let due = row.due.map_or(String::new(), |due| due.to_string());
         // Writing to a string does not fail.

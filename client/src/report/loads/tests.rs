@@ -100,9 +100,9 @@ fn what_is_no_result_is_named() {
     for (name, why) in [
         ("nowhere.json", "No such file"),
         ("results.csv", "expected"),
-        ("results.json", "missing field"),
-        ("race.json", "missing field"),
-        ("anatomy.json", "missing field"),
+        ("results.json", "is not a complete result"),
+        ("race.json", "is not a complete result"),
+        ("anatomy.json", "is not a complete result"),
     ] {
         let error = format!("{:#}", read(0, &file(name)).err().expect(name));
         assert!(error.contains(name) && error.contains(why) && error.lines().count() == 1, "{error}");
