@@ -96,7 +96,7 @@ fn storms_churn_and_an_open_loop() {
     assert_eq!((connect.opened, parts.tls.0.len()), (50 * connect.rounds, connect.opened));
     assert_eq!(storm.close.expect("closed").closed, connect.opened, "by the closing handshake");
     let churn = with("--connections 20 --scenario churn --rate 100 --duration 1s").churn.expect("churn");
-    assert_eq!(churn.parts.expect("over TLS").tls.0.len(), churn.opened);
+    assert_eq!(churn.parts.clone().expect("over TLS").tls.0.len(), churn.opened);
     assert!(churn.opened > 10 && churn.echoes == churn.opened, "{churn:?}");
     let open = with("--connections 20 --rate 500 --duration 500ms").echo.expect("echoes");
     assert!(open.echoes == open.sent && open.missing == 0, "{open:?}");
@@ -271,7 +271,7 @@ fn bad_flags_are_rejected() {
         (&["--key", one], "--cert"),
         (&["--cert", one, "--key", &empty], "has no private key in PEM"),
         (&["--cert", one, "--key", &encrypted], "openssl pkey"),
-        (&["--cert", one, "--key", two], "is not that of the first certificate"),
+        (&["--cert", one, "--key", two], "does not match the first certificate"),
         (&["--cert", &garbage, "--key", two], "is not valid X.509"),
         (&["--ca", &garbage], "certificate 1 in"),
         (&["--url", "ws://127.0.0.1:1/", "--insecure"], "--insecure is for wss:// only"),

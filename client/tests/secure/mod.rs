@@ -73,9 +73,8 @@ impl Proxy {
         let (listens, connects) = (":443 ssl crt /etc/haproxy/example.com.pem", "127.0.0.1:8000");
         assert!(config.contains(listens) && config.contains(connects), "{config}");
         // The listener is its standard input, so that the port is free and accepts connections from the start.
-        let config = config
-            .replace(listens, &format!("fd@0 ssl crt {} {bind}", certificate.display()))
-            .replace(connects, server);
+        let listens_here = format!("fd@0 ssl crt {} {bind}", certificate.display());
+        let config = config.replace(listens, &listens_here).replace(connects, server) + "\n";
         let file = scratch("haproxy.cfg");
         fs::write(&file, config).expect("a file");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
