@@ -40,8 +40,9 @@ pub fn self_signed(names: &[&str], is_issuer: bool, until_year: i32) -> PathBuf 
 }
 
 impl Authority {
-    pub fn new() -> Authority {
-        let (mut params, key) = (params("issuer", &[]), KeyPair::generate().expect("a key"));
+    /// An issuer of this name.
+    pub fn new(name: &str) -> Authority {
+        let (mut params, key) = (params(name, &[]), KeyPair::generate().expect("a key"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let file = scratch("ca.pem");
         fs::write(&file, params.self_signed(&key).expect("a certificate").pem()).expect("a file");
@@ -80,8 +81,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("an address").port();
         let mut command = Command::new("haproxy");
-        command.args(["-db", "-q", "-f"]).arg(&file).stdin(Stdio::from(OwnedFd::from(listener)));
-        match command.stderr(Stdio::null()).spawn() {
+        command.args(["-db", "-f"]).arg(&file).stdin(Stdio::from(OwnedFd::from(listener)));
+        match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => Some(Proxy { port, child }),
             Err(error) => {
                 conformance::note(&format!("skipped: haproxy is not installed ({error})"));
