@@ -7,7 +7,7 @@ mod secure;
 mod stage;
 
 use client::run::RunReport;
-use local::{LOAD, client, echo_server, scratch, text};
+use local::{LOAD, client, scratch, text};
 use secure::{Authority, Proxy, self_signed};
 use stage::{Stage, until};
 use std::fs;
@@ -21,8 +21,12 @@ use std::time::Duration;
 /// Stage 4 behind HAProxy with a certificate of `authority` for localhost; `None` where one of the programs is missing.
 fn pair(authority: &Authority, bind: &str) -> Option<(Proxy, Stage)> {
     let stage = Stage::start("stage4-zero-buffer", &[])?;
-    let address = stage.url.trim_start_matches("ws://").split('/').next().expect("an address").to_owned();
-    Some((Proxy::start(&authority.issue(&["localhost", "127.0.0.1"], 3000), bind, &address)?, stage))
+    let certificate = authority.issue(&["localhost", "127.0.0.1"], 3000);
+    Some((Proxy::start(&certificate, bind, address(&stage))?, stage))
+}
+
+fn address(stage: &Stage) -> &str {
+    stage.url.trim_start_matches("ws://").split('/').next().expect("an address")
 }
 
 fn url(proxy: &Proxy) -> String {
@@ -59,7 +63,7 @@ fn name(path: &Path) -> &str {
 
 #[test]
 fn echoes_over_both_versions_of_tls() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     let ca = ["--ca", name(&authority.file)];
     for version in ["TLSv1.2", "TLSv1.3"] {
         let bind = format!("ssl-min-ver {version} ssl-max-ver {version}");
@@ -81,7 +85,7 @@ fn echoes_over_both_versions_of_tls() {
 
 #[test]
 fn storms_churn_and_an_open_loop() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     let Some((proxy, _stage)) = pair(&authority, "") else { return };
     let url = url(&proxy);
     let with = |more: &str| {
@@ -104,10 +108,10 @@ fn storms_churn_and_an_open_loop() {
 
 #[test]
 fn lost_connections_are_replaced() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     let Some((proxy, mut stage)) = pair(&authority, "") else { return };
-    let address = stage.url.trim_start_matches("ws://").split('/').next().expect("an address").to_owned();
-    let flags = format!("run --url {} --connections 8 --scenario idle --duration 4s --quiet", url(&proxy));
+    let address = address(&stage).to_owned();
+    let flags = format!("run --url {} --connections 8 --scenario idle --duration 8s --quiet", url(&proxy));
     let file = scratch("reconnect.json");
     let mut client = client(&flags);
     client.args(["--reconnect", "--ca", name(&authority.file), "--json", name(&file)]);
@@ -126,8 +130,9 @@ fn lost_connections_are_replaced() {
 
 #[test]
 fn certificates_are_verified() {
-    let (authority, other) = (Authority::new(), Authority::new());
-    let server = echo_server("127.0.0.1:0").to_string();
+    let (authority, other) = (Authority::new("issuer"), Authority::new("another issuer"));
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
+    let server = address(&stage);
     let trusted = |names: &[&str], until_year| authority.issue(names, until_year);
     let own = self_signed(&["localhost"], false, 3000);
     let issuer = self_signed(&["localhost"], true, 3000);
@@ -151,7 +156,7 @@ fn certificates_are_verified() {
         (expired_issuer.clone(), Some(expired_issuer), Err(["expired on 2020-01-01", "renew"])),
         (other_issuer.clone(), Some(other_issuer), Err(["is not for localhost, but for other", "--url"])),
     ] {
-        let Some(proxy) = Proxy::start(&certificate, "", &server) else { return };
+        let Some(proxy) = Proxy::start(&certificate, "", server) else { return };
         let flags: Vec<&str> = ca.iter().flat_map(|file| ["--ca", name(file)]).collect();
         let result = run(&url(&proxy), &flags);
         match said {
@@ -167,7 +172,7 @@ fn certificates_are_verified() {
 
 #[test]
 fn client_certificates_are_presented() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new("issuer"), Authority::new("another issuer"));
     let (known, unknown) = (authority.issue(&["client"], 3000), other.issue(&["client"], 3000));
     for (version, alert) in [("TLSv1.2", "handshake_failure"), ("TLSv1.3", "certificate_required")] {
         let bind = format!(
@@ -186,7 +191,7 @@ fn client_certificates_are_presented() {
 
 #[test]
 fn sessions_are_resumed_on_request_only() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     for version in ["TLSv1.2", "TLSv1.3"] {
         let bind = format!("ssl-min-ver {version} ssl-max-ver {version}");
         let Some((proxy, _stage)) = pair(&authority, &bind) else { return };
@@ -237,9 +242,10 @@ fn tls_and_plain_ports_are_told_apart() {
 
 #[test]
 fn both_sides_of_a_race_may_be_over_tls() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     let Some((proxy, stage)) = pair(&authority, "") else { return };
-    let raced = client(&format!("race {} {} {LOAD} --hold 0s --quiet --json -", url(&proxy), stage.url))
+    let load = "--connections 4 --hold 0s --duration 100ms --quiet --json -";
+    let raced = client(&format!("race {} {} {load}", url(&proxy), stage.url))
         .args(["--ca", name(&authority.file)])
         .output();
     let raced = raced.expect("the client runs");
@@ -249,7 +255,7 @@ fn both_sides_of_a_race_may_be_over_tls() {
 /// One line each, and nothing is connected to.
 #[test]
 fn bad_flags_are_rejected() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     let (one, two) = (authority.issue(&["a"], 3000), authority.issue(&["b"], 3000));
     let file = |content: &str| {
         let file = scratch("bad.pem");
@@ -271,7 +277,7 @@ fn bad_flags_are_rejected() {
         (&["--key", one], "--cert"),
         (&["--cert", one, "--key", &empty], "has no private key in PEM"),
         (&["--cert", one, "--key", &encrypted], "openssl pkey"),
-        (&["--cert", one, "--key", two], "is not that of the first certificate"),
+        (&["--cert", one, "--key", two], "does not match the first certificate"),
         (&["--cert", &garbage, "--key", two], "is not valid X.509"),
         (&["--ca", &garbage], "certificate 1 in"),
         (&["--url", "ws://127.0.0.1:1/", "--insecure"], "--insecure is for wss:// only"),
@@ -294,7 +300,7 @@ fn bad_flags_are_rejected() {
 /// Without --ca, the system's certificates count.
 #[test]
 fn system_certificates_are_used() {
-    let authority = Authority::new();
+    let authority = Authority::new("issuer");
     let Some((proxy, _stage)) = pair(&authority, "") else { return };
     let with = |file: &Path| {
         let mut client = Command::new(local::CLIENT);

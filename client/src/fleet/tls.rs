@@ -9,7 +9,7 @@ use rustls::Error;
 pub(super) struct Tls {
     client: Client,
     connections: Vec<Option<Box<Secured>>>,
-    /// What was received, decrypted, and what is to be sent, encrypted: empty between uses, and kept for their room.
+    /// Decrypted input and encrypted output. Empty between uses, and kept for their capacity.
     pub(super) plaintext: Vec<u8>,
     pub(super) records: Vec<u8>,
     /// Times of the phase.

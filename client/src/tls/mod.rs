@@ -87,7 +87,7 @@ fn config(trust: Trust, options: Options<'_>) -> Result<ClientConfig, String> {
 fn mismatch(error: &Error, chain: &Certificates, key: &PrivateKey) -> String {
     match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            format!("the key in {} is not that of the first certificate in {}", key.file(), chain.file())
+            format!("the key in {} does not match the first certificate in {}", key.file(), chain.file())
         }
         Error::InvalidCertificate(_) => {
             format!("the first certificate in {} is not valid X.509 ({error})", chain.file())

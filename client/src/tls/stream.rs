@@ -72,7 +72,7 @@ impl Stream {
     /// Encrypts plaintext on an open connection, and appends its records to `records`.
     ///
     /// # Errors
-    /// Where so much has been sent that the keys of TLS 1.2 are exhausted.
+    /// Where the keys of TLS 1.2 are exhausted.
     pub fn send(&mut self, plaintext: &[u8], records: &mut Vec<u8>) -> Result<(), Error> {
         let mut none = Vec::new();
         // The beginning of a record stays where it is: the connection remembers how far it has looked.

@@ -40,8 +40,9 @@ pub fn self_signed(names: &[&str], is_issuer: bool, until_year: i32) -> PathBuf 
 }
 
 impl Authority {
-    pub fn new() -> Authority {
-        let (mut params, key) = (params("issuer", &[]), KeyPair::generate().expect("a key"));
+    /// An issuer of this name.
+    pub fn new(name: &str) -> Authority {
+        let (mut params, key) = (params(name, &[]), KeyPair::generate().expect("a key"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let file = scratch("ca.pem");
         fs::write(&file, params.self_signed(&key).expect("a certificate").pem()).expect("a file");
@@ -73,16 +74,15 @@ impl Proxy {
         let (listens, connects) = (":443 ssl crt /etc/haproxy/example.com.pem", "127.0.0.1:8000");
         assert!(config.contains(listens) && config.contains(connects), "{config}");
         // The listener is its standard input, so that the port is free and accepts connections from the start.
-        let config = config
-            .replace(listens, &format!("fd@0 ssl crt {} {bind}", certificate.display()))
-            .replace(connects, server);
+        let listens_here = format!("fd@0 ssl crt {} {bind}", certificate.display());
+        let config = config.replace(listens, &listens_here).replace(connects, server) + "\n";
         let file = scratch("haproxy.cfg");
         fs::write(&file, config).expect("a file");
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let port = listener.local_addr().expect("an address").port();
         let mut command = Command::new("haproxy");
-        command.args(["-db", "-q", "-f"]).arg(&file).stdin(Stdio::from(OwnedFd::from(listener)));
-        match command.stderr(Stdio::null()).spawn() {
+        command.args(["-db", "-f"]).arg(&file).stdin(Stdio::from(OwnedFd::from(listener)));
+        match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => Some(Proxy { port, child }),
             Err(error) => {
                 conformance::note(&format!("skipped: haproxy is not installed ({error})"));
