@@ -5,9 +5,18 @@ the length of a message."""
 import asyncio
 
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 
 async def handle(socket):
+    try:
+        await reply(socket)
+    except ConnectionClosed:
+        # The client resets a connection whose reply it rejects.
+        pass
+
+
+async def reply(socket):
     path = socket.request.path
     if path == "/greet":
         await socket.send("welcome")
