@@ -25,7 +25,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Million(million::MillionArgs),
     Anatomy(anatomy::AnatomyArgs),
-    Race(race::RaceArgs),
+    Race(Box<race::RaceArgs>),
     /// Prints completions for a shell
     Completions {
         /// The shell

@@ -91,7 +91,9 @@ impl FindArgs {
         self.message.check(Scenario::Echo, true)?;
         self.connection.check(&self.url)?;
         if self.message.verify == Verify::None {
-            return Err("--verify none awaits no reply, and the bound is one of replies: use any or echo".into());
+            return Err(
+                "--verify none awaits no reply, and the bound is one of replies: use any or echo".into()
+            );
         }
         if self.p99 > self.step_time / 2 {
             return Err(format!(

@@ -2,8 +2,8 @@
 
 use super::connect::CONNECT_WINDOW;
 use super::counters::Watch;
-use super::messages::Verify;
 use super::laps::Laps;
+use super::messages::Verify;
 use super::pace::paces;
 use super::phase::{Command, Outcome, Phase, Span};
 use super::rate::Rate;

@@ -2,8 +2,8 @@
 
 use super::{CHURN_PER_S, Load, Scenario};
 use crate::fleet::{
-    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Proxy, Second,
-    Unsolicited, Verify,
+    AddressCounts, ChurnPhase, ClosePhase, ConnectPhase, EchoPhase, Failures, Fleet, HoldPhase, Proxy,
+    Second, Unsolicited, Verify,
 };
 use crate::results::run::{
     AddressReport, ChurnReport, HandshakeParts, MessageReport, PushedReport, RunReport, SCHEMA, per_s,
