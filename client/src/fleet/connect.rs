@@ -1,6 +1,7 @@
 //! Connection attempts, handshakes, deadlines, and when to stop trying.
 
-use super::failures::{Class, NO_CLOSE, NO_GREETING};
+use super::advice::{NO_CLOSE, NO_GREETING};
+use super::class::Class;
 use super::handshake::Answer;
 use super::pace::Pace;
 use super::phase::Phase;

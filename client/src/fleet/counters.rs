@@ -1,6 +1,7 @@
 //! A shard's counts, readable by other threads.
 
-use super::failures::{Class, Failures};
+use super::class::Class;
+use super::failures::Failures;
 use super::results::Progress;
 use super::times::LiveTimes;
 use std::sync::Arc;

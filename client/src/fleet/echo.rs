@@ -1,6 +1,6 @@
 //! Messages and their echoes: one each, in closed loop, in open loop.
 
-use super::failures::Class;
+use super::class::Class;
 use super::messages::Verify;
 use super::pace::Pace;
 use super::phase::{Phase, Span};

@@ -1,6 +1,7 @@
 //! The opening handshake, from the client's side (RFC 6455, section 4.1).
 
-use super::failures::{Class, EXPECTS_TLS, NO_SUBPROTOCOL};
+use super::advice::{EXPECTS_TLS, NO_SUBPROTOCOL};
+use super::class::Class;
 use super::refusal::refusal;
 use super::request::RequestFields;
 use super::url::Url;

@@ -8,7 +8,9 @@
 //! Failed connections do not fail a phase: its result counts them by class. A phase that cannot make progress any more
 //! ends early and gives the reason. `Err` means that the fleet itself is unusable.
 
+mod advice;
 mod authority;
+mod class;
 mod clock;
 mod close;
 mod conduct;
@@ -56,9 +58,10 @@ mod tunnel;
 mod url;
 
 pub use authority::{Authority, AuthorityError, Host};
+pub use class::Class;
 pub use counters::Watch;
 pub use endpoint::{Endpoint, ResolveError};
-pub use failures::{Class, Failures};
+pub use failures::Failures;
 pub use messages::{Messages, Verify};
 pub use proxy::{Proxy, ProxyError};
 pub use rate::{Ramp, Rate};

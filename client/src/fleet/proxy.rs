@@ -1,7 +1,7 @@
 //! An HTTP proxy, and the tunnel through it to the server (RFC 9110, section 9.3.6).
 
 use super::authority::Authority;
-use super::failures::Class;
+use super::class::Class;
 use super::handshake::{Answer, MAX_HEAD_LEN};
 use super::refusal::refusal;
 use base64::Engine;

@@ -1,6 +1,7 @@
 //! Receives responses to the upgrade, whole echoes and control frames.
 
-use super::failures::{Class, NOT_GREETED};
+use super::advice::NOT_GREETED;
+use super::class::Class;
 use super::handshake::Answer;
 use super::payload;
 use super::reply::MASKED;

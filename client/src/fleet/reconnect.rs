@@ -3,7 +3,8 @@
 //! Clients that lose their server at the same moment must not all return at the same moment, nor flood a server that is
 //! down: each delay is random, within a range that doubles with every failed attempt.
 
-use super::failures::{Class, Failures};
+use super::class::Class;
+use super::failures::Failures;
 use super::random::generator;
 use super::results::{Reconnects, shard_times_ns};
 use common::random::Xorshift;

@@ -1,6 +1,7 @@
 //! Responses to the opening handshake other than 101: their class, and a description with the server's own words.
 
-use super::failures::{Class, EXPECTS_TLS};
+use super::advice::EXPECTS_TLS;
+use super::class::Class;
 use crate::tls;
 use crate::words::{escaped, excerpt, quoted};
 use httparse::{Header, Response, Status};

@@ -3,7 +3,7 @@
 //! They may have any number of fragments (RFC 6455, section 5.4). Echoes are compared as they arrive; of all others only
 //! the bytes are counted, so nothing is stored, whatever their length.
 
-use super::failures::GREETED;
+use super::advice::GREETED;
 use super::messages::Verify;
 use super::payload;
 use super::phase::Phase;

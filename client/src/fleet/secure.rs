@@ -1,6 +1,6 @@
 //! TLS between the sockets of a shard and its frames. With `ws://` none of this runs.
 
-use super::failures::Class;
+use super::class::Class;
 use super::shard::Shard;
 use super::slots::{CLOSE_SEEN, State};
 use crate::tls::{Status, explain};

@@ -168,7 +168,7 @@ impl Shard {
         // Records of TLS add less than 1/256.
         if outbox.bytes.len() > round_len + round_len / 256 + MAX_WAITING {
             let why = || "the server sends pings but does not read the pongs".to_owned();
-            self.lost(index, super::failures::Class::Other, why);
+            self.lost(index, super::class::Class::Other, why);
             return false;
         }
         if !watched {

@@ -2,8 +2,8 @@
 //!
 //! What is read and written passes through one buffer each; a connection owns none.
 
+use super::class::Class;
 use super::counters::{Counters, Totals};
-use super::failures::Class;
 use super::handshake::Handshake;
 use super::laps::{Lapping, NEVER};
 use super::messages::{Messages, Verify};

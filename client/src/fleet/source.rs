@@ -4,7 +4,7 @@
 //! than `net.ipv4.ip_local_port_range` has ports: 28,232 by default. All of 127.0.0.0/8 is local, which makes 16 million
 //! source addresses over loopback. On other interfaces, each further range of ports takes another `--source-ip`.
 
-use super::failures::Class;
+use super::class::Class;
 use super::random::random;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;

@@ -113,10 +113,7 @@ impl Fleet {
         let cores = if config.pin { cores::available()? } else { Vec::new() };
         let base_ns = clock::now_ns();
         let (reporting, reports) = mpsc::channel();
-        let wakes: Vec<Arc<OwnedFd>> = (0..count)
-            .map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Arc::new))
-            .collect::<Result<_, _>>()
-            .context("cannot open an eventfd for each shard")?;
+        let wakes = eventfds(count).context("cannot open an eventfd for each shard")?;
         let mut fleet = Fleet {
             shards: Vec::with_capacity(count),
             reports,
@@ -164,10 +161,7 @@ impl Fleet {
             fleet.shards.push(Handle { commands, wake, counters, thread: Some(thread) });
             started.push(ready);
         }
-        for ready in started {
-            let result = ready.recv().context("a shard died as it started")?;
-            result.context("cannot create a shard's descriptor table or epoll instance")?;
-        }
+        await_all(started)?;
         Ok(fleet)
     }
 
@@ -185,6 +179,21 @@ impl Drop for Fleet {
             let _ = thread.join();
         }
     }
+}
+
+/// One to wake each shard.
+fn eventfds(count: usize) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    (0..count).map(|_| Ok(Arc::new(eventfd(0, flags)?))).collect()
+}
+
+/// Waits until all shards are set up.
+fn await_all(started: Vec<Receiver<io::Result<()>>>) -> Result<()> {
+    for ready in started {
+        let result = ready.recv().context("a shard died as it started")?;
+        result.context("cannot create a shard's descriptor table or epoll instance")?;
+    }
+    Ok(())
 }
 
 /// Starts a shard's thread, pinned to `core` if given. The receiver yields whether its setup succeeded.
