@@ -121,7 +121,7 @@ proptest! {
     fn bytes_may_be_cut_anywhere(
         version in 0..2usize,
         pieces in prop::collection::vec(prop_oneof![1..8usize, 1..400usize, 1..40_000usize], 1..6),
-        messages in prop::collection::vec(prop_oneof![0..64usize, 0..40_000usize], 1..4),
+        messages in prop::collection::vec(prop_oneof![0..64usize, 0..12_000usize], 1..4),
         updates in any::<bool>(),
     ) {
         let mut both = Both::new(&PAIRS[version], &pieces);
@@ -181,7 +181,7 @@ proptest! {
         let mut bytes: Vec<u8> = framed.chain(end).collect();
         if let Err(error) = both.client.receive(&mut bytes, &mut both.plaintext, &mut both.to_server) {
             prop_assert!(!both.client.explain(&error).is_empty());
-            let _ = both.client.receive(&mut bytes, &mut both.plaintext, &mut both.to_server);
+            return Ok(());
         }
         let _ = both.client.send(b"x", &mut both.to_server);
         both.client.close(&mut both.to_server);

@@ -69,7 +69,12 @@ fn echo(mut socket: Socket, count: usize) -> Option<Socket> {
             // The client must go on with other keys.
             socket.get_mut().conn.refresh_traffic_keys().ok()?;
         }
-        let message = socket.read().ok().filter(|message| message.is_binary())?;
+        let message = socket.read().ok()?;
+        if !message.is_binary() {
+            // Sends the answer to a Close frame.
+            let _ = socket.flush();
+            return None;
+        }
         socket.send(message).ok()?;
     }
     Some(socket)
@@ -114,9 +119,11 @@ fn ends_without_a_close_frame_are_losses() {
             }
         });
         let mut fleet = connected(server);
-        assert_eq!(fleet.echo_once(&mut |_| {}).expect("echo").echoes, 4);
+        let echo = fleet.echo_once(&mut |_| {}).expect("echo");
+        assert_eq!(echo.echoes, 4);
         let phase = fleet.hold(milliseconds(20_000), &mut |_| {}).expect("hold");
-        let failures = phase.failures;
+        let mut failures = echo.failures;
+        failures.merge(&phase.failures);
         assert_eq!((phase.held, failures.reset, failures.total()), (0, 4, 4), "{failures:?}");
         let first = failures.first.expect("a text");
         assert!(first.contains("without a Close frame"), "{first}");
