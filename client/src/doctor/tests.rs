@@ -147,7 +147,7 @@ fn a_proxy_with_tls_takes_memory_files_and_watches() {
         examine(&fake.machine(), 10_000, Some(4)),
         verdict::examine_with(&fake.machine(), 10_000, Some(4), true),
     );
-    assert!(holds(&tls, 0).0 < holds(&plain, 0).0);
+    assert!(holds(&tls, 1).0 < holds(&plain, 1).0);
     assert!(
         table::render(&tls).starts_with("10,000 connections, server and client on this machine, and HAProxy")
     );

@@ -101,7 +101,7 @@ impl Both {
     }
 
     /// Has the client send, and the server read, this message.
-    fn send(&mut self, message: &[u8]) {
+    fn deliver(&mut self, message: &[u8]) {
         self.client.send(message, &mut self.to_server).expect("open");
         self.settle();
         let mut read = vec![0; message.len()];
@@ -136,7 +136,7 @@ proptest! {
             both.settle();
             prop_assert!(both.plaintext == sent, "{} bytes of {}", both.plaintext.len(), len);
             both.plaintext.clear();
-            both.send(&sent);
+            both.deliver(&sent);
         }
         both.server.send_close_notify();
         both.settle();
@@ -157,7 +157,7 @@ proptest! {
         let cut = cut.min(sent.len() - 1);
         let (first, second) = sent.split_at_mut(cut);
         both.client.receive(first, &mut both.plaintext, &mut both.to_server).expect("valid");
-        both.send(b"meanwhile");
+        both.deliver(b"meanwhile");
         both.client.receive(second, &mut both.plaintext, &mut both.to_server).expect("valid");
         prop_assert_eq!(&both.plaintext, &message(len));
     }

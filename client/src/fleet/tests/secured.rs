@@ -100,8 +100,9 @@ fn records_in_pieces_and_new_keys() {
 fn a_slow_reader_gets_everything() {
     let server = serve_tls(300, |_, socket| drop(echo(socket, usize::MAX)));
     let mut fleet = connected(FleetConfig { payload_len: 4 << 20, in_flight: 2, ..server });
-    let phase = fleet.closed_loop(4, Duration::ZERO, milliseconds(1), &mut |_| {}).expect("closed loop");
-    assert_eq!((phase.sent, phase.echoes, phase.failures.total()), (8, 8, 0), "{phase:?}");
+    let phase = fleet.closed_loop(4, Duration::ZERO, milliseconds(500), &mut |_| {}).expect("closed loop");
+    assert_eq!((phase.missing, phase.failures.total()), (0, 0), "{phase:?}");
+    assert!(phase.sent >= 8 && phase.echoes == phase.sent, "{phase:?}");
 }
 
 #[test]
