@@ -97,7 +97,8 @@ impl Terminal {
     #[track_caller]
     fn end(&mut self) -> (Option<i32>, String) {
         let status = self.child.wait().expect("it ends");
-        while let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(200)) {
+        // Until no process has the terminal open.
+        while let Ok(bytes) = self.output.recv_timeout(TIMEOUT) {
             self.take(&bytes);
         }
         let (screen, left) = (self.shown.screen(), self.text());

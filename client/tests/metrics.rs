@@ -83,7 +83,7 @@ fn the_metrics_match_the_servers() {
         assert_eq!(value(name), expected, "{name}");
     }
     let failures = metrics.by_label("ws_client_failures_total", "class");
-    assert!(failures.len() == 14 && failures.values().all(|&count| count == 0.0), "{failures:?}");
+    assert!(failures.len() == 16 && failures.values().all(|&count| count == 0.0), "{failures:?}");
     let echoed = server.metrics().value("ws_messages_sent_total").expect("messages");
     let received = value("ws_client_messages_received_total");
     assert!(

@@ -112,7 +112,7 @@ fn changed_lines(from: &str, to: &str) -> u32 {
 /// A ratchet: lower a number when a difference gets smaller.
 #[test]
 fn the_difference_of_two_stages_is_the_lesson() {
-    for (pair, most) in STAGES.windows(2).zip([551, 750, 799]) {
+    for (pair, most) in STAGES.windows(2).zip([551, 746, 799]) {
         let changed = changed_lines(pair[0], pair[1]);
         assert!(changed > 0 && changed <= most, "{changed} lines from {} to {}", pair[0], pair[1]);
     }

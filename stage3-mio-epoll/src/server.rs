@@ -10,7 +10,7 @@
 //! polls. So short messages bypass long ones.
 
 use crate::Flags;
-use crate::connection::{self, Context, Entry, INLINE, Quantum, SLICE};
+use crate::connection::{self, Context, Entry, INLINE, SLICE};
 use common::event_loop::{Backlog, Due, FdTable, Next, Phase, RunQueue};
 use common::frame::CloseCode;
 use common::metrics::{Closed, Rejected};
@@ -96,6 +96,9 @@ impl Server {
     }
 
     /// The socket has become readable, or writable again. `eof`: the peer has half-closed.
+    ///
+    /// One read: if it does not fill its buffer, it has exhausted the socket (epoll(7), question 9), which saves the call that
+    /// would return `EAGAIN`. After a half-close one more read returns the end of file.
     #[inline]
     pub fn ready(&mut self, fd: RawFd, eof: bool) {
         // An earlier event of the same poll has removed it.
@@ -106,17 +109,10 @@ impl Server {
         }
         // At a message boundary, and after short input, the next message is probably short.
         if connection.phase() == Phase::Idle && !connection.marks.expects_long() {
-            self.read(fd, INLINE, eof);
+            self.handle(fd, eof, |connection, context| connection.read(context, INLINE, eof));
         } else {
             self.run_queue.push(fd, eof, &mut connection.marks);
         }
-    }
-
-    /// Reads once. A read that does not fill its buffer has exhausted the socket (epoll(7), question 9), which saves the call
-    /// that would return `EAGAIN`. After a half-close one more read returns the end of file.
-    #[inline(always)]
-    fn read(&mut self, fd: RawFd, quantum: Quantum, eof: bool) {
-        self.handle(fd, eof, |connection, context| connection.read(context, quantum, eof));
     }
 
     /// Has a connection handle an event, and carries out what it needs then.
@@ -135,7 +131,7 @@ impl Server {
     pub fn run_slice(&mut self, fd: RawFd, eof: bool) {
         if let Some(connection) = self.connections.get_mut(fd) {
             connection.marks.set_queued(false);
-            self.read(fd, SLICE, eof);
+            self.handle(fd, eof, |connection, context| connection.read(context, SLICE, eof));
         }
     }
 
