@@ -41,7 +41,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// All classes in the order of the fields of [`Failures`].
+    /// All classes in the order of the fields of [`super::Failures`].
     pub const ALL: [Class; 16] = [
         Class::PortsExhausted,
         Class::Descriptors,
@@ -73,7 +73,7 @@ impl Class {
         }
     }
 
-    /// The name of its field in [`Failures`].
+    /// The name of its field in [`super::Failures`].
     pub fn name(self) -> &'static str {
         match self {
             Class::PortsExhausted => "ports_exhausted",
