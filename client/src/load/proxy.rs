@@ -11,7 +11,8 @@ use std::net::IpAddr;
 /// Which way to the server
 #[derive(Args, Clone, Debug, Default)]
 pub struct ProxyArgs {
-    /// Connect through this HTTP proxy, which is asked to CONNECT to the server: http://[USER:PASSWORD@]HOST:PORT, or none
+    /// Connect through this HTTP proxy, which is asked to CONNECT to the server: http://HOST:PORT, with USER:PASSWORD@ before
+    /// HOST if it requires that; or none
     /// [default: the one in HTTP_PROXY, or HTTPS_PROXY for wss://, except to this machine and to hosts in NO_PROXY]
     #[arg(long, value_name = "URL", value_parser = ChoiceParser)]
     pub proxy: Option<Choice>,
