@@ -78,7 +78,8 @@ impl Shard {
     }
 
     /// Handles received bytes, which may begin and end anywhere in a frame.
-    #[inline]
+    // Without the attribute it is not inlined, since TLS calls it too.
+    #[inline(always)]
     pub(super) fn received(&mut self, index: u32, bytes: &[u8], now_ns: u64) {
         let slot = &mut self.slots[index];
         if !slot.has(INBOX) {
@@ -114,6 +115,7 @@ impl Shard {
 
     /// Reads the responses before the first frame, and returns their length. `None`: nothing is left to read, or the
     /// connection is lost.
+    #[cold]
     fn read_heads(&mut self, index: u32, bytes: &[u8], now_ns: u64) -> Option<usize> {
         let mut tunnel_len = 0;
         if self.slots[index].state == State::Tunnelling {

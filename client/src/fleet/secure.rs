@@ -101,15 +101,6 @@ impl Shard {
         sent
     }
 
-    /// The same with the first `len` bytes of the round.
-    #[inline(never)]
-    pub(super) fn send_round_tls(&mut self, index: u32, len: usize) -> bool {
-        let round = mem::take(&mut self.round);
-        let sent = self.send_tls(index, &round[..len]);
-        self.round = round;
-        sent
-    }
-
     /// The server has sent close_notify, and will not send more. It is answered (RFC 5246, section 7.2.1).
     #[cold]
     fn closed_tls(&mut self, index: u32) {

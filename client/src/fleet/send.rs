@@ -44,9 +44,6 @@ impl Shard {
             payload::fill(body, payload::seed(self.setup.number, index, self.phase_number, sequence), key);
         }
         self.mask_keys = keys;
-        if self.tls.is_some() {
-            return self.send_round_tls(index, len);
-        }
         let sent = self.send_now(index, &self.round[..len]);
         if sent == Ok(len) {
             return true;

@@ -39,7 +39,7 @@ pub(super) fn all(live: &Live, connections: u64, fullest: u64, processors: &mut 
         tcp.map(|tcp| in_bytes("TCP's buffers (tcp_mem)", tcp)),
         Some(in_bytes("buffer budget", [budget.held() as f64, budget.limit as f64])),
         files.map(|(open, max)| counted("open files (file-max)", [open, max])),
-        tracked.map(|(tracked, max)| counted("tracked connections (conntrack)", [tracked, max])),
+        tracked.map(|(tracked, max)| counted("tracked connections", [tracked, max])),
     ]
     .into_iter()
     .flatten()
