@@ -5,7 +5,7 @@ use super::summary::time;
 use super::verdict::whole;
 use crate::report::STAGES;
 use crate::report::format::{bytes, count, micros, number};
-use crate::report::page::{self, document, figure, method};
+use crate::report::page::{self, document, figure, glued, method};
 use crate::report::plot::Plot;
 use maud::{Markup, html};
 
@@ -53,8 +53,8 @@ fn lead(record: &Record) -> Markup {
         @if let Some(run) = best(record) {
             "Stage " (run.stage) " held " b { (whole(run.held)) } " WebSocket connections in one process, in "
             b { (size(run)) } " of resident memory: "
-            (bytes(run.memory.server_bytes_per_connection.unwrap_or_default())) " per connection"
-            @if let Some(kernel) = run.memory.kernel_bytes { ", plus " (bytes(kernel as f64)) " in the kernel" }
+            (glued(&bytes(run.memory.server_bytes_per_connection.unwrap_or_default()))) " per connection"
+            @if let Some(kernel) = run.memory.kernel_bytes { ", plus " (glued(&bytes(kernel as f64))) " in the kernel" }
             ". "
         } @else { "No connection was held. " }
         "Client and server shared the " (machine.cores) " cores of " (machine.cpu) ", " (machine.kernel) "."

@@ -101,8 +101,8 @@ pub(in crate::report) fn side_by_side<'a, T>(
     all: &'a [T],
 ) -> impl Iterator<Item = (String, &'a [T])> {
     const MOST: usize = 6;
-    let (count, title) = (all.len().div_ceil(MOST), title.to_owned());
-    all.chunks(MOST).enumerate().map(move |(number, some)| match count {
+    let (count, title) = (all.len().div_ceil(MOST).max(1), title.to_owned());
+    all.chunks(all.len().div_ceil(count).max(1)).enumerate().map(move |(number, some)| match count {
         1 => (title.clone(), some),
         _ => (format!("{title}, {} of {count}", number + 1), some),
     })
@@ -115,7 +115,7 @@ pub(crate) fn table(title: &str, caption: &str, heads: &[Markup], rows: Markup) 
             h2 { (title) }
             .scroll tabindex="0" role="region" aria-label=(title) {
                 table.all {
-                    caption { (caption) }
+                    caption { span { (caption) } }
                     thead { tr { td {} @for head in heads { (head) } } }
                     tbody { (rows) }
                 }
@@ -159,7 +159,7 @@ fn lead(results: &Results, servers: &[Shown]) -> Markup {
 }
 
 /// Binds numbers to their units with no-break spaces.
-fn glued(text: &str) -> String {
+pub(crate) fn glued(text: &str) -> String {
     let bound = [" B", " KB", " MB", " GB", " µs", " ms", " s", " times"];
     bound.iter().fold(text.to_owned(), |text, unit| {
         (0..=9).fold(text, |text, digit| {

@@ -44,8 +44,8 @@ fn draw_plot(svg: &mut Svg, (x, y): (&Axis, &Axis), series: &[Series], (top, bot
         svg.text((LEFT - 8.0, at + 6.5), Anchor::End, "tick", text);
     }
     svg.line((LEFT, bottom), (RIGHT, bottom), "grid baseline");
-    // The last one ends at the edge.
-    let middle = |(value, text): &(f64, String)| scales.0.at(*value).min(WIDTH - width(text) / 2.0);
+    // The last one ends at the edge. A percent sign is wider than a digit.
+    let middle = |(value, text): &(f64, String)| scales.0.at(*value).min(WIDTH - width(text) * 0.62);
     let labels: Vec<_> = x.ticks.iter().map(|tick| (middle(tick), tick.1.clone())).collect();
     for ((at, text), is_shown) in labels.iter().zip(apart(&labels)) {
         if is_shown {

@@ -68,12 +68,13 @@ function point({ stage, uptime_seconds, connections, accepted, latency, resident
 function hear(sample) {
   const previous = past[past.length - 1];
   const { stage, uptime_seconds: uptime, accepted } = sample;
-  if (previous && (stage !== previous.stage || uptime <= previous.at || accepted < previous.accepted)) {
+  if (previous && (stage !== previous.stage || uptime < previous.at || accepted < previous.accepted)) {
     [past, last] = [[], null]; // another server
   }
   const now = { ...sample, ...rates(sample, last) };
   last = now;
-  past.push(point(sample, now));
+  // A new listener gets the latest sample at once, which this page may have.
+  if (past[past.length - 1]?.at !== uptime) past.push(point(sample, now));
   while (past[0].at < uptime - KEPT_SECONDS) past.shift();
   [lastHeard, drained] = [Date.now(), sample.draining];
   state(sample.draining ? 'draining' : 'live', sample.draining);
