@@ -57,7 +57,7 @@ function faults({ fontPx, codeLines, commandLines, lowest }) {
             if (end > bottom + 1) say(`${excerpt(part)} ends ${Math.round(end - bottom)} px below the margin`);
             if (edge > right + 1) say(`${excerpt(part)} is too wide`);
         }
-        for (const code of section.querySelectorAll('pre code, pre .line, pre .file')) {
+        for (const code of section.querySelectorAll('pre:not(.excerpt) code, pre .line, pre .file')) {
             if (code.scrollWidth > code.clientWidth + 1) say(`${excerpt(code)} is cut off`);
         }
         for (const text of section.querySelectorAll('svg text')) {

@@ -44,8 +44,8 @@ export function flamePlot(stacks) {
     const drawn = boxes.map(({ name, x, width, depth, share }) => {
         const y = height - ROW * (depth + 1);
         const isOwn = name in OWN;
-        const label = [`${OWN[name] ?? KERNEL[name]} ${(100 * share).toPrecision(2)}%`, OWN[name] ?? KERNEL[name]].find((text) => text.length * CHARACTER + 16 < width);
-        return `<rect x="${x.toFixed(1)}" y="${y}" width="${Math.max(width - 2, 1).toFixed(1)}" height="${ROW - 2}" fill="var(--stage${isOwn ? '4' : '3-tint'})"/>${label ? `<text x="${(x + 10).toFixed(1)}" y="${y + 30}"${isOwn ? ' class="on"' : ''}>${label}</text>` : ''}`;
+        const label = [`${OWN[name] ?? KERNEL[name]} ${Math.round(100 * share)}%`, OWN[name] ?? KERNEL[name]].find((text) => text.length * CHARACTER + 16 < width);
+        return `<rect x="${x.toFixed(1)}" y="${y}" width="${Math.max(width - 2, 1).toFixed(1)}" height="${ROW - 2}" fill="var(--stage${isOwn ? 4 : 3})"/>${label ? `<text x="${(x + 10).toFixed(1)}" y="${y + 30}" class="on">${label}</text>` : ''}`;
     });
     return `<svg viewBox="0 0 ${WIDTH} ${height}">
 <title>Flame graph of stage 4 under load: most CPU time is in the kernel's tcp_sendmsg</title>

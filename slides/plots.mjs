@@ -7,8 +7,8 @@ const NUMBERS = [1, 2, 3, 4];
 const at = (value, [low, high], [from, to]) => from + ((Math.log10(value) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))) * (to - from);
 
 // All plots of lines have this size, so that nothing moves from one to the next.
-const HEIGHT = 420;
-const FRAME = { left: 116, right: 850, top: 50, bottom: 342 };
+const HEIGHT = 410;
+const FRAME = { left: 116, right: 850, top: 50, bottom: 332 };
 const LABEL_HEIGHT = 66;
 
 // Lines of `points` [x, y] on logarithmic axes; a tick is [value, label]. A line's label is where it ends.
@@ -67,7 +67,7 @@ export function readinessPlot(calls) {
     return plot({
         title: 'Time of one call against idle descriptors: select, poll and epoll',
         x: { range: [10, 10000], ticks: [[10, '10'], [100, '100'], [1000, '1,000'], [10000, '10,000']], name: 'idle descriptors, and one that is ready' },
-        y: { range: [150, 1e6], ticks: [[1e3, '1 µs'], [1e4, '10 µs'], [1e5, '100 µs'], [1e6, '1 ms']], name: 'time of one call' },
+        y: { range: [50, 1e6], ticks: [[1e2, '100 ns'], [1e3, '1 µs'], [1e4, '10 µs'], [1e5, '100 µs'], [1e6, '1 ms']], name: 'time of one call' },
         lines: [
             { points: points('poll', () => true), colour: 'var(--stage2)', name: 'poll', note: 'checks all, at every call' },
             { points: points('select', (idle) => idle < FD_SETSIZE), colour: 'var(--stage1)' },
@@ -108,11 +108,11 @@ ${rows.join('\n')}
 export function kernelPlot(slab) {
     const parts = [['tcp', 'TCP socket', 'var(--stage3)'], ['inode', 'its inode', 'var(--stage2)'], ['dentry', 'its directory entry', 'var(--stage1)'], ['file', 'its open file', 'var(--other1)'], ['rest', 'epoll entry, ports, all else', 'var(--stage4)']];
     const rows = parts.map(([key, name, colour], index) => {
-        const top = 10 + index * 72;
-        const width = 700 * slab[key] / slab.tcp;
-        return `<text x="0" y="${top + 37}">${name}</text><rect x="340" y="${top}" width="${width.toFixed(1)}" height="54" rx="6" fill="${colour}"/><text x="${(356 + width).toFixed(1)}" y="${top + 37}" class="strong">${(100 * slab[key]).toPrecision(3)}%</text>`;
+        const top = 10 + index * 76;
+        const width = 600 * slab[key] / slab.tcp;
+        return `<text x="0" y="${top + 41}" class="large">${name}</text><rect x="420" y="${top}" width="${width.toFixed(1)}" height="58" rx="8" fill="${colour}"/><text x="${(436 + width).toFixed(1)}" y="${top + 41}" class="head">${(100 * slab[key]).toPrecision(3)}%</text>`;
     });
-    return `<svg viewBox="0 0 ${WIDTH} 370">
+    return `<svg viewBox="0 0 ${WIDTH} 384">
 <title>The kernel's memory for a socket, part by part</title>
 ${rows.join('\n')}
 </svg>`;
@@ -124,15 +124,15 @@ export function titlePlot(million, show) {
     const rows = NUMBERS.map((number) => {
         const [name, colour] = STAGES[number];
         const { million_bytes, held } = million[number];
-        const top = (number - 1) * 62;
-        const width = Math.max(740 * million_bytes / full, 3);
+        const top = (number - 1) * 74;
+        const width = Math.max(740 * million_bytes / full, 4);
         const stops = held < 1e6;
         const bar = stops ? `fill="none" stroke="${colour}" stroke-width="3" stroke-dasharray="10 8"` : `fill="${colour}"`;
         const value = stops ? `stops at ${held.toLocaleString('en')}` : show('bytes', million_bytes);
-        const label = stops ? `<text x="230" y="${top + 33}" fill="${colour}">${value}</text>` : `<text x="${(width + 226).toFixed(1)}" y="${top + 33}" class="strong">${value}</text>`;
-        return `<text x="0" y="${top + 33}" fill="${colour}" class="strong">${name}</text><rect x="210" y="${top + 4}" width="${width.toFixed(1)}" height="40" ${bar}/>${label}`;
+        const label = stops ? `<text x="250" y="${top + 39}" fill="${colour}" class="strong">${value}</text>` : `<text x="${(width + 246).toFixed(1)}" y="${number === 4 ? top + 51 : top + 39}"${number === 4 ? ` fill="${colour}" class="hairline"` : ' class="strong"'}>${value}</text>`;
+        return `<text x="0" y="${top + 39}" fill="${colour}" class="strong">${name}</text><rect x="226" y="${top + 4}" width="${width.toFixed(1)}" height="52" ${bar}/>${label}`;
     });
-    return `<svg viewBox="0 0 ${WIDTH} 240">
+    return `<svg viewBox="0 0 ${WIDTH} 300">
 <title>Memory of each server with a million connections</title>
 ${rows.join('\n')}
 </svg>`;
