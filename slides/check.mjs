@@ -66,7 +66,7 @@ function faults({ fontPx, codeLines, commandLines, lowest }) {
         }
         const end = Math.max(...parts.map((part) => box(part).bottom));
         if (end < lowest) say(`the lowest sixth is empty: it ends at ${Math.round(end)} px`);
-        const plot = section.querySelector('.picture.stage');
+        const plot = section.querySelector('.plot.stage');
         if (plot) boxes.set(slide, JSON.stringify(Object.values(box(plot)).map(Math.round)));
     });
     if (new Set(boxes.values()).size > 1) found.push(`the plots of the stages differ in place or size: ${[...boxes].join('; ')}`);
@@ -88,7 +88,7 @@ try {
     await page.goto(page_url, { waitUntil: 'load' });
     // Lay out all slides, not only the visible one.
     await page.addStyleTag({ content: 'svg[data-marpit-svg] { display: block !important; }' });
-    await page.evaluate(() => document.fonts.ready);
+    await page.evaluate(() => Promise.all([...document.fonts].map((font) => font.load())));
     const { slides, found } = await page.evaluate(faults, LIMITS);
     found.push(...failed, ...asked.filter((url) => url !== page_url && !url.startsWith('data:')).map((url) => `loads ${url}`));
     if (found.length) {

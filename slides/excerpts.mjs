@@ -47,7 +47,7 @@ function parts(lines, wanted, where) {
 const KINDS = { '+': ' add', '-': ' del' };
 
 // A line of more columns is broken: behind a comma, before a method, or behind a bracket.
-const MAX_COLUMNS = 85;
+const MAX_COLUMNS = 87;
 
 function broken(line) {
     if (line.length <= MAX_COLUMNS) return [line];

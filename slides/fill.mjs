@@ -77,7 +77,7 @@ function resolve(directive) {
         case 'svg': return picture(fill(readFileSync(join(here, rest[0]), 'utf8')), rest[0].match(/(\w+)\.svg$/)[1]);
         case 'plot':
             if (!plots[rest[0]]) throw new Error(`no plot ${rest[0]}`);
-            return picture(plots[rest[0]](rest[1]), rest[0]);
+            return picture(plots[rest[0]](rest[1]), `plot ${rest[0]}`);
         case 'questions': return `<ol class="asked">${asked.map(({ question, number }) => `<li><a href="#${number}">${number}</a>${question}</li>`).join('')}</ol>`;
         case 'repository': return repositoryBlock();
         case 'answer': return answer(rest.join(' '));

@@ -9,8 +9,11 @@ const seconds = (text) => text.trim().split(/\s+/).length * 60 / WORDS_PER_MINUT
 const demos = (text) => [...text.matchAll(/^\[demo (\d+):(\d\d)\]/gm)].reduce((sum, [, minutes, rest]) => sum + 60 * Number(minutes) + Number(rest), 0);
 const clock = (at) => `${Math.floor(at / 60)}:${String(Math.round(at % 60 - 0.5)).padStart(2, '0')}`;
 
+// A line in brackets is a cue, and not said.
+const CUE = /^\[.*$/gm;
+
 // The presenter's view breaks lines itself.
-const joined = (text) => text.split(/\n\s*\n/).map((paragraph) => paragraph.trim().replace(/\n(?!\[demo )/g, ' ')).join('\n\n');
+const joined = (text) => text.replace(CUE, '\n$&\n').split(/\n\s*\n/).map((paragraph) => paragraph.trim().replace(/\n/g, ' ')).filter(Boolean).join('\n\n');
 
 // The slides with their notes joined, each of the talk behind the time at which it begins. Those after "Questions" are not
 // part of the talk.
@@ -21,9 +24,9 @@ export function withClock(slides) {
         const [, notes] = slide.match(/^<!--\n([^]*?)\n-->/m) ?? [];
         const title = slide.match(/^#+ (.*)$/m)?.[1] ?? 'no title';
         if (notes === undefined) throw new Error(`slide ${at + 1} (${title}) has no notes`);
-        if (!isTalk) return slide.replace(notes, () => joined(notes));
+        if (!isTalk) return slide.replace(notes, () => notes.split(/\n\s*\n/).map((paragraph) => (paragraph.startsWith('|') ? paragraph : paragraph.replace(/\n(?!- )/g, ' '))).join('\n\n'));
         const begins = now;
-        const words = notes.replace(/^\[demo .*$/gm, '');
+        const words = notes.replace(CUE, '');
         if (words.trim().split(/\s+/).length > MAX_WORDS) throw new Error(`slide ${at + 1} (${title}): more than ${MAX_WORDS} words of notes`);
         now += seconds(words) + demos(notes);
         isTalk = !/^<!-- _class: .*\bquestions\b/m.test(slide);
