@@ -88,7 +88,7 @@ try {
     await page.goto(page_url, { waitUntil: 'load' });
     // Lay out all slides, not only the visible one.
     await page.addStyleTag({ content: 'svg[data-marpit-svg] { display: block !important; }' });
-    await page.evaluate(() => Promise.all([...document.fonts].map((font) => font.load())));
+    await page.evaluate(() => Promise.allSettled([...document.fonts].map((font) => font.load())));
     const { slides, found } = await page.evaluate(faults, LIMITS);
     found.push(...failed, ...asked.filter((url) => url !== page_url && !url.startsWith('data:')).map((url) => `loads ${url}`));
     if (found.length) {

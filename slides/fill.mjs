@@ -81,7 +81,8 @@ function resolve(directive) {
         case 'questions': return `<ol class="asked">${asked.map(({ question, number }) => `<li><a href="#${number}">${number}</a>${question}</li>`).join('')}</ol>`;
         case 'repository': return repositoryBlock();
         case 'answer': return answer(rest.join(' '));
-        default: return show(directive, figure(directive));
+        // A figure and its unit stay on one line.
+        default: return show(directive, figure(directive)).replaceAll(' ', '\u00a0');
     }
 }
 

@@ -40,6 +40,7 @@ ${[...grid, ...feet, ...drawn, ...names].join('\n')}
 }
 
 const CONNECTIONS = [[1e3, '1,000'], [1e4, '10,000'], [1e5, '100,000'], [1e6, '1,000,000']];
+const FEWEST = 850;
 const BYTES = [[1e7, '10 MB'], [1e8, '100 MB'], [1e9, '1 GB'], [1e10, '10 GB']];
 
 // Memory against connections, of this stage and those before it.
@@ -47,12 +48,12 @@ export function stagePlot(million, stage, show) {
     const lines = NUMBERS.filter((number) => number <= stage).map((number) => {
         const [name, colour] = STAGES[number];
         const { curve, each_bytes } = million[number];
-        const points = curve.filter(({ connections }) => connections > 0).map(({ connections, rss_bytes }) => [connections, rss_bytes]);
+        const points = curve.filter(({ connections }) => connections >= FEWEST).map(({ connections, rss_bytes }) => [connections, rss_bytes]);
         return { points, colour, width: number === stage ? 8 : 4, name: `${number} · ${name}`, note: `${show('bytes', each_bytes)} per connection` };
     });
     return plot({
         title: `Server memory against connections: ${lines.map(({ name }) => name).join(', ')}`,
-        x: { range: [850, 1e6], ticks: CONNECTIONS, name: 'open connections' },
+        x: { range: [FEWEST, 1e6], ticks: CONNECTIONS, name: 'open connections' },
         y: { range: [4e6, 1e10], ticks: BYTES, name: 'memory of the server process' },
         lines,
     });
