@@ -77,7 +77,7 @@ function million(file) {
     const folder = join(root, dirname(file), 'runs');
     const all = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.json')).flatMap((name) => json(join(dirname(file), 'runs', name)).runs ?? []) : [];
     // The p99 in open loop, of every run that held as many as the merged one.
-    const p99s = ({ stage, held, open_loop }) => [...new Set([open_loop.latency.p99_us, ...all.filter((run) => run.stage === stage && run.held === held && run.open_loop).map((run) => run.open_loop.latency.p99_us)])];
+    const p99s = ({ stage, held, open_loop }) => [...new Set([open_loop?.latency.p99_us, ...all.filter((run) => run.stage === stage && run.held === held && run.open_loop).map((run) => run.open_loop.latency.p99_us)])];
     const stages = Object.fromEntries(json(file).runs.map((run) => [run.stage, { ...one(run), p99s_us: p99s(run) }]));
     // The thread of stage 1 is in the kernel too: what its kernel memory has more than a socket's.
     stages[1].kernel_thread_bytes = stages[1].kernel_each_bytes - stages[4].kernel_each_bytes;
@@ -91,8 +91,7 @@ function sweep(file) {
 
 // The stacks of a profile, as `perf script` and `inferno-collapse-perf` write them: [frames, samples].
 function folded(file) {
-    const found = find(file);
-    return found && read(path(file)).trim().split('\n').map((line) => {
+    return find(file) && read(path(file)).trim().split('\n').map((line) => {
         const [, stack, samples] = line.match(/^(.*) (\d+)$/);
         return [stack.split(';'), Number(samples)];
     });
@@ -100,8 +99,8 @@ function folded(file) {
 
 // p50, p99 and p99.9 of each stage where one message in a thousand takes 10 ms, if that was measured.
 function slowHandler() {
-    const found = find('slow-handler.json');
-    return found && Object.fromEntries(json(found).stages.map((stage) => [stage.stage, { p50_us: stage.p50_ms * 1000, p99_us: stage.p99_ms * 1000, p999_us: stage.p999_ms * 1000 }]));
+    const file = 'slow-handler.json';
+    return find(file) && Object.fromEntries(json(path(file)).stages.map((stage) => [stage.stage, { p50_us: stage.p50_ms * 1000, p99_us: stage.p99_ms * 1000, p999_us: stage.p999_ms * 1000 }]));
 }
 
 function readiness(path) {

@@ -7,13 +7,13 @@ const MAX_WORDS = 190;
 
 const seconds = (text) => text.trim().split(/\s+/).length * 60 / WORDS_PER_MINUTE;
 const demos = (text) => [...text.matchAll(/^\[demo (\d+):(\d\d)\]/gm)].reduce((sum, [, minutes, rest]) => sum + 60 * Number(minutes) + Number(rest), 0);
-const clock = (at) => `${Math.floor(at / 60)}:${String(Math.round(at % 60 - 0.5)).padStart(2, '0')}`;
+const clock = (at) => `${Math.floor(at / 60)}:${String(Math.floor(at % 60)).padStart(2, '0')}`;
 
 // A line in brackets is a cue, and not said.
 const CUE = /^\[.*$/gm;
 
-// The presenter's view breaks lines itself.
-const joined = (text) => text.replace(CUE, '\n$&\n').split(/\n\s*\n/).map((paragraph) => paragraph.trim().replace(/\n/g, ' ')).filter(Boolean).join('\n\n');
+// The presenter's view breaks lines itself; lists and tables keep theirs.
+const joined = (text) => text.replace(CUE, '\n$&\n').split(/\n\s*\n/).map((paragraph) => paragraph.trim().replace(/\n(?![-|] ?)/g, ' ')).filter(Boolean).join('\n\n');
 
 // The slides with their notes joined, each of the talk behind the time at which it begins. Those after "Questions" are not
 // part of the talk.
@@ -24,7 +24,7 @@ export function withClock(slides) {
         const [, notes] = slide.match(/^<!--\n([^]*?)\n-->/m) ?? [];
         const title = slide.match(/^#+ (.*)$/m)?.[1] ?? 'no title';
         if (notes === undefined) throw new Error(`slide ${at + 1} (${title}) has no notes`);
-        if (!isTalk) return slide.replace(notes, () => notes.split(/\n\s*\n/).map((paragraph) => (paragraph.startsWith('|') ? paragraph : paragraph.replace(/\n(?!- )/g, ' '))).join('\n\n'));
+        if (!isTalk) return slide.replace(notes, () => joined(notes));
         const begins = now;
         const words = notes.replace(CUE, '');
         if (words.trim().split(/\s+/).length > MAX_WORDS) throw new Error(`slide ${at + 1} (${title}): more than ${MAX_WORDS} words of notes`);
