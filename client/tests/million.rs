@@ -160,6 +160,21 @@ fn lost_connections_are_counted() {
 }
 
 #[test]
+fn the_live_page_has_the_address_asked_for() {
+    if !stages_are_built() {
+        return;
+    }
+    let directory = Directory::new("live");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let arguments = format!(
+        "--stage 4 --connections 20 --hold 0s --duration 1s --rate 20 --quiet -- --admin-addr {free}"
+    );
+    let output = run(&directory, &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(directory.record()["runs"][0]["held"], 20);
+}
+
+#[test]
 fn a_server_that_cannot_start_reports_why() {
     if !stages_are_built() {
         return;

@@ -47,14 +47,11 @@ impl Server {
             Start::Stage(binary) => {
                 let most = max_connections.to_string();
                 let mut command = Command::new(binary);
-                command.args([
-                    "--addr",
-                    "127.0.0.1:0",
-                    "--admin-addr",
-                    "127.0.0.1:0",
-                    "--max-connections",
-                    &most,
-                ]);
+                command.args(["--addr", "127.0.0.1:0", "--max-connections", &most]);
+                // A caller may want to look at the live page.
+                if !flags.iter().any(|flag| flag.starts_with("--admin-addr")) {
+                    command.args(["--admin-addr", "127.0.0.1:0"]);
+                }
                 command.args(flags);
                 // The environment must not change what is measured. Warnings are quoted where it dies.
                 command.env("WS_LOG", "warn");
