@@ -5,7 +5,7 @@ use crate::fleet::Progress;
 use crate::live::Screen;
 use crate::measure::Sampler;
 use crate::progress::{Bar, Goal, Look};
-use crate::report::format::{bytes, count, number};
+use crate::report::format::{bytes, count, number, per_s};
 use crate::results::compare::Visit;
 use crate::words;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl Show {
         let held = format!("{} connections{stopped}{memory}{rate}", count(visit.held as f64));
         let small = (!visit.levels.is_empty()).then_some(held);
         let workloads =
-            visit.workloads.iter().map(|(name, run)| format!("{name} {}/s", number(run.echoes_per_s)));
+            visit.workloads.iter().map(|(name, run)| format!("{name} {}", per_s(run.echoes_per_s)));
         let parts: Vec<String> = small.into_iter().chain(workloads).collect();
         self.end_visit(&parts.join(", "));
     }

@@ -71,7 +71,7 @@ fn try_run(args: &ReportArgs) -> Result<()> {
     put("results.csv", &figures::csv(&results))?;
     put("index.html", &page::render(&results, &plots))?;
     let page = args.out.join("index.html");
-    words::print(&format!("{}\n{}\n", cli::fitted(&figures::table(&results)), page.display()));
+    words::print(&format!("{}\n{}\n", figures::table(&results, cli::columns()), page.display()));
     Ok(())
 }
 

@@ -56,7 +56,7 @@ fn a_search_alone_makes_a_page() {
 #[test]
 fn tables_have_the_figures() {
     let results = all();
-    let table = table(&results);
+    let table = table(&results, None);
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains("Highest rate that held its bound") && table.contains("181,000"), "{table}");
     let csv = csv(&results);
