@@ -18,7 +18,7 @@ pub fn render(examination: &Examination, colour: bool) -> String {
     let mut rows: Vec<Row> =
         wrapped(&verdict(examination), WIDTH).iter().map(|line| Row::of(tone, line)).collect();
     rows.extend([Row::of(Tone::Dim, here), Row::default()]);
-    rows.push(Row::of(Tone::Strong, format!("{:VERDICT$}{:<27} {:>14}  first limit", "", "stage", "holds")));
+    rows.push(Row::of(Tone::Strong, format!("{:VERDICT$}{:<23}{:>13}  first limit", "", "stage", "holds")));
     rows.extend(examination.stages.iter().map(stage));
     let heading = format!("{:VERDICT$}{:<NAME$}{:>VALUE$}{:>VALUE$}", "", "limit", "current", "needed");
     rows.extend([Row::default(), Row::of(Tone::Strong, heading)]);
@@ -60,7 +60,7 @@ fn verdict(examination: &Examination) -> String {
 fn stage(stage: &StageVerdict) -> Row {
     let (tone, verdict) = if stage.fits { (Tone::Amount, "fits") } else { (Tone::Bad, "too few") };
     let (name, stopped_by) = (stage.stage, stage.stopped_by);
-    let text = format!("{name:<27} {:>14}  {stopped_by}", holds(stage));
+    let text = format!("{name:<23}{:>13}  {stopped_by}", holds(stage));
     Row::of(tone, format!("{verdict:VERDICT$}")).and(Tone::Plain, text)
 }
 

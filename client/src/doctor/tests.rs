@@ -217,6 +217,9 @@ fn unreadable_limits_are_no_limits() {
 fn the_table_fits_the_terminal_and_json_has_the_figures() {
     let fake = Fake::new("shown");
     fake.put("proc/sys/net/core/somaxconn", "128\n");
+    // The longest name of a limit.
+    fake.put("proc/sys/net/netfilter/nf_conntrack_max", "65536\n");
+    fake.put("proc/sys/net/netfilter/nf_conntrack_count", "36\n");
     let examination = examine(&fake.machine(), 1_000_000_000, None);
     let table = table::render(&examination, false);
     assert!(table.starts_with("1,000,000,000 connections do not fit: "), "{table}");
@@ -226,6 +229,7 @@ fn the_table_fits_the_terminal_and_json_has_the_figures() {
     assert!(verdicts.is_sorted(), "what is to be raised comes first: {table}");
     assert!(table::render(&examination, true).starts_with("\x1b[1;31m1,000,000,000"), "in colour");
     assert!(table.contains("SHORT") && table.contains("sysctl -w net.core.somaxconn=4096"), "{table}");
+    fake.put("proc/sys/net/netfilter/nf_conntrack_count", "0\n");
     assert_eq!(
         table::render(&examine(&fake.machine(), 100_000, None), false).lines().next(),
         Some("100,000 connections fit stages 2, 3 and 4, not stage 1.")
