@@ -33,27 +33,33 @@ pub fn is_stopping() -> bool {
     STOP.load(Relaxed)
 }
 
-/// Wraps the lines of a summary to the width of the terminal at standard output, between words and indented; returns it
-/// unchanged where there is no terminal.
-pub fn fitted(summary: &str) -> String {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    match size.map(|size| usize::from(size.ws_col)) {
-        Some(columns @ 1..) => summary.lines().map(|line| broken(line, columns) + "\n").collect(),
-        _ => summary.to_owned(),
+/// The columns of the terminal at standard output; `None` where there is no terminal.
+pub fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Wraps the lines of a text to the width of the terminal at standard output, between words; returns it unchanged where
+/// there is no terminal.
+pub fn fitted(text: &str) -> String {
+    match columns() {
+        Some(columns) => text.lines().map(|line| broken(line, columns) + "\n").collect(),
+        None => text.to_owned(),
     }
 }
 
-/// A row wrapped to this many columns; continuation lines are indented to the values.
+/// A line wrapped to this many columns; what continues an indented row of a summary is indented to its values.
 fn broken(row: &str, columns: usize) -> String {
     /// The column of the values in a summary.
-    const INDENT: usize = 15;
+    const VALUES: usize = 15;
+    let indent = if row.starts_with("  ") { VALUES } else { 0 };
     let (mut done, mut column) = (String::new(), 0);
     for word in row.split_inclusive(' ') {
         let width = word.trim_end().chars().count();
-        if column + width > columns && column > INDENT {
+        if column + width > columns && column > indent {
             done.truncate(done.trim_end().len());
-            done += &format!("\n{:INDENT$}", "");
-            column = INDENT;
+            done += &format!("\n{:indent$}", "");
+            column = indent;
         }
         done += word;
         column += word.chars().count();
@@ -169,6 +175,7 @@ mod tests {
         assert_eq!(broken(line, 80), line);
         assert_eq!(broken(line, 39), line);
         assert_eq!(broken(line, 38), "  latency      p50 6.68 ms, p99 25.3\n               ms");
+        assert_eq!(broken("All 18,000 echoes right", 12), "All 18,000\nechoes right");
         assert_eq!(broken("", 10), "");
         assert_eq!(broken("no-place-to-break", 5), "no-place-to-break");
     }

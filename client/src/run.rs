@@ -3,6 +3,7 @@
 mod exporter;
 mod hdr;
 mod merge;
+mod sentence;
 mod summary;
 
 pub use crate::load::{ConnectionArgs, HandshakeArgs, MessageArgs, ProxyArgs, Scenario, TlsArgs};
@@ -12,8 +13,10 @@ pub use crate::results::{Latency, LatencyReport};
 pub use merge::{MergeArgs, merge};
 
 use crate::fleet::{Endpoint, Fleet, FleetConfig, Ramp, Url};
+use crate::live::text::{Row, Tone};
 use crate::load::{self, Load, MAX_IN_FLIGHT};
 use crate::progress::{Bar, Look};
+use crate::report::format;
 use crate::results::run::ReconnectReport;
 use crate::results::seconds_csv;
 use crate::watch::{Listens, doubt, listens};
@@ -235,7 +238,8 @@ fn try_run(args: &RunArgs) -> Result<u8> {
 fn wait_until(time: SystemTime, stop: &AtomicBool) {
     const POLL_EVERY: Duration = Duration::from_millis(50);
     if let Ok(late) = SystemTime::now().duration_since(time) {
-        words::complain("client", &format!("{late:.1?} late for --start-at; starting at once"));
+        let late = format::time(late.as_secs_f64());
+        words::complain("client", &format!("{late} late for --start-at; starting at once"));
     }
     while let Ok(left) = time.duration_since(SystemTime::now())
         && !stop.load(Relaxed)
@@ -268,6 +272,19 @@ fn load_of(args: &RunArgs, endpoint: Endpoint) -> Result<Load> {
     })
 }
 
+/// The summary, and its last sentence in colour if it is on a terminal that has some.
+fn shown(report: &RunReport, to_stdout: bool) -> String {
+    let (summary, sentence) = (summary::render(report), sentence::sentence(report));
+    if !to_stdout {
+        return format!("{summary}\n{sentence}\n");
+    }
+    let tone = if report.exit_status == 0 { Tone::Amount } else { Tone::Bad };
+    let colour = common::output::has_colour(&std::io::stdout());
+    let painted = |line: &str| Row::of(tone, line).to_terminal(colour) + "\n";
+    let sentence: String = cli::fitted(&sentence).lines().map(painted).collect();
+    format!("{}\n{sentence}", cli::fitted(&summary))
+}
+
 /// Writes the results, prints the summary, and what failed in one line; returns the exit status.
 fn deliver(to: Outputs<'_>, report: &RunReport) -> u8 {
     let json = to.json.map(|file| {
@@ -278,9 +295,7 @@ fn deliver(to: Outputs<'_>, report: &RunReport) -> u8 {
     let hdr = to.hdr.map(|file| (file, report.latency().map(hdr::percentiles).unwrap_or_default()));
     let csv = to.csv.map(|file| (file, seconds_csv(&report.seconds)));
     let results: Vec<_> = json.into_iter().chain(hdr).chain(csv).collect();
-    let summary = summary::render(report);
-    let fitted = |to_stdout| if to_stdout { cli::fitted(&summary) } else { summary.clone() };
-    let complete = file::deliver("client", &results, fitted);
+    let complete = file::deliver("client", &results, |to_stdout| shown(report, to_stdout));
     if let Some(line) = report.complaint() {
         words::complain("client", &line);
     }

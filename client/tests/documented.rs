@@ -289,6 +289,20 @@ fn named_files_and_folders_exist() {
     }
 }
 
+#[test]
+fn quoted_figures_are_those_of_the_results() {
+    let Ok(check) = Command::new("python3").arg(root().join("results/tables")).arg("--check").output() else {
+        conformance::note("python3 is not installed: the figures of the READMEs are not checked");
+        return;
+    };
+    let differs = String::from_utf8_lossy(&check.stdout);
+    assert!(
+        check.status.success(),
+        "run results/tables --write:\n{differs}{}",
+        String::from_utf8_lossy(&check.stderr)
+    );
+}
+
 /// The files of `cargo test -p PACKAGE --test NAME` and `cargo bench -p PACKAGE --bench NAME`.
 fn cargo_targets(words: &[String]) -> Vec<String> {
     let value = |flag: &str| words.get(words.iter().position(|word| word == flag)? + 1).cloned();

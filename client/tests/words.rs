@@ -24,7 +24,7 @@ fn conflicting_flags_are_rejected() {
         (format!("race --in-flight 2 --rate 5 {url} {url}"), "--in-flight 2 is for the closed loop"),
         ("run --in-flight 2 --rate 5".into(), "--in-flight 2 is for the closed loop"),
         ("run --in-flight 2 --scenario burst".into(), "--in-flight 2 is for the closed loop"),
-        ("run --in-flight 5 --payload 16MiB".into(), "80.0 MiB on each connection"),
+        ("run --in-flight 5 --payload 16MiB".into(), "80 MiB on each connection"),
         (format!("run --json {new} --hdr {new}"), "--json and --hdr are both to be written to"),
         (format!("run --json {at}/../tmp/x --hdr {at}/./x"), "--json and --hdr"),
         (format!("run --json {one} --hdr {link}"), "--json and --hdr"),

@@ -172,6 +172,17 @@ fn files_are_short_and_finished() {
 }
 
 #[test]
+fn the_readme_says_how_long_the_stages_are() {
+    let lines = |stage: &str| -> usize {
+        sources(stage).iter().map(|file| fs::read_to_string(file).expect("text").lines().count()).sum()
+    };
+    let [one, two, three, four] = STAGES.map(lines);
+    let said = format!("The stages have {one}, {two}, {three} and {four} lines, comments included.");
+    let readme = read("README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(readme.contains(&said), "README.md does not say: {said}");
+}
+
+#[test]
 fn unsafe_code_is_listed_with_its_reason() {
     let mut written = BTreeMap::new();
     for package in packages() {

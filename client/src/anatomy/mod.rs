@@ -135,5 +135,6 @@ fn program(pid: u32) -> Result<String> {
 fn deliver(to_json: Option<&Path>, anatomy: &Anatomy) -> Result<bool> {
     let json = serde_json::to_string_pretty(anatomy)? + "\n";
     let results: Vec<_> = to_json.map(|file| (file, json)).into_iter().collect();
-    Ok(file::deliver(PROGRAM, &results, |_| table::render(anatomy)))
+    let colour = |to_stdout| to_stdout && common::output::has_colour(&std::io::stdout());
+    Ok(file::deliver(PROGRAM, &results, |to_stdout| table::render(anatomy, colour(to_stdout))))
 }

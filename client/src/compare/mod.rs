@@ -102,12 +102,12 @@ fn rounds(plan: &Plan, show: &mut Show, results: &mut Results, out: &Path, began
 /// Writes the report, and the table to standard output. Returns whether the comparison is complete.
 fn finish(results: &Results, out: &Path) -> Result<bool> {
     let written = report::write(results, out);
-    words::print(&cli::fitted(&report::table(results)));
+    words::print(&cli::fitted(&report::table(results, cli::columns())));
     for failure in &results.failures {
         words::complain(PROGRAM, failure);
     }
     written?;
-    let took = report::format::seconds(results.elapsed_s);
+    let took = report::format::time(results.elapsed_s);
     let [page, data] = ["index.html", RESULTS_FILE].map(|name| out.join(name).display().to_string());
     words::line(&format!("measured in {took}; report: {page}, data: {data}"));
     Ok(results.failures.is_empty())

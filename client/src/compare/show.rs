@@ -5,9 +5,9 @@ use crate::fleet::Progress;
 use crate::live::Screen;
 use crate::measure::Sampler;
 use crate::progress::{Bar, Goal, Look};
-use crate::report::format::{bytes, count, number};
+use crate::report::format::{bytes, count, number, per_s};
 use crate::results::compare::Visit;
-use crate::words;
+use crate::{cli, words};
 use std::time::Duration;
 
 /// Shows visits and their phases.
@@ -66,7 +66,7 @@ impl Show {
     /// Ends a visit.
     pub fn visited(&mut self, visit: &Visit) {
         let memory = visit.levels.iter().rev().find(|level| level.is_full()).map_or(String::new(), |level| {
-            format!(", {} per connection", bytes(level.per_connection(level.idle_bytes)))
+            format!(", {} each", bytes(level.per_connection(level.idle_bytes)))
         });
         let stopped = visit.stopped.as_ref().map_or(String::new(), |reason| format!(" (stopped: {reason})"));
         let rate = visit
@@ -76,7 +76,7 @@ impl Show {
         let held = format!("{} connections{stopped}{memory}{rate}", count(visit.held as f64));
         let small = (!visit.levels.is_empty()).then_some(held);
         let workloads =
-            visit.workloads.iter().map(|(name, run)| format!("{name} {}/s", number(run.echoes_per_s)));
+            visit.workloads.iter().map(|(name, run)| format!("{name} {}", per_s(run.echoes_per_s)));
         let parts: Vec<String> = small.into_iter().chain(workloads).collect();
         self.end_visit(&parts.join(", "));
     }
@@ -90,8 +90,10 @@ impl Show {
     fn end_visit(&mut self, outcome: &str) {
         self.visits.0 += 1;
         let line = format!("round {}: {outcome}", self.place);
-        if !self.quiet && !self.bar.print_above(&line) {
-            words::progress(&line);
+        for line in cli::fitted(&line).lines().filter(|_| !self.quiet) {
+            if !self.bar.print_above(line) {
+                words::progress(line);
+            }
         }
     }
 

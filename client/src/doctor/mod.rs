@@ -50,7 +50,7 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     } else {
-        words::print(&table::render(&examination));
+        words::print(&table::render(&examination, common::output::has_colour(&std::io::stdout())));
     }
     if examination.fits { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

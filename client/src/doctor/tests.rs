@@ -149,7 +149,8 @@ fn a_proxy_with_tls_takes_memory_files_and_watches() {
     );
     assert!(holds(&tls, 1).0 < holds(&plain, 1).0);
     assert!(
-        table::render(&tls).starts_with("10,000 connections, server and client on this machine, and HAProxy")
+        table::render(&tls, false)
+            .contains("\nServer and client on this machine, and HAProxy with TLS between")
     );
     assert!(!serde_json::to_string(&plain).expect("JSON").contains("tls"));
 }
@@ -209,17 +210,30 @@ fn unreadable_limits_are_no_limits() {
     let examination =
         examine(&Machine::read(&Roots { proc: nowhere.into(), sys: nowhere.into() }), 1_000, None);
     assert!(examination.fits);
-    assert!(!table::render(&examination).is_empty());
+    assert!(table::render(&examination, false).starts_with("1,000 connections fit stages 1, 2, 3 and 4."));
 }
 
 #[test]
 fn the_table_fits_the_terminal_and_json_has_the_figures() {
     let fake = Fake::new("shown");
     fake.put("proc/sys/net/core/somaxconn", "128\n");
+    // The longest name of a limit.
+    fake.put("proc/sys/net/netfilter/nf_conntrack_max", "65536\n");
+    fake.put("proc/sys/net/netfilter/nf_conntrack_count", "36\n");
     let examination = examine(&fake.machine(), 1_000_000_000, None);
-    let table = table::render(&examination);
-    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    let table = table::render(&examination, false);
+    assert!(table.starts_with("1,000,000,000 connections do not fit: "), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() < 80), "{table}");
+    let verdicts =
+        ["SHORT ", "note ", "ok "].map(|verdict| table.find(&format!("\n{verdict}")).expect(verdict));
+    assert!(verdicts.is_sorted(), "what is to be raised comes first: {table}");
+    assert!(table::render(&examination, true).starts_with("\x1b[1;31m1,000,000,000"), "in colour");
     assert!(table.contains("SHORT") && table.contains("sysctl -w net.core.somaxconn=4096"), "{table}");
+    fake.put("proc/sys/net/netfilter/nf_conntrack_count", "0\n");
+    assert_eq!(
+        table::render(&examine(&fake.machine(), 100_000, None), false).lines().next(),
+        Some("100,000 connections fit stages 2, 3 and 4, not stage 1.")
+    );
     let json = serde_json::to_value(&examination).expect("JSON");
     assert_eq!(json["stages"][0]["stopped_by"], "vm.max_map_count");
     assert_eq!(json["checks"][0]["verdict"], "ok");

@@ -137,7 +137,7 @@ impl Finder<'_> {
     }
 
     fn step(&mut self, rate: f64, purpose: Purpose) -> Result<Step> {
-        let label = format!("{}/s", crate::report::format::number(rate));
+        let label = crate::report::format::per_s(rate);
         self.bar.begin_measured(&label, self.steps.settle(), self.steps.time);
         let (before, began) = (self.bar.sample(), std::time::Instant::now());
         let (phase, achieved_per_s, verdict) = self.steps.run(rate, &mut self.fleet, &mut self.bar)?;

@@ -10,6 +10,7 @@ pub use crate::results::find::{FindReport, SCHEMA};
 use crate::fleet::{Url, Verify};
 use crate::load::{self, ConnectionArgs, HandshakeArgs, MessageArgs, Scenario};
 use crate::measure::WatchArgs;
+use crate::report::format::{count, number, time};
 use crate::{cli, file, words};
 use anyhow::Result;
 use clap::Args;
@@ -97,17 +98,19 @@ impl FindArgs {
         }
         if self.p99 > self.step_time / 2 {
             return Err(format!(
-                "--p99 {0:?} needs steps twice as long at least: --step-time {1:?}",
-                self.p99,
-                self.p99 * 2
+                "--p99 {} needs steps twice as long at least: --step-time {}",
+                time(self.p99.as_secs_f64()),
+                time(self.p99.as_secs_f64() * 2.0)
             ));
         }
         let messages = self.from * self.step_time.as_secs_f64();
         if messages < LEAST_MESSAGES {
             return Err(format!(
-                "a step at --from {} has {messages:.0} messages in --step-time {:?}, too few for a 99th percentile: \
-                 at least {LEAST_MESSAGES} are needed",
-                self.from, self.step_time
+                "a step at --from {} has {} messages in --step-time {}, too few for a 99th percentile: at least \
+                 {LEAST_MESSAGES} are needed",
+                number(self.from),
+                count(messages),
+                time(self.step_time.as_secs_f64())
             ));
         }
         Ok(())

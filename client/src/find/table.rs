@@ -1,25 +1,24 @@
 //! The steps of a search on the terminal, line by line, and its conclusion.
 
-use crate::report::format::{count, micros, number};
+use crate::report::format::{count, micros, number, per_s, percent};
 use crate::results::find::{Broke, FindReport, Found, Purpose, Step, Verdict};
 
 /// The header of the steps.
 pub(super) fn header() -> String {
-    format!("{:>12} {:>12} {:>10} {:>10} {:>6}  verdict", "rate/s", "achieved/s", "p50", "p99", "late")
+    format!("{:>10} {:>10} {:>8} {:>8} {:>7}  verdict", "rate/s", "achieved/s", "p50", "p99", "late")
 }
 
 /// A step, on one line.
 pub(super) fn row(step: &Step, bound_us: f64) -> String {
     let time = |us: Option<f64>| us.map_or_else(|| "-".into(), micros);
-    let late = 100.0 * step.late as f64 / step.sent.max(1) as f64;
+    let late = percent(step.late as f64 / step.sent.max(1) as f64);
     let confirming = if step.purpose == Purpose::Confirm { ", confirming" } else { "" };
     format!(
-        "{:>12} {:>12} {:>10} {:>10} {:>5.0}%  {}{confirming}",
+        "{:>10} {:>10} {:>8} {:>8} {late:>7}  {}{confirming}",
         number(step.rate_per_s),
         number(step.achieved_per_s),
         time(step.latency.p50_us),
         time(step.latency.p99_us),
-        late,
         verdict(step, bound_us)
     )
 }
@@ -43,14 +42,14 @@ pub(super) fn conclusion(report: &FindReport) -> String {
         Some(Found { rate_per_s, confirmations, broke, .. }) => {
             let broke = broke.as_ref().map_or(String::new(), |broke| format!("; {}", broken(broke)));
             format!(
-                "Highest rate with p99 at most {bound}: {}/s ({confirmations} of {confirmations} confirmations{broke})\n",
-                number(*rate_per_s)
+                "Highest rate with p99 at most {bound}: {} ({confirmations} of {confirmations} confirmations{broke})\n",
+                per_s(*rate_per_s)
             )
         }
         None => {
             let held = report.steps.iter().filter(|step| step.verdict == Verdict::Held);
             let held = held.map(|step| step.rate_per_s).reduce(f64::max);
-            let held = held.map_or(String::new(), |rate| format!("; {}/s held in one step", number(rate)));
+            let held = held.map_or(String::new(), |rate| format!("; {} held in one step", per_s(rate)));
             format!("No rate with p99 at most {bound} was confirmed{held}\n")
         }
     }
@@ -58,15 +57,15 @@ pub(super) fn conclusion(report: &FindReport) -> String {
 
 /// How the next rate broke.
 fn broken(broke: &Broke) -> String {
-    let rate = number(broke.rate_per_s);
+    let rate = per_s(broke.rate_per_s);
     let p99 = broke.p99_us.map_or_else(|| "unknown".into(), micros);
     match broke.verdict {
-        Verdict::Behind => format!("{rate}/s broke it: only {}/s were echoed", number(broke.achieved_per_s)),
-        Verdict::Failed => format!("{rate}/s broke it: messages were lost"),
+        Verdict::Behind => format!("{rate} broke it: only {} were echoed", per_s(broke.achieved_per_s)),
+        Verdict::Failed => format!("{rate} broke it: messages were lost"),
         Verdict::ClientLate => {
-            format!("at {rate}/s, p99 {p99}, the client sends late: the client is the limit, not the server")
+            format!("at {rate}, p99 {p99}, the client sends late: the client is the limit, not the server")
         }
-        Verdict::Latency | Verdict::Held => format!("{rate}/s broke it: p99 {p99}"),
+        Verdict::Latency | Verdict::Held => format!("{rate} broke it: p99 {p99}"),
     }
 }
 
@@ -87,8 +86,8 @@ pub(super) fn complaint(report: &FindReport) -> Option<String> {
     let client =
         if last.verdict == Verdict::ClientLate { ": the client is the limit, not the server" } else { "" };
     Some(format!(
-        "not even the lowest rate, {}/s, holds ({}, p99 {}){client}{first}: try a lower --from, or a higher --p99",
-        number(report.from_per_s),
+        "not even the lowest rate, {}, holds ({}, p99 {}){client}{first}: try a lower --from, or a higher --p99",
+        per_s(report.from_per_s),
         verdict(last, report.bound_p99_us),
         last.latency.p99_us.map_or_else(|| "unknown".into(), micros)
     ))
@@ -144,9 +143,11 @@ mod tests {
     #[test]
     fn a_row_has_its_figures_and_the_verdict() {
         let row = row(&step(182_000.0, 120, Verdict::Latency), 50_000.0);
-        let expected = "     182,000      182,000     120 ms     120 ms    12%  p99 over 50 ms, confirming";
+        let expected = "   182,000    182,000   120 ms   120 ms     12%  p99 over 50 ms, confirming";
         assert_eq!(row, expected);
         assert_eq!(header().find("verdict"), row.find("p99 over"));
+        let longest = super::row(&step(182_000.0, 120, Verdict::ClientLate), 50_000.0);
+        assert!(longest.chars().count() <= 80, "{longest}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::results::{
 use super::split::{drain_from, fill_up};
 use super::start::Handle;
 use super::{Fleet, OnTick, clock};
+use crate::report::format::time;
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use std::net::SocketAddr;
@@ -113,7 +114,7 @@ impl Fleet {
         let (outcome, times) = self.run_phase(phases, on_tick)?;
         let silent = outcome.stalled && outcome.live > 0;
         let phase = self.echo_phase(live.iter().sum(), outcome.sent, outcome, times);
-        let no_echo = || format!("no echo received for {:?}", self.config.message_timeout);
+        let no_echo = || format!("no echo received for {}", time(self.config.message_timeout.as_secs_f64()));
         Ok(EchoPhase { ended_early: silent.then(no_echo).or(phase.ended_early.clone()), ..phase })
     }
 

@@ -35,6 +35,16 @@ impl From<Ramp> for Rate {
 }
 
 impl Rate {
+    /// The time in which this many events are due.
+    pub fn time_for(self, events: u64) -> Duration {
+        let events = events as f64;
+        let after_ns = match self {
+            Rate::Constant(per_s) => events / per_s * 1e9,
+            Rate::Ramp(ramp) => Rise::from(ramp).after_ns(events),
+        };
+        Duration::from_nanos(after_ns as u64)
+    }
+
     /// Whether it is finite, and has an end to wait for: it is above zero sooner or later.
     pub(super) fn is_valid(self) -> bool {
         match self {

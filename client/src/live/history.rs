@@ -1,13 +1,16 @@
 //! A fleet's recent past as short slices of time, and the totals of its current phase.
 
 use crate::fleet::{Progress, Times};
+use crate::report::format::time;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The minimum length of a slice: a little less than two ticks of the fleet, so that every second tick ends one.
 const SLICE: Duration = Duration::from_millis(190);
-/// The slices kept: one per column of dots of the widest plot.
+/// The slices kept: the last two minutes, or all of a phase whose duration is known, in longer slices if need be.
 const KEPT: usize = 600;
+/// The usual length of a slice, which is one column of dots in a phase of unknown duration.
+const COLUMN_S: f64 = 0.2;
 
 /// Rates and levels of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -36,11 +39,23 @@ pub(crate) enum Counted {
     Replacements,
 }
 
+/// A slice and its ends, in seconds since the run began.
+#[derive(Clone, Copy)]
+struct Timed {
+    from_s: f64,
+    to_s: f64,
+    slice: Slice,
+}
+
 /// The latest slices of a run, oldest first, and what its current phase has counted.
 #[derive(Clone)]
 pub(crate) struct History {
-    slices: VecDeque<Slice>,
+    slices: VecDeque<Timed>,
     counted: Counted,
+    began: Instant,
+    /// The start of the phase in seconds since the run began, and the phase's duration in seconds if it is known.
+    phase_from_s: f64,
+    span_s: Option<f64>,
     /// The counters when the phase began.
     before: Progress,
     /// The latest counters, and when they were read.
@@ -57,6 +72,9 @@ impl History {
         History {
             slices: VecDeque::new(),
             counted: Counted::default(),
+            began: now,
+            phase_from_s: 0.0,
+            span_s: None,
             before: Progress::default(),
             now: (now, Progress::default()),
             last: (now, Progress::default()),
@@ -65,26 +83,35 @@ impl History {
         }
     }
 
-    /// Begins a phase. Rates and times of earlier phases are blanked, because they counted other events.
-    pub fn begin(&mut self, counted: Counted) {
-        for slice in &mut self.slices {
+    /// Begins a phase, which lasts for `span` if that is known. Rates and times of earlier phases are blanked, because they
+    /// counted other events.
+    pub fn begin(&mut self, counted: Counted, span: Option<Duration>) {
+        for Timed { slice, .. } in &mut self.slices {
             (slice.per_s, slice.times_us) = (0.0, None);
         }
+        self.phase_from_s = self.now.0.duration_since(self.began).as_secs_f64();
+        self.expect(span);
         (self.counted, self.phase_slices, self.peak_per_s) = (counted, 0, 0.0);
         self.now.1.phase_elapsed = Duration::ZERO;
         (self.before, self.last) = (self.now.1.clone(), self.now.clone());
     }
 
+    /// Sets the duration of the phase, to which the plots stretch.
+    pub fn expect(&mut self, span: Option<Duration>) {
+        self.span_s = span.map(|span| span.as_secs_f64()).filter(|&span_s| span_s > 0.0);
+    }
+
     /// Sets the counters that the phase starts from, once the fleet has reported them.
     pub fn start(&mut self, now: Instant, progress: &Progress) {
+        self.phase_from_s = now.duration_since(self.began).as_secs_f64();
         self.before = progress.clone();
         (self.now, self.last) = ((now, progress.clone()), (now, progress.clone()));
     }
 
     /// Ends the phase's warm-up: rates restart here. Times do not: a warm-up records none.
-    pub fn end_warmup(&mut self, now: Instant, progress: &Progress) {
+    pub fn end_warmup(&mut self, now: Instant, progress: &Progress, span: Option<Duration>) {
         let before = self.before.clone();
-        self.begin(self.counted);
+        self.begin(self.counted, span);
         self.start(now, progress);
         (self.before.handshakes, self.before.latencies) = (before.handshakes, before.latencies);
     }
@@ -104,8 +131,9 @@ impl History {
             connected: progress.connected as f64,
             rss_bytes: rss_bytes as f64,
         };
+        let ends = [self.last.0, now].map(|end| end.duration_since(self.began).as_secs_f64());
         self.last = (now, progress.clone());
-        self.push(slice);
+        self.push(ends, slice);
         true
     }
 
@@ -126,13 +154,69 @@ impl History {
         }
     }
 
-    pub(super) fn push(&mut self, slice: Slice) {
+    pub(super) fn push(&mut self, [from_s, to_s]: [f64; 2], slice: Slice) {
         self.peak_per_s = self.peak_per_s.max(slice.per_s);
         self.phase_slices += 1;
         if self.slices.len() == KEPT {
-            self.slices.pop_front();
+            match self.span_s {
+                Some(_) => self.halve(),
+                None => drop(self.slices.pop_front()),
+            }
         }
-        self.slices.push_back(slice);
+        self.slices.push_back(Timed { from_s, to_s, slice });
+    }
+
+    /// Makes one slice of every two.
+    fn halve(&mut self) {
+        let halved = self.slices.make_contiguous().chunks(2).map(|two| Timed {
+            from_s: two[0].from_s,
+            to_s: two[two.len() - 1].to_s,
+            slice: joined(two.iter().map(|timed| &timed.slice)).unwrap_or_default(),
+        });
+        self.slices = halved.collect();
+    }
+
+    /// The time that a plot of this many columns spans, in seconds since the run began: the phase, or without a known
+    /// duration the latest slices.
+    fn window_s(&self, columns: usize) -> (f64, f64) {
+        if let Some(span_s) = self.span_s {
+            return (self.phase_from_s, self.phase_from_s + span_s);
+        }
+        let ends = self.slices.front().zip(self.slices.back());
+        let (first_s, last_s) = ends.map_or((0.0, 0.0), |(first, last)| (first.from_s, last.to_s));
+        let width_s = columns as f64 * COLUMN_S;
+        let from_s = first_s.max(last_s - width_s);
+        (from_s, from_s + width_s)
+    }
+
+    /// A slice per column of a plot: those whose middle is in it, joined, or else the one around its own middle; `None` where
+    /// nothing has been recorded yet.
+    pub fn plotted(&self, columns: usize) -> Vec<Option<Slice>> {
+        let (from_s, to_s) = self.window_s(columns);
+        let at_s = |column: f64| from_s + (to_s - from_s) * column / columns as f64;
+        let before =
+            |end_s: f64| self.slices.partition_point(|timed| timed.from_s + timed.to_s < 2.0 * end_s);
+        let plot = |column: usize| {
+            let (first, end) = (before(at_s(column as f64)), before(at_s(column as f64 + 1.0)));
+            if first < end {
+                return joined(self.slices.range(first..end).map(|timed| &timed.slice));
+            }
+            let middle_s = at_s(column as f64 + 0.5);
+            let around = self.slices.get(self.slices.partition_point(|timed| timed.to_s <= middle_s));
+            around.filter(|timed| timed.from_s <= middle_s).map(|timed| timed.slice)
+        };
+        (0..columns).map(plot).collect()
+    }
+
+    /// The time that a plot of this many columns spans, in words.
+    pub fn span(&self, columns: usize) -> String {
+        match self.span_s {
+            Some(span_s) => format!("0 to {}", time(span_s)),
+            None => {
+                let last_s = self.slices.back().map_or(0.0, |timed| timed.to_s);
+                format!("last {:.0} s", (last_s - self.window_s(columns).0).ceil())
+            }
+        }
     }
 
     /// The counters when the phase began, and the latest.
@@ -142,7 +226,7 @@ impl History {
 
     /// At most the last `n` slices, oldest first.
     pub fn latest(&self, n: usize) -> impl Iterator<Item = &Slice> {
-        self.slices.iter().skip(self.slices.len().saturating_sub(n))
+        self.slices.iter().skip(self.slices.len().saturating_sub(n)).map(|timed| &timed.slice)
     }
 
     /// The mean rate of the last five slices (a second) and the peak of the phase's slices, both per second.
@@ -166,86 +250,16 @@ impl History {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn progress(connected: u64, echoes: u64) -> Progress {
-        Progress { connected, echoes, ..Progress::default() }
-    }
-
-    fn rates(history: &History) -> Vec<f64> {
-        history.latest(usize::MAX).map(|slice| slice.per_s).collect()
-    }
-
-    #[test]
-    fn a_rate_is_per_second_of_the_slices_own_length() {
-        let start = Instant::now();
-        let mut history = History::new(start);
-        let at = |ms| start + Duration::from_millis(ms);
-        assert!(!history.add(at(100), &progress(50, 50), 0));
-        assert_eq!(history.rates_per_s(), (500.0, 500.0), "before a slice is complete");
-        assert!(history.add(at(200), &progress(100, 100), 7));
-        assert!(history.add(at(600), &progress(100, 1_100), 9));
-        assert!(history.add(at(800), &progress(100, 1_300), 9));
-        assert_eq!(rates(&history), [500.0, 2_500.0, 1_000.0]);
-        assert_eq!(history.latest(2).count(), 2);
-        assert_eq!(history.rates_per_s(), (4_000.0 / 3.0, 2_500.0));
-    }
-
-    #[test]
-    fn a_phase_shows_nothing_of_earlier_phases() {
-        let start = Instant::now();
-        let mut history = History::new(start);
-        let at = |ms| start + Duration::from_millis(ms);
-        let with = |handshakes: &[u64], latencies: &[u64], connected, echoes| {
-            let times = |all: &[u64]| Times::of(all.iter().map(|&ms| Duration::from_millis(ms)));
-            let (handshakes, latencies) = (times(handshakes), times(latencies));
-            Progress { handshakes, latencies, ..progress(connected, echoes) }
-        };
-        let near = |history: &History, ms: f64| {
-            let [p50, _, longest] = history.times_us().expect("times");
-            [p50, longest].iter().all(|us| (us / 1e3 / ms - 1.0).abs() < 0.07)
-        };
-        history.begin(Counted::Connects);
-        history.start(at(0), &progress(0, 0));
-        assert!(history.add(at(200), &with(&[30, 30], &[], 900, 0), 0));
-        // The last reading of a phase counts, though it completes no slice.
-        assert!(!history.add(at(300), &with(&[30, 30, 30], &[], 1_000, 0), 0));
-        assert!(near(&history, 30.0) && history.rates_per_s() == (4_500.0, 4_500.0));
-        // Idle: nothing is echoed, though connections open.
-        history.begin(Counted::Echoes);
-        assert_eq!((history.rates_per_s(), history.times_us()), ((0.0, 0.0), None));
-        history.start(at(400), &with(&[30; 3], &[], 1_000, 0));
-        assert!(history.add(at(600), &with(&[30; 9], &[], 1_700, 0), 0));
-        assert_eq!((history.rates_per_s(), history.times_us()), ((0.0, 0.0), None));
-        assert_eq!(rates(&history), [0.0, 0.0]);
-        // Echoes: a thousand per second in the warm-up, a hundred after it, at 4 ms each.
-        history.begin(Counted::Echoes);
-        history.start(at(600), &with(&[30; 9], &[], 1_000, 0));
-        assert!(history.add(at(1_600), &with(&[30; 9], &[], 1_000, 1_000), 0));
-        assert_eq!(history.rates_per_s(), (1_000.0, 1_000.0));
-        history.end_warmup(at(1_700), &with(&[30; 9], &[4], 1_000, 1_100));
-        assert_eq!(history.rates_per_s(), (0.0, 0.0));
-        assert!(history.add(at(2_700), &with(&[30; 9], &[4; 9], 1_000, 1_200), 0));
-        assert!(near(&history, 4.0) && history.rates_per_s() == (100.0, 100.0));
-        assert_eq!(history.progress().0.latencies.quantile_us(0.5), None, "none was recorded before");
-        // Closing; and a phase that connects does not count connections that close.
-        history.begin(Counted::Closes);
-        history.start(at(3_000), &with(&[30; 9], &[4; 9], 1_000, 1_200));
-        assert!(history.add(at(4_000), &with(&[30; 9], &[4; 9], 100, 1_200), 0));
-        assert_eq!((history.rates_per_s(), history.times_us()), ((900.0, 900.0), None));
-        history.begin(Counted::Connects);
-        history.start(at(4_000), &with(&[30; 9], &[4; 9], 1_000, 0));
-        assert!(history.add(at(5_000), &with(&[30; 9], &[4; 9], 100, 0), 0));
-        assert_eq!(history.rates_per_s(), (0.0, 0.0));
-    }
-
-    #[test]
-    fn the_number_of_slices_is_bounded() {
-        let mut history = History::new(Instant::now());
-        (0..2 * KEPT).for_each(|n| history.push(Slice { per_s: n as f64, ..Slice::default() }));
-        assert_eq!(history.latest(usize::MAX).count(), KEPT);
-        assert_eq!(history.latest(1).next().map(|slice| slice.per_s), Some(2.0 * KEPT as f64 - 1.0));
-    }
+/// One slice of several: the mean rate, all times, the last levels. `None` of none.
+fn joined<'s>(slices: impl Iterator<Item = &'s Slice> + Clone) -> Option<Slice> {
+    let (n, last) = (slices.clone().count(), *slices.clone().last()?);
+    let widest = |(p50, p99): (f64, f64), (other_p50, other_p99)| (p50.min(other_p50), p99.max(other_p99));
+    Some(Slice {
+        per_s: slices.clone().map(|slice| slice.per_s).sum::<f64>() / n as f64,
+        times_us: slices.filter_map(|slice| slice.times_us).reduce(widest),
+        ..last
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::history::{History, Slice};
 use super::plot::{bands, gauge, round_up, spark};
 use super::text::{Row, Tone, side_by_side};
-use crate::report::format::{micros, number};
+use crate::report::format::{micros, number, short};
 use std::iter;
 use std::time::Duration;
 
@@ -65,10 +65,11 @@ pub(crate) struct Scale {
 impl Scale {
     /// Fits the slices that panels of this width show.
     pub fn of(histories: &[&History], columns: usize) -> Scale {
-        let shown = slices_in(plot_width(columns));
-        let slices = || histories.iter().flat_map(|history| history.latest(shown));
-        let max_per_s = slices().map(|slice| slice.per_s).fold(0.0, f64::max);
-        let times = slices().filter_map(|slice| slice.times_us);
+        let shown = dots_in(plot_width(columns));
+        let slices: Vec<Slice> =
+            histories.iter().flat_map(|history| history.plotted(shown)).flatten().collect();
+        let max_per_s = slices.iter().map(|slice| slice.per_s).fold(0.0, f64::max);
+        let times = slices.iter().filter_map(|slice| slice.times_us);
         let (min, max) = times.fold((f64::MAX, 0f64), |(min, max), (p50, p99)| (min.min(p50), max.max(p99)));
         let power = |us: f64| 10f64.powf(us.log10().floor());
         let times_us = if max > 0.0 { (power(min), power(max) * 10.0) } else { (10.0, 10_000.0) };
@@ -91,8 +92,8 @@ fn plot_width(columns: usize) -> usize {
     if columns >= WIDE { (columns - BETWEEN.len()) / 2 } else { columns }
 }
 
-/// The slices that a plot of this width shows: two per column of braille.
-fn slices_in(plot_width: usize) -> usize {
+/// The columns of dots of a plot of this width: two per column of braille.
+fn dots_in(plot_width: usize) -> usize {
     plot_width.saturating_sub(LABEL + 1) * 2
 }
 
@@ -163,9 +164,9 @@ impl Panel {
 
     fn rates(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
         let area = |slice: &Slice| (slice.per_s > 0.0).then(|| (0.0, scale.rate(slice.per_s)));
-        let areas: Vec<_> = history.latest(slices_in(columns)).map(area).collect();
-        // Five slices per second.
-        let span = Row::of(Tone::Dim, format!("last {} s", areas.len().div_ceil(5)));
+        let dots = dots_in(columns);
+        let areas: Vec<_> = history.plotted(dots).iter().map(|slice| area(slice.as_ref()?)).collect();
+        let span = Row::of(Tone::Dim, history.span(dots));
         let title = self.rate_title(history);
         let has_room = title.width() + span.width() < columns;
         let title = if has_room { title.with_end(span, columns) } else { title.clipped(columns) };
@@ -175,8 +176,8 @@ impl Panel {
     /// Bands from the median to the 99th percentile, on a logarithmic axis.
     fn latencies(&self, history: &History, scale: Scale, columns: usize, rows: usize) -> Vec<Row> {
         let band = |(p50, p99)| (scale.time(p50), scale.time(p99));
-        let times = history.latest(slices_in(columns)).map(|slice| slice.times_us.map(band));
-        let times: Vec<_> = times.collect();
+        let slices = history.plotted(dots_in(columns));
+        let times: Vec<_> = slices.iter().map(|slice| slice.as_ref()?.times_us.map(band)).collect();
         let labels = [micros(scale.times_us.1), micros(scale.times_us.0)];
         plot(self.times_title(history, columns).clipped(columns), &times, rows, labels, Tone::Time)
     }
@@ -196,10 +197,13 @@ impl Fact {
             return row.clipped(columns);
         };
         // It spans the same time as the plots.
-        let shown = slices_in(plot_width(columns));
-        let slices: Vec<f64> = history.latest(shown).map(of).collect();
-        let blocks = slices.chunks(shown.div_ceil(width));
-        let last: Vec<f64> = blocks.filter_map(|block| block.last().copied()).collect();
+        let dots: Vec<Option<f64>> = history
+            .plotted(dots_in(plot_width(columns)))
+            .iter()
+            .map(|slice| slice.as_ref().map(of))
+            .collect();
+        let blocks = dots.chunks(dots.len().div_ceil(width));
+        let last: Vec<f64> = blocks.map_while(|block| block.iter().flatten().last().copied()).collect();
         row.padded(NAME + 1 + VALUE).and(self.tone, spark(&last))
     }
 }
@@ -221,15 +225,6 @@ fn plot(
     iter::once(title).chain(bands(columns, rows).into_iter().enumerate().map(draw)).collect()
 }
 
-/// A round number as an axis label: `200k`, `1M`.
-fn short(value: f64) -> String {
-    match value {
-        value if value >= 1e6 => format!("{}M", value / 1e6),
-        value if value >= 1e3 => format!("{}k", value / 1e3),
-        value => format!("{value}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,12 +235,16 @@ mod tests {
         let mut history = History::new(Instant::now());
         for n in 0..60u32 {
             let (rising, slow) = (n < 10, (30..40).contains(&n));
-            history.push(Slice {
-                per_s: if rising { 5_000.0 } else { 80_000.0 - f64::from(u8::from(slow)) * 30_000.0 },
-                times_us: Some(if slow { (900.0, 40_000.0) } else { (120.0, 2_500.0) }),
-                connected: if rising { f64::from(n + 1) * 1_000.0 } else { 10_000.0 },
-                rss_bytes: 4e6 + f64::from(n.min(10)) * 1e5,
-            });
+            let from_s = f64::from(n) / 5.0;
+            history.push(
+                [from_s, from_s + 0.2],
+                Slice {
+                    per_s: if rising { 5_000.0 } else { 80_000.0 - f64::from(u8::from(slow)) * 30_000.0 },
+                    times_us: Some(if slow { (900.0, 40_000.0) } else { (120.0, 2_500.0) }),
+                    connected: if rising { f64::from(n + 1) * 1_000.0 } else { 10_000.0 },
+                    rss_bytes: 4e6 + f64::from(n.min(10)) * 1e5,
+                },
+            );
         }
         history
     }

@@ -21,6 +21,7 @@ pub use tls::TlsArgs;
 
 use crate::fleet::{Fleet, FleetConfig, Ramp};
 use crate::progress::Bar;
+use crate::report::format::limit_bytes;
 use crate::results::run::RunReport;
 use anyhow::Result;
 use clap::ValueEnum;
@@ -141,13 +142,15 @@ pub fn check_active(active: Option<u64>, connections: u64) -> Result<(), String>
 /// # Errors
 /// What is wrong, in one line.
 pub fn check_in_flight(count: u64, payload: usize, in_closed_loop: bool) -> Result<(), String> {
-    let bytes = bytesize::ByteSize(count * payload as u64);
+    let bytes = count * payload as u64;
     match count {
         2.. if !in_closed_loop => Err(format!(
             "--in-flight {count} is for the closed loop: omit it with --rate and scenarios other than echo"
         )),
-        _ if bytes > MAX_ROUND => Err(format!(
-            "--in-flight {count} of such a --payload is {bytes} on each connection, which is more than {MAX_ROUND}"
+        _ if bytes > MAX_ROUND.as_u64() => Err(format!(
+            "--in-flight {count} of such a --payload is {} on each connection, which is more than {}",
+            limit_bytes(bytes),
+            limit_bytes(MAX_ROUND.as_u64())
         )),
         _ => Ok(()),
     }

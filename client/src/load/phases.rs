@@ -72,14 +72,21 @@ impl Run<'_> {
     }
 
     fn connect(&mut self) -> Result<()> {
-        self.bar.begin("connecting", Goal::Connections(self.load.fleet.connections));
+        let total = self.load.fleet.connections;
+        self.bar.begin("connecting", Goal::Connections(total));
+        if let Some(rate) = self.connect_rate() {
+            self.bar.expect(rate.time_for(total));
+        }
         self.open_all()
     }
 
-    fn open_all(&mut self) -> Result<()> {
+    fn connect_rate(&self) -> Option<Rate> {
         let Load { connect_rate, connect_ramp, .. } = *self.load;
-        let rate = connect_ramp.map(Rate::from).or(connect_rate.map(Rate::from));
-        let total = self.load.fleet.connections;
+        connect_ramp.map(Rate::from).or(connect_rate.map(Rate::from))
+    }
+
+    fn open_all(&mut self) -> Result<()> {
+        let (total, rate) = (self.load.fleet.connections, self.connect_rate());
         let phase = self.fleet.connect_to(total, rate, &mut |progress| self.bar.tick(progress))?;
         self.report.add_connect(&phase);
         Ok(())

@@ -139,7 +139,8 @@ fn measure(args: &MillionArgs) -> Result<bool> {
         }
         let forecast = Forecast::new(stage, args.connections)?;
         for line in &forecast.lines {
-            words::progress(&format!("{}: {line}", forecast.subject.name));
+            let line = cli::fitted(&format!("{}: {line}", forecast.subject.name));
+            line.lines().for_each(words::progress);
         }
         let run = attempt::attempt(&task, stage, &forecast);
         record.runs.push(run);

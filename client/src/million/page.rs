@@ -1,10 +1,9 @@
 //! `index.html`: headline, plot, all figures, and how they were measured.
 
 use super::record::{Echoes, Record, Run};
-use super::summary::time;
 use super::verdict::whole;
 use crate::report::STAGES;
-use crate::report::format::{bytes, count, micros, number};
+use crate::report::format::{bytes, count, micros, number, time};
 use crate::report::page::{self, document, figure, glued, method};
 use crate::report::plot::Plot;
 use maud::{Markup, html};
@@ -105,8 +104,7 @@ fn size(value: u64) -> String {
 }
 
 fn quantile(phase: Option<&Echoes>, quantile: f64) -> Option<String> {
-    let times = &phase?.latency.0;
-    (!times.is_empty()).then(|| micros(times.value_at_quantile(quantile) as f64 / 1e3))
+    phase?.latency.quantile_us(quantile).map(micros)
 }
 
 /// One column per run. Figures that no run has are omitted.

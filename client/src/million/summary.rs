@@ -2,7 +2,8 @@
 
 use super::record::{Echoes, Run};
 use super::verdict::whole;
-use crate::report::format::{bytes, count, micros, number, three_digits};
+use crate::report::format::{bytes, micros, number, per_s, time};
+use crate::results::Latency;
 use std::fmt::Write;
 
 /// The name of the stage, and a row per phase that was reached.
@@ -38,10 +39,10 @@ fn setup(run: &Run) -> Option<String> {
     let setup = run.setup.as_ref().filter(|setup| setup.opened > 0)?;
     let mut text = format!("{}, {}", time(setup.elapsed_s), per_s(setup.connects_per_s));
     if let Some(raw) = run.raw.filter(|raw| raw.pairs == setup.opened && raw.setup_s > 0.0) {
-        let times = number(two_digits(setup.elapsed_s / raw.setup_s));
+        let times = number(setup.elapsed_s / raw.setup_s);
         text += &format!("; raw TCP alone {}: {times} times that", time(raw.setup_s));
     }
-    Some(text + &format!("; handshake p99 {}", quantile(&setup.handshake.0, 0.99)))
+    Some(text + &format!("; handshake p99 {}", quantile(&setup.handshake, 0.99)))
 }
 
 fn server(run: &Run) -> Option<String> {
@@ -148,34 +149,15 @@ fn missing(phase: &Echoes) -> String {
 }
 
 fn latency(phase: &Echoes) -> String {
-    let times = &phase.latency.0;
-    if times.is_empty() {
+    let at = |part| quantile(&phase.latency, part);
+    if phase.latency.0.is_empty() {
         return "no echo".into();
     }
-    format!(
-        "p50 {}, p99 {}, max {}",
-        quantile(times, 0.5),
-        quantile(times, 0.99),
-        micros(times.max() as f64 / 1e3)
-    )
+    format!("p50 {}, p99 {}, max {}", at(0.5), at(0.99), at(1.0))
 }
 
-fn quantile(times: &hdrhistogram::Histogram<u64>, quantile: f64) -> String {
-    micros(times.value_at_quantile(quantile) as f64 / 1e3)
-}
-
-/// A time with three significant digits: `38.1 s`, `1.2 ms`.
-pub(super) fn time(seconds: f64) -> String {
-    if seconds < 1.0 { micros(seconds * 1e6) } else { format!("{} s", number(seconds)) }
-}
-
-fn per_s(rate: f64) -> String {
-    format!("{}/s", if rate >= 1_000.0 { count(three_digits(rate)) } else { number(rate) })
-}
-
-fn two_digits(value: f64) -> f64 {
-    let step = 10f64.powi(value.abs().max(1e-9).log10().floor() as i32 - 1);
-    (value / step).round() * step
+fn quantile(times: &Latency, part: f64) -> String {
+    times.quantile_us(part).map_or("–".into(), micros)
 }
 
 #[cfg(test)]
@@ -200,7 +182,7 @@ mod tests {
             "stage4-zero-buffer: 1,000,000 connections in one process, 53 shards\n",
             "times that; handshake p99",
             "4.6 MB at start, 12.9 MB with all connected (8.3 B each)",
-            "20,000/s     1,200,000 messages in 60 s, none lost",
+            "20,000/s     1,200,000 messages in 1 min, none lost",
             "1,000,000 in 33 s, none reset",
             "agree at both ends: connections, messages, echoes",
         ] {

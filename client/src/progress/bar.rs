@@ -158,10 +158,15 @@ impl Bar {
         }
         (self.label, self.goal, self.began) = (label.into(), goal, Instant::now());
         (self.after_warmup, self.warmup, self.is_new) = (None, Duration::ZERO, true);
-        self.history.begin(goal.counted());
+        self.history.begin(goal.counted(), goal.span());
         if !matches!(self.look, Look::Lines(_)) {
             self.show();
         }
+    }
+
+    /// Sets the duration of the phase, where its goal does not say it.
+    pub fn expect(&mut self, span: Duration) {
+        self.history.expect(Some(span));
     }
 
     /// Continues with another server, under another title.
@@ -195,7 +200,7 @@ impl Bar {
         if let Some((_, label, goal)) = self.after_warmup.take_if(|(end, ..)| progress.phase_elapsed >= *end)
         {
             (self.label, self.warmup, self.goal) = (label, progress.phase_elapsed, goal);
-            self.history.end_warmup(now, progress);
+            self.history.end_warmup(now, progress, goal.span());
         }
         let rss_bytes = self.sample.map_or(0, |sample| sample.rss_bytes);
         self.is_stale = !self.history.add(now, progress, rss_bytes);
@@ -251,7 +256,7 @@ impl Bar {
             tone: Tone::Amount,
         }));
         let plain = |name, value, tone| Fact { name, value, of: None, tone };
-        let cpu = self.cores.map(|cores| format!("{:.0}% of a core", cores * 100.0));
+        let cpu = self.cores.map(|cores| format!("{} of a core", format::percent(cores)));
         facts.extend(cpu.map(|cpu| plain("CPU", cpu, Tone::Plain)));
         let left = self.left_bytes.map(|bytes| format::bytes(bytes as f64));
         facts.extend(left.map(|left| plain("memory left", left, Tone::Plain)));
@@ -289,7 +294,7 @@ impl Bar {
         };
         let time = |done: Duration, all: Duration| {
             let (done, all) = (done.min(all).as_secs_f64(), all.as_secs_f64());
-            (done / all.max(1e-9), format!("{done:.0} of {}", format::seconds(all)))
+            (done / all.max(1e-9), format!("{done:.0} of {}", format::time(all)))
         };
         let (part, words) = match self.goal {
             Goal::Connections(total) => of(progress.connected, total),

@@ -23,6 +23,15 @@ pub enum Goal {
 }
 
 impl Goal {
+    /// The duration of such a phase, where it is known.
+    pub(super) fn span(self) -> Option<Duration> {
+        match self {
+            Goal::Time(span) | Goal::Churn(span) => Some(span),
+            Goal::Until(end) => Some(end.saturating_duration_since(Instant::now())),
+            Goal::Connections(_) | Goal::Echoes(_) | Goal::Visits { .. } | Goal::Close => None,
+        }
+    }
+
     /// What the rate of such a phase counts.
     pub(super) fn counted(self) -> Counted {
         match self {

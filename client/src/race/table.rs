@@ -2,7 +2,6 @@
 
 use crate::live::text::{Row, Tone, cut};
 use crate::report::format::{bytes, change, count, micros, number};
-use crate::results::Latency;
 use crate::results::race::{RaceReport, Side};
 use crate::results::run::RunReport;
 use unicode_width::UnicodeWidthStr;
@@ -24,20 +23,16 @@ enum Better {
 const FIGURES: [Figure; 11] = [
     ("connections", |run| Some(run.connect.as_ref()?.connected as f64), count, Better::More),
     ("connects/s", |run| Some(run.connect.as_ref()?.connects_per_s), number, Better::More),
-    ("handshake p99", |run| quantile_us(&run.connect.as_ref()?.handshake, 0.99), micros, Better::Less),
+    ("handshake p99", |run| run.connect.as_ref()?.handshake.quantile_us(0.99), micros, Better::Less),
     ("echoes/s", |run| Some(run.echo.as_ref()?.echoes_per_s), number, Better::More),
-    ("latency p50", |run| quantile_us(&run.echo.as_ref()?.latency, 0.5), micros, Better::Less),
-    ("latency p99", |run| quantile_us(&run.echo.as_ref()?.latency, 0.99), micros, Better::Less),
-    ("latency max", |run| quantile_us(&run.echo.as_ref()?.latency, 1.0), micros, Better::Less),
+    ("latency p50", |run| run.echo.as_ref()?.latency.quantile_us(0.5), micros, Better::Less),
+    ("latency p99", |run| run.echo.as_ref()?.latency.quantile_us(0.99), micros, Better::Less),
+    ("latency max", |run| run.echo.as_ref()?.latency.quantile_us(1.0), micros, Better::Less),
     ("CPU per echo", |run| run.server.as_ref()?.cpu_us_per_echo, micros, Better::Less),
     ("peak memory", |run| Some(run.server.as_ref()?.peak_rss_bytes as f64), bytes, Better::Less),
     ("per connection", |run| run.server.as_ref()?.rss_bytes_per_connection, bytes, Better::Less),
     ("failures", |run| Some(run.failures.total() as f64), count, Better::Less),
 ];
-
-fn quantile_us(Latency(times): &Latency, part: f64) -> Option<f64> {
-    (!times.is_empty()).then(|| times.value_at_quantile(part) as f64 / 1e3)
-}
 
 /// A row per figure that either server has; with colours, the better one is highlighted.
 pub fn render(report: &RaceReport, colour: bool) -> String {

@@ -62,26 +62,56 @@ pub fn limit_bytes(value: u64) -> String {
     }
 }
 
-/// A duration in microseconds: `84 µs`, `1.24 ms`, `2 s`.
+/// A time in microseconds: `84 µs`, `1.24 ms`, `2 s`, and like [`time`] from a minute on.
 pub fn micros(value: f64) -> String {
     match three_digits(value) {
+        us if us.abs() >= 60e6 => whole_seconds(value / 1e6),
         us if us.abs() >= 1e6 => format!("{} s", number(us / 1e6)),
         us if us.abs() >= 1e3 => format!("{} ms", number(us / 1e3)),
         us => format!("{} µs", number(us)),
     }
 }
 
-/// A duration in seconds, from one minute on in whole seconds: `3 min 41 s`.
-pub fn seconds(value: f64) -> String {
-    let whole = value.round() as u64;
-    match (whole / 60, whole % 60) {
-        (0, _) => format!("{} s", number(value)),
-        (minutes, 0) => format!("{minutes} min"),
-        (minutes, rest) => format!("{minutes} min {rest} s"),
+/// A time in seconds: `44.9 ms`, `38.1 s`, `3 min 41 s`, `2 h 5 min`; `0 s` for none.
+pub fn time(seconds: f64) -> String {
+    if seconds == 0.0 { "0 s".into() } else { micros(seconds * 1e6) }
+}
+
+/// A minute or more, in the two largest units.
+fn whole_seconds(value: f64) -> String {
+    let two = |large: u64, unit, small: u64, rest| match small {
+        0 => format!("{} {unit}", count(large as f64)),
+        small => format!("{} {unit} {small} {rest}", count(large as f64)),
+    };
+    let seconds = value.round() as u64;
+    let minutes = (value / 60.0).round() as u64;
+    if seconds < 3_600 {
+        two(seconds / 60, "min", seconds % 60, "s")
+    } else {
+        two(minutes / 60, "h", minutes % 60, "min")
     }
 }
 
-/// Compares `after` with `before` in words: `3.6 times less`, `12% less`, `about the same`.
+/// A rate per second: `0.5/s`, `212,000/s`.
+pub fn per_s(rate: f64) -> String {
+    format!("{}/s", number(rate))
+}
+
+/// A part of a whole, from 0 to 1: `13.2%`.
+pub fn percent(part: f64) -> String {
+    format!("{}%", number(part * 100.0))
+}
+
+/// A round number as the label of a narrow axis: `200k`, `1M`.
+pub fn short(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{}M", number(value / 1e6)),
+        value if value >= 1e3 => format!("{}k", number(value / 1e3)),
+        value => number(value),
+    }
+}
+
+/// Compares `after` with `before` in words: `3.64 times less`, `12% less`, `about the same`.
 ///
 /// `words` are those for a decrease and an increase, such as `("less", "more")`.
 pub fn change(before: f64, after: f64, words: (&str, &str)) -> String {
@@ -89,15 +119,16 @@ pub fn change(before: f64, after: f64, words: (&str, &str)) -> String {
         if after < before { (before, after, words.0) } else { (after, before, words.1) };
     match larger / smaller {
         ratio if ratio < 1.03 => "about the same".into(),
-        ratio if ratio < 1.5 => format!("{:.0}% {word}", (after / before - 1.0).abs() * 100.0),
-        ratio if ratio.is_finite() && smaller > 0.0 => format!("{} times {word}", two_digits(ratio)),
+        ratio if ratio < 1.5 => format!("{} {word}", percent((after / before - 1.0).abs())),
+        ratio if ratio.is_finite() && smaller > 0.0 => format!("{} times {word}", number(ratio)),
         _ => word.into(),
     }
 }
 
-fn two_digits(ratio: f64) -> String {
-    let step = 10f64.powi(ratio.log10().floor() as i32 - 1);
-    number((ratio / step).round() * step)
+/// The text with a capital first letter.
+pub fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]
@@ -133,16 +164,20 @@ mod tests {
         assert_eq!(micros(84.2), "84.2 µs");
         assert_eq!(micros(1_239.0), "1.24 ms");
         assert_eq!(micros(2_000_000.0), "2 s");
-        assert_eq!(seconds(221.2), "3 min 41 s");
-        assert_eq!(seconds(38.0), "38 s");
+        assert_eq!([0.0, 0.0449, 38.0, 59.96, 60.4].map(time), ["0 s", "44.9 ms", "38 s", "1 min", "1 min"]);
+        assert_eq!([221.2, 3_599.7, 7_530.0].map(time), ["3 min 41 s", "1 h", "2 h 6 min"]);
+        assert_eq!(micros(64e6), "1 min 4 s");
+        assert_eq!([32_549.0, 0.5].map(per_s), ["32,500/s", "0.5/s"]);
+        assert_eq!([0.0, 0.001_234, 0.5].map(percent), ["0%", "0.123%", "50%"]);
+        assert_eq!([500.0, 200_000.0, 2e6].map(short), ["500", "200k", "2M"]);
     }
 
     #[test]
     fn changes_in_words() {
-        assert_eq!(change(20_000.0, 5_500.0, ("less", "more")), "3.6 times less");
+        assert_eq!(change(20_000.0, 5_500.0, ("less", "more")), "3.64 times less");
         assert_eq!(change(5_500.0, 4_840.0, ("less", "more")), "12% less");
         assert_eq!(change(100.0, 102.0, ("less", "more")), "about the same");
         assert_eq!(change(100.0, 130.0, ("lower", "higher")), "30% higher");
-        assert_eq!(change(4_600.0, 32.0, ("less", "more")), "140 times less");
+        assert_eq!(change(4_600.0, 32.0, ("less", "more")), "144 times less");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod format;
 
+mod columns;
 mod csv;
 mod ladder;
 mod loads;

@@ -1,27 +1,21 @@
 //! The table on the terminal: one column per server, one line per figure.
 
-use super::format;
 use super::ladder::{self, shown};
 use super::metrics::{METRICS, Metric, metric};
 use super::results::{Results, Workload};
 use super::stats::Figure;
-use crate::live::text::cut;
+use super::{columns, format};
 use std::fmt::Write;
 
-/// Four servers fit 80 columns.
-const LABEL_WIDTH: usize = 36;
-const COLUMN_WIDTH: usize = 11;
 /// The figure that other load distorts most: its best round is shown as well.
 const NOISIEST: &str = "echoes_per_s";
 
-/// Medians over the rounds, and the best round of echoes per second. Figures that no server has are omitted.
-pub fn render(results: &Results) -> String {
+/// Medians over the rounds, and the best round of echoes per second, for a terminal of this width. Figures that no server
+/// has are omitted.
+pub fn render(results: &Results, width: Option<usize>) -> String {
     let servers = shown(results);
-    let mut table = String::new();
-    let mut line = |label: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("{:>COLUMN_WIDTH$}", short(cell))).collect();
-        let _ = writeln!(table, "{label:<LABEL_WIDTH$}{cells}");
-    };
+    let mut lines = Vec::new();
+    let mut line = |label: &str, cells: Vec<String>| lines.push((label.to_owned(), cells));
     line("", servers.iter().map(|server| server.short.clone()).collect());
     let mut rows = |results: &Results, metric: &Metric, label: &str, with_best: bool| {
         let figures: Vec<_> = servers.iter().map(|server| metric.figure(results, &server.target)).collect();
@@ -48,6 +42,7 @@ pub fn render(results: &Results) -> String {
         rows(&results, metric("echoes_per_s"), &format!("{name}: echoes per second"), true);
         rows(&results, metric("cpu_us_per_echo"), "  CPU time per echo", true);
     }
+    let mut table = columns::table(&lines, width);
     for server in &servers {
         if let Some((most, Some(reason))) = ladder::held(results, &server.target) {
             let _ = writeln!(table, "{} stopped at {}: {reason}", server.short, format::count(most));
@@ -60,25 +55,15 @@ pub fn render(results: &Results) -> String {
     let level = results.common_level().map_or(String::new(), |level| {
         format!("; memory, threads and connects per second at {} connections", format::count(level as f64))
     });
-    let _ = writeln!(table, "{}{level}", capitalised(&rounds));
+    let _ = writeln!(table, "{}{level}", format::capitalised(&rounds));
     if let Some(share) = results.disturbance() {
         let _ = writeln!(
             table,
-            "Other processes used {:.0}% of the CPU time: rates and latencies are affected",
-            share * 100.0
+            "Other processes used {} of the CPU time: rates and latencies are affected",
+            format::percent(share)
         );
     }
     table
-}
-
-/// Cuts a cell so that a gap to the previous one remains.
-fn short(cell: &str) -> String {
-    cut(cell, COLUMN_WIDTH - 1)
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]
@@ -88,7 +73,7 @@ mod tests {
 
     #[test]
     fn figures_fit_eighty_columns() {
-        let table = render(&sample::results());
+        let table = render(&sample::results(), None);
         let figures = table.lines().take_while(|line| !line.contains("stopped at"));
         assert!(figures.clone().count() > 10, "{table}");
         assert!(figures.into_iter().all(|line| line.chars().count() <= 80), "{table}");

@@ -76,7 +76,7 @@ fn an_aborted_comparison_makes_a_report() {
     results.visits.clear();
     assert!(page::render(&results, &plot::all(&results)).contains("thread per connection"));
     assert!(plot::all(&results).is_empty());
-    assert!(!table(&results).is_empty() && !csv::render(&results).is_empty());
+    assert!(!table(&results, None).is_empty() && !csv::render(&results).is_empty());
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn workloads_are_reported_with_and_without_the_default_one() {
                 (visit.closed_loop, visit.open_loop, visit.stopped, visit.held) = (None, None, None, 0);
             }
         }
-        let (page, table) = (page::render(&results, &plot::all(&results)), table(&results));
+        let (page, table) = (page::render(&results, &plot::all(&results)), table(&results, None));
         for row in ["1MiB: echoes per second", "1MiB: CPU time per echo"] {
             assert!(page.contains(row), "{row}");
         }

@@ -57,6 +57,11 @@ impl Latency {
     pub(crate) fn add(&mut self, more: &Histogram<u64>) {
         self.0.add(more).expect("histograms of the same bounds");
     }
+
+    /// The time at a quantile, from 0 to 1, in microseconds; `None` where nothing was recorded.
+    pub(crate) fn quantile_us(&self, quantile: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1e3)
+    }
 }
 
 impl From<Latency> for LatencyReport {

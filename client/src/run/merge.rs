@@ -2,6 +2,7 @@
 
 use super::{Outputs, deliver, summary};
 use crate::fleet::Verify;
+use crate::report::format::time;
 use crate::results::run::{HandshakeParts, RunReport, SCHEMA, per_s};
 use crate::results::{command, merge_seconds};
 use crate::{file, words};
@@ -224,7 +225,7 @@ impl RunReport {
     /// The load, in a few words.
     fn description(&self) -> String {
         let pace = match (self.ramp, self.rate_per_s, self.in_flight) {
-            (Some(ramp), ..) => format!("at a rate that rises for {} s", ramp.time_s),
+            (Some(ramp), ..) => format!("at a rate that rises for {}", time(ramp.time_s)),
             (None, Some(_), _) => "at a rate".to_owned(),
             (None, None, count) => format!("in closed loop, {count} in flight"),
         };

@@ -1,9 +1,10 @@
 //! The summary of a run.
 
 use crate::fleet::{Failures, Verify};
-use crate::report::format::{bytes, count, micros, number, seconds};
+use crate::report::format::{bytes, count, micros, number, per_s, time};
 use crate::results::run::{
-    AddressReport, ConnectReport, EchoReport, HandshakeParts, MessageReport, RunReport, ServerReport, per_s,
+    AddressReport, ConnectReport, EchoReport, HandshakeParts, MessageReport, RunReport, ServerReport,
+    per_s as rate_of,
 };
 use crate::results::{Latency, Sample};
 use std::fmt::Write;
@@ -18,7 +19,7 @@ pub(super) fn render(report: &RunReport) -> String {
         let (held, lost, pings) = (whole(hold.held), whole(hold.lost), whole(hold.pings));
         rows.push((
             "held",
-            format!("{held} for {}, {lost} lost, {pings} pings answered", seconds(hold.elapsed_s)),
+            format!("{held} for {}, {lost} lost, {pings} pings answered", time(hold.elapsed_s)),
         ));
     }
     if let Some(echo) = &report.echo {
@@ -26,7 +27,7 @@ pub(super) fn render(report: &RunReport) -> String {
     }
     if let Some(churn) = &report.churn {
         let (closed, opened, echoes) = (whole(churn.closed), whole(churn.opened), whole(churn.echoes));
-        let time = seconds(churn.elapsed_s);
+        let time = time(churn.elapsed_s);
         rows.push((
             "replaced",
             format!("{closed} closed and {opened} opened in {time}, {echoes} echoes on these"),
@@ -37,7 +38,7 @@ pub(super) fn render(report: &RunReport) -> String {
     unsolicited_rows(&mut rows, report);
     if let Some(close) = &report.close {
         let (closed, forced) = (whole(close.closed), whole(close.forced));
-        let time = seconds(close.elapsed_s);
+        let time = time(close.elapsed_s);
         rows.push(("closed", format!("{closed} by closing handshake, {forced} by reset, in {time}")));
     }
     if let Some(reconnect) = &report.reconnect {
@@ -94,18 +95,16 @@ fn connect_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, connect: &Co
     let rounds = if connect.rounds > 1 { format!("{} times ", connect.rounds) } else { String::new() };
     let of = if connect.rounds > 1 { connect.opened / connect.rounds } else { connect.connected };
     let (of, asked) = (whole(of), whole(report.connections));
-    let (time, rate) = (seconds(connect.elapsed_s), number(connect.connects_per_s));
-    rows.push(("connections", format!("{rounds}{of} of {asked} in {time}, {rate}/s")));
+    let (time, rate) = (time(connect.elapsed_s), per_s(connect.connects_per_s));
+    rows.push(("connections", format!("{rounds}{of} of {asked} in {time}, {rate}")));
     rows.push(("handshake", distribution(&connect.handshake)));
     rows.extend(connect.parts.as_ref().map(|parts| ("of which", of_which(parts))));
 }
 
 /// The parts of handshakes over TLS.
 fn of_which(parts: &HandshakeParts) -> String {
-    let part = |name: &str, Latency(times): &Latency| {
-        let at = |quantile| micros(times.value_at_quantile(quantile) as f64 / 1e3);
-        format!("{name} p50 {}, p99 {}", at(0.5), at(0.99))
-    };
+    let part =
+        |name: &str, times: &Latency| format!("{name} p50 {}, p99 {}", at(times, 0.5), at(times, 0.99));
     let resumed = match parts.tls_resumed {
         0 => String::new(),
         resumed => format!("; {} of {} resumed", whole(resumed), whole(parts.tls.0.len())),
@@ -132,24 +131,24 @@ fn address_rows(rows: &mut Vec<(&str, String)>, report: &RunReport) {
 
 fn echo_rows(rows: &mut Vec<(&str, String)>, report: &RunReport, echo: &EchoReport) {
     let rounds = if echo.rounds > 1 { format!(" in {} rounds", echo.rounds) } else { String::new() };
-    let (name, messages, per_s, how) = match report.messages.verify {
+    let (name, messages, rate, how) = match report.messages.verify {
         Verify::Echo => ("echoes", echo.echoes, echo.echoes_per_s, "all verified"),
         Verify::Any => ("replies", echo.echoes, echo.echoes_per_s, "of any content"),
-        Verify::None => ("sent", echo.sent, per_s(echo.sent as f64, echo.elapsed_s), "no reply awaited"),
+        Verify::None => ("sent", echo.sent, rate_of(echo.sent as f64, echo.elapsed_s), "no reply awaited"),
     };
-    let (messages, per_s, active) = (whole(messages), number(per_s), whole(echo.active));
-    let time = seconds(echo.elapsed_s);
-    rows.push((name, format!("{messages}{rounds} in {time}, {per_s}/s over {active} connections, {how}")));
+    let (messages, rate, active) = (whole(messages), per_s(rate), whole(echo.active));
+    let time = time(echo.elapsed_s);
+    rows.push((name, format!("{messages}{rounds} in {time}, {rate} over {active} connections, {how}")));
     if report.messages.verify != Verify::None {
         rows.push(("latency", distribution(&echo.latency)));
     }
     if report.is_open_loop() {
         let (late, missing) = (whole(echo.late), whole(echo.missing));
         let rate = match report.ramp {
-            Some(ramp) => format!("{} to {}", number(ramp.from_per_s), number(ramp.to_per_s)),
-            None => number(report.rate_per_s.unwrap_or_default()),
+            Some(ramp) => format!("{} to {}", number(ramp.from_per_s), per_s(ramp.to_per_s)),
+            None => per_s(report.rate_per_s.unwrap_or_default()),
         };
-        rows.push(("open loop", format!("{rate}/s due, {late} sent over 1 ms late, {missing} missing")));
+        rows.push(("open loop", format!("{rate} due, {late} sent over 1 ms late, {missing} missing")));
     } else if echo.missing > 0 {
         rows.push(("missing", whole(echo.missing)));
     }
@@ -172,13 +171,16 @@ fn server_row(server: &ServerReport) -> String {
     text
 }
 
-fn distribution(Latency(times): &Latency) -> String {
-    let at = |quantile| micros(times.value_at_quantile(quantile) as f64 / 1e3);
-    if times.is_empty() {
+fn distribution(times: &Latency) -> String {
+    let at = |quantile| at(times, quantile);
+    if times.0.is_empty() {
         return "none".to_owned();
     }
-    let max = micros(times.max() as f64 / 1e3);
-    format!("p50 {}, p90 {}, p99 {}, p99.9 {}, max {max}", at(0.5), at(0.9), at(0.99), at(0.999))
+    format!("p50 {}, p90 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.9), at(0.99), at(0.999), at(1.0))
+}
+
+fn at(times: &Latency, quantile: f64) -> String {
+    times.quantile_us(quantile).map_or("–".into(), micros)
 }
 
 fn by_class(failures: &Failures) -> String {

@@ -2,6 +2,7 @@
 
 use super::{Start, Subject};
 use crate::fleet::{Endpoint, Url};
+use crate::report::format::time;
 use crate::watch::Watched;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -144,7 +145,7 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        bail!("it did not end within {} s of SIGTERM, and was killed", TIMEOUT.as_secs())
+        bail!("it did not end within {} of SIGTERM, and was killed", time(TIMEOUT.as_secs_f64()))
     }
 }
 
@@ -254,7 +255,7 @@ fn not_ready(child: &mut Child, last_words: &LastWords) -> anyhow::Error {
         _ => {
             let _ = child.kill();
             let _ = child.wait();
-            anyhow!("it was not ready after {} s", TIMEOUT.as_secs())
+            anyhow!("it was not ready after {}", time(TIMEOUT.as_secs_f64()))
         }
     }
 }

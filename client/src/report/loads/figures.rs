@@ -1,12 +1,11 @@
 //! The figures of results: one list for the cards, the table, the terminal and the CSV file.
 
+use super::super::columns;
 use super::super::csv::quoted;
 use super::super::format::{bytes, count, micros, number};
 use super::read::{Kind, Loaded};
-use crate::live::text::cut;
 use crate::results::find::FindReport;
-use crate::results::run::{EchoReport, RunReport, ServerReport};
-use crate::results::{Latency, run::ConnectReport};
+use crate::results::run::{ConnectReport, EchoReport, RunReport, ServerReport};
 use std::fmt::Write;
 
 /// One figure.
@@ -43,15 +42,15 @@ pub(super) const FIGURES: [Figure; 20] = [
     figure("connects_per_s", "Connections opened per second", number, |one| {
         Some(connect(one)?.connects_per_s)
     }),
-    figure("handshake_us_p50", "Handshake: p50", micros, |one| at(&connect(one)?.handshake, 0.5)),
-    figure("handshake_us_p99", "… p99", micros, |one| at(&connect(one)?.handshake, 0.99)),
+    figure("handshake_us_p50", "Handshake: p50", micros, |one| connect(one)?.handshake.quantile_us(0.5)),
+    figure("handshake_us_p99", "… p99", micros, |one| connect(one)?.handshake.quantile_us(0.99)),
     figure("due_per_s", "Messages due per second", number, |one| run(one)?.rate_per_s),
     figure("echoes_per_s", "Echoes per second", number, |one| Some(echo(one)?.echoes_per_s)),
-    figure("latency_us_p50", "Latency: p50", micros, |one| at(&echo(one)?.latency, 0.5)),
-    figure("latency_us_p90", "… p90", micros, |one| at(&echo(one)?.latency, 0.9)),
-    figure("latency_us_p99", "… p99", micros, |one| at(&echo(one)?.latency, 0.99)),
-    figure("latency_us_p99_9", "… p99.9", micros, |one| at(&echo(one)?.latency, 0.999)),
-    figure("latency_us_max", "… longest", micros, |one| at(&echo(one)?.latency, 1.0)),
+    figure("latency_us_p50", "Latency: p50", micros, |one| echo(one)?.latency.quantile_us(0.5)),
+    figure("latency_us_p90", "… p90", micros, |one| echo(one)?.latency.quantile_us(0.9)),
+    figure("latency_us_p99", "… p99", micros, |one| echo(one)?.latency.quantile_us(0.99)),
+    figure("latency_us_p99_9", "… p99.9", micros, |one| echo(one)?.latency.quantile_us(0.999)),
+    figure("latency_us_max", "… longest", micros, |one| echo(one)?.latency.quantile_us(1.0)),
     figure("late", "Messages sent late", count, |one| Some(echo(one)?.late as f64)),
     figure("missing", "Messages not echoed", count, |one| Some(echo(one)?.missing as f64)),
     figure("server_bytes_per_connection", "Server memory per connection", bytes, |one| {
@@ -120,11 +119,6 @@ fn failures(one: &Loaded) -> u64 {
     }
 }
 
-/// Microseconds at a quantile; `None` without times.
-fn at(Latency(times): &Latency, quantile: f64) -> Option<f64> {
-    (!times.is_empty()).then(|| times.value_at_quantile(quantile) as f64 / 1e3)
-}
-
 /// A line per figure and result.
 pub(super) fn csv(results: &[Loaded]) -> String {
     let mut csv = "name,metric,value\n".to_owned();
@@ -140,23 +134,15 @@ pub(super) fn csv(results: &[Loaded]) -> String {
     csv
 }
 
-/// The table on the terminal: a column per result, a line per figure that one of them has.
-pub(super) fn table(results: &[Loaded]) -> String {
-    /// Four results fit 80 columns.
-    const LABEL_WIDTH: usize = 36;
-    const COLUMN_WIDTH: usize = 11;
-    let mut table = String::new();
-    let mut line = |label: &str, cells: Vec<String>| {
-        let cell = |cell: &String| format!("{:>COLUMN_WIDTH$}", cut(cell, COLUMN_WIDTH - 1));
-        let _ = writeln!(table, "{label:<LABEL_WIDTH$}{}", cells.iter().map(cell).collect::<String>());
-    };
-    line("", results.iter().map(|result| result.name.clone()).collect());
+/// The table for a terminal of this width: a column per result, a line per figure that one of them has.
+pub(super) fn table(results: &[Loaded], width: Option<usize>) -> String {
+    let mut lines = vec![(String::new(), results.iter().map(|result| result.name.clone()).collect())];
     for figure in &FIGURES {
         let cells: Vec<Option<String>> = results.iter().map(|result| figure.text(result)).collect();
         if cells.iter().any(Option::is_some) {
             let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".into()));
-            line(&figure.label.replace("… ", "  "), cells.collect());
+            lines.push((figure.label.replace("… ", "  "), cells.collect()));
         }
     }
-    table
+    columns::table(&lines, width)
 }

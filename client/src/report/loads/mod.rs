@@ -66,14 +66,14 @@ fn try_run(args: &ReportArgs) -> Result<()> {
         let table = match &whole {
             Whole::Comparison(results) => {
                 report::write(results, &args.out)?;
-                report::table(results)
+                report::table(results, cli::columns())
             }
             Whole::Million(record) => {
                 million::write(record, &args.out)?;
                 record.runs.iter().map(million::summary).collect()
             }
         };
-        return tell(args, &table);
+        return tell(args, &cli::fitted(&table));
     }
     let results = args.results.iter().enumerate().map(|(number, source)| read::read(number, source));
     let results = results.collect::<Result<Vec<_>>>()?;
@@ -86,12 +86,12 @@ fn try_run(args: &ReportArgs) -> Result<()> {
     }
     put("results.csv", &figures::csv(&results))?;
     put("index.html", &page::render(&results, &plots))?;
-    tell(args, &figures::table(&results))
+    tell(args, &figures::table(&results, cli::columns()))
 }
 
 fn tell(args: &ReportArgs, table: &str) -> Result<()> {
     let page = args.out.join("index.html");
-    words::print(&format!("{}\n{}\n", cli::fitted(table), page.display()));
+    words::print(&format!("{table}\n{}\n", page.display()));
     Ok(())
 }
 

@@ -99,9 +99,8 @@ impl Over {
             Over::Time => ("seconds-latency", "Latency over time"),
         };
         let description = format!("{title}: median and 99th percentile of every second. {}.", ends(&series));
-        let worst = |one: &&Loaded| {
-            self.seconds(one).iter().filter_map(|row| row.latency.p99_us).reduce(f64::max)
-        };
+        let worst =
+            |one: &&Loaded| self.seconds(one).iter().filter_map(|row| row.latency.p99_us).reduce(f64::max);
         let worst = compared(shown.iter().copied(), |one| worst(&one));
         let conclusion =
             conclude("has a p99 of at most {} in every second", Better::Lower, format::micros, worst);
@@ -122,13 +121,13 @@ impl Over {
             .map(|one| {
                 let points = self.seconds(one).into_iter().map(|row| (self.at(row), per_s(row))).collect();
                 let most = most_of(one).unwrap_or_default();
-                let note = format!("{}/s at most", format::number(most));
+                let note = format!("{} at most", format::per_s(most));
                 Series { colour: one.colour, name: one.name.clone(), note, points, stop: None, thin: false }
             })
             .collect();
         let most = series.iter().flat_map(|one| &one.points).map(|point| point.0).reduce(f64::max)?;
         if matches!(self, Over::Rate(_)) {
-            let (name, note) = ("due".into(), format!("{}/s at the end", format::number(most)));
+            let (name, note) = ("due".into(), format!("{} at the end", format::per_s(most)));
             let points = vec![(0.0, 0.0), (most, most)];
             series.push(Series { colour: REFERENCE_COLOUR, name, note, points, stop: None, thin: true });
         }
@@ -163,7 +162,7 @@ fn found(results: &[Loaded]) -> Option<Plot> {
         };
         let points = rates.into_iter().filter_map(|rate| Some((rate, p99(rate)?.max(LEAST_US))));
         let note = match &report.found {
-            Some(found) => format!("{}/s held", format::number(found.rate_per_s)),
+            Some(found) => format!("{} held", format::per_s(found.rate_per_s)),
             None => "no rate held".into(),
         };
         let points = points.collect();

@@ -56,7 +56,7 @@ fn a_search_alone_makes_a_page() {
 #[test]
 fn tables_have_the_figures() {
     let results = all();
-    let table = table(&results);
+    let table = table(&results, None);
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains("Highest rate that held its bound") && table.contains("181,000"), "{table}");
     let csv = csv(&results);
@@ -97,7 +97,8 @@ fn results_without_figures_make_a_page() {
 #[test]
 fn a_comparison_or_a_million_makes_its_own_page() {
     let out = std::env::temp_dir().join(format!("client-whole-{}", std::process::id()));
-    for (file, heading) in [("results.json", "one bottleneck at a time"), ("million.json", "in one process")] {
+    for (file, heading) in [("results.json", "one bottleneck at a time"), ("million.json", "in one process")]
+    {
         let results = vec![Source { name: "x".into(), file: golden(file) }];
         super::try_run(&ReportArgs { results, out: out.clone() }).expect("a page");
         let page = fs::read_to_string(out.join("index.html")).expect("a page");

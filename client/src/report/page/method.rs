@@ -9,7 +9,7 @@ pub fn render(results: &Results) -> Markup {
     let more = [
         ("Date", results.origin.date.clone()),
         ("Commit", results.origin.commit.clone().unwrap_or_else(|| "not in a repository".into())),
-        ("Took", format::seconds(results.elapsed_s)),
+        ("Took", format::time(results.elapsed_s)),
     ];
     section(&results.origin.command, &results.machine, &more, &counted(results))
 }
@@ -99,7 +99,7 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
                  echo, compares it, and sends again.",
                 format::count(load_connections as f64),
                 format::count(active as f64),
-                format::seconds(settings.closed_loop_s)
+                format::time(settings.closed_loop_s)
             ),
         ),
         (
@@ -107,7 +107,7 @@ fn small(results: &Results) -> Vec<(&'static str, String)> {
             format!(
                 "The same connections at {rate}, for {}, whether or not earlier echoes have arrived. Latency counts \
                  from the time a message was due, so a server that stalls cannot hide it.",
-                format::seconds(settings.open_loop_s)
+                format::time(settings.open_loop_s)
             ),
         ),
         ("User instructions", instructions(results)),
@@ -130,7 +130,7 @@ fn workloads(settings: &Settings) -> String {
     format!(
         "A closed loop of {} each, in which all connections are active: each sends again when all its messages have been \
          echoed and compared. {}.",
-        format::seconds(settings.closed_loop_s),
+        format::time(settings.closed_loop_s),
         each.collect::<Vec<_>>().join("; ")
     )
 }

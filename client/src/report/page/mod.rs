@@ -30,7 +30,7 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
             section.failures role="note" {
                 h2 { "The machine was busy" }
                 p {
-                    "Other processes used " (format!("{:.0}%", share * 100.0)) " of the CPU time during the loops. "
+                    "Other processes used " (format::percent(share)) " of the CPU time during the loops. "
                     "Rates and latencies are affected; memory is not."
                 }
             }
