@@ -5,7 +5,7 @@
 use crate::budget::Budget;
 use crate::families::{self, MetricFamily};
 use crate::kernel::KernelShare;
-use crate::latency::Echoing;
+use crate::latency::{self, Echoing};
 use crate::log;
 use crate::memory::Memory;
 use crate::readiness::{Pressure, Readiness};
@@ -245,7 +245,7 @@ impl Metrics {
         let (closed_name, rejected_name) = ("ws_connections_closed_total", "ws_connections_rejected_total");
         all.push(families::counters(closed_name, "WebSocket connections ended", "reason", closed));
         all.push(families::counters(rejected_name, "Connections not let in", "reason", rejected));
-        all.push(self.handshakes());
+        all.extend([self.handshakes(), latency::family()]);
         all.extend(self.kernel_memory());
         all.extend(memory());
         all.extend(families::process(self.shards.iter().map(|shard| shard.thread_id.load(Relaxed))));
