@@ -78,7 +78,8 @@ fn text_is_legible_on_both_backgrounds() {
     let (light, dark) = common::colours::CSS.split_once("@media").expect("two themes");
     let stages = (1..=4).flat_map(|i| [format!("stage{i}"), format!("other{i}")]);
     let texts: Vec<String> = stages.chain(["ink", "quiet", "alarm"].map(String::from)).collect();
-    for (theme, background) in [light, dark].iter().flat_map(|theme| [(theme, "surface"), (theme, "raised")]) {
+    for (theme, background) in [light, dark].iter().flat_map(|theme| [(theme, "surface"), (theme, "raised")])
+    {
         for text in &texts {
             let (one, other) = (luminance(theme, text), luminance(theme, background));
             let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);

@@ -26,7 +26,9 @@ impl Run {
 
     /// The limit that stopped it, as expected of a server that runs into one.
     pub fn limit(&self) -> Option<&str> {
-        self.stopped.as_deref().filter(|_| self.held < self.asked && !self.interrupted && self.error.is_none())
+        self.stopped
+            .as_deref()
+            .filter(|_| self.held < self.asked && !self.interrupted && self.error.is_none())
     }
 
     /// What failed or was lost besides, in one line.

@@ -97,7 +97,8 @@ fn results_without_figures_make_a_page() {
 #[test]
 fn a_comparison_or_a_million_makes_its_own_page() {
     let out = std::env::temp_dir().join(format!("client-whole-{}", std::process::id()));
-    for (file, heading) in [("results.json", "one bottleneck at a time"), ("million.json", "in one process")] {
+    for (file, heading) in [("results.json", "one bottleneck at a time"), ("million.json", "in one process")]
+    {
         let results = vec![Source { name: "x".into(), file: golden(file) }];
         super::try_run(&ReportArgs { results, out: out.clone() }).expect("a page");
         let page = fs::read_to_string(out.join("index.html")).expect("a page");

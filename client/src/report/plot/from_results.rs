@@ -229,9 +229,10 @@ impl Bars {
         if bars.iter().all(|bar| bar.value.is_none()) {
             return None;
         }
-        let compared = servers.iter().zip(&bars).filter_map(|(server, bar)| {
-            Some(Compared { name: server.short.clone(), value: bar.value? })
-        });
+        let compared = servers
+            .iter()
+            .zip(&bars)
+            .filter_map(|(server, bar)| Some(Compared { name: server.short.clone(), value: bar.value? }));
         let metric = metric(self.total);
         let conclusion = conclude(self.claim, metric.better, metric.format, compared.collect());
         Some(Plot::bars((self.name, self.title), conclusion, self.axis, &bars, self.tick))
