@@ -84,6 +84,8 @@ def paper(page, name, most, folder):
     cdp("Emulation.setEmulatedMedia", {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]})
     if page.driver.execute_script(WIDE) or page.driver.execute_script(CUT_OFF):
         fail(f"{name}, printed: cut off at the right edge")
+    if page.driver.execute_script("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)":
+        fail(f"{name}, printed: it is dark")
     if texts := illegible(page):
         fail(f"{name}, printed: too little contrast: {texts}")
     cdp("Emulation.setEmulatedMedia", {"media": ""})

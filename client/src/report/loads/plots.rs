@@ -99,9 +99,9 @@ impl Over {
             Over::Time => ("seconds-latency", "Latency over time"),
         };
         let description = format!("{title}: median and 99th percentile of every second. {}.", ends(&series));
-        let worst =
-            |one: &&Loaded| self.seconds(one).iter().filter_map(|row| row.latency.p99_us).reduce(f64::max);
-        let worst = compared(shown.iter().copied(), |one| worst(&one));
+        let worst = compared(shown.iter().copied(), |one| {
+            self.seconds(one).iter().filter_map(|row| row.latency.p99_us).reduce(f64::max)
+        });
         let conclusion =
             conclude("has a p99 of at most {} in every second", Better::Lower, format::micros, worst);
         Some(Plot::lines((name, title), conclusion, description, (&self.axis(&series), &y), &series))
