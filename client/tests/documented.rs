@@ -294,7 +294,13 @@ fn cargo_targets(words: &[String]) -> Vec<String> {
     let value = |flag: &str| words.get(words.iter().position(|word| word == flag)? + 1).cloned();
     // Skip packages named by a variable.
     let Some(package) = value("-p").filter(|name| !name.contains('$')) else { return Vec::new() };
-    let file = |flag, folder| value(flag).map(|name| format!("{package}/{folder}/{name}.rs"));
+    // A target is a file, or a directory with a `main.rs`.
+    let file = |flag, folder| {
+        value(flag).map(|name| {
+            let directory = format!("{package}/{folder}/{name}");
+            if root().join(&directory).is_dir() { directory + "/main.rs" } else { directory + ".rs" }
+        })
+    };
     [Some(package.clone()), file("--test", "tests"), file("--bench", "benches")]
         .into_iter()
         .flatten()

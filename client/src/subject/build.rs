@@ -4,12 +4,14 @@ use super::{Start, Subject, peers};
 use crate::words;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Builds the stages among these in this program's own profile, in one call of cargo.
+/// Builds the stages among these in this program's own profile, in one call of cargo. A program outside a workspace, such
+/// as in a container, uses the binaries next to it.
 ///
 /// # Errors
-/// Where cargo is missing or fails, or does not put a binary next to this program.
+/// Where cargo is missing or fails, or there is no binary next to this program.
 pub fn stages(subjects: &[Subject]) -> Result<()> {
     let packages: Vec<_> = subjects
         .iter()
@@ -19,6 +21,12 @@ pub fn stages(subjects: &[Subject]) -> Result<()> {
         })
         .collect();
     if packages.is_empty() {
+        return Ok(());
+    }
+    if !is_in_workspace() {
+        for (name, binary) in packages {
+            ensure!(binary.exists(), "there is no {name} next to this program, and no workspace to build it");
+        }
         return Ok(());
     }
     let mut command = cargo_build();
@@ -60,6 +68,16 @@ pub fn peers(subjects: &[Subject], quiet: bool) -> Result<()> {
     let status = status.context("cannot run cargo to build the peers; if they are built, give --no-build")?;
     ensure!(status.success(), "cargo cannot build the peers: see above; omit one, or give --no-build");
     Ok(())
+}
+
+/// Whether cargo runs this program, or it is in a directory below a workspace.
+fn is_in_workspace() -> bool {
+    let own = std::env::current_exe().unwrap_or_default();
+    std::env::var_os("CARGO").is_some() || own.ancestors().any(has_manifest)
+}
+
+fn has_manifest(directory: &Path) -> bool {
+    directory.join("Cargo.toml").exists()
 }
 
 /// `cargo build`, in the profile of this program.

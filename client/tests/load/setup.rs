@@ -1,11 +1,8 @@
 //! `setup.sh` and `destroy.sh` with processes instead of containers (`--local`). The stage has to be built.
 
-#[expect(dead_code, reason = "of what starts and watches a stage, less is needed here")]
-mod stage;
-
+use crate::stage::{Stage, until};
 use client::run::RunReport;
 use rustix::process::{Pid, Signal, kill_process};
-use stage::{Stage, until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
