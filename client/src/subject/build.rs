@@ -71,7 +71,7 @@ pub fn peers(subjects: &[Subject], quiet: bool) -> Result<()> {
 }
 
 /// Whether cargo runs this program, or it is in a directory below a workspace.
-fn is_in_workspace() -> bool {
+pub fn is_in_workspace() -> bool {
     let own = std::env::current_exe().unwrap_or_default();
     std::env::var_os("CARGO").is_some() || own.ancestors().any(has_manifest)
 }
@@ -85,9 +85,22 @@ fn cargo_build() -> Command {
     // `cargo run` sets this to its own path.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("build");
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    command.args(["build", "--profile", &profile()]);
     command
+}
+
+/// The profile of this program, by the directory where cargo put it.
+pub fn profile() -> String {
+    match directory().as_str() {
+        "debug" => "dev".into(),
+        name => name.into(),
+    }
+}
+
+/// The name of the directory where cargo puts programs of this one's profile. Tests are in `deps` below it.
+pub fn directory() -> String {
+    let own = std::env::current_exe().unwrap_or_default();
+    let names = own.parent().into_iter().flat_map(Path::ancestors).filter_map(Path::file_name);
+    let name = names.map(|name| name.to_string_lossy().into_owned()).find(|name| name != "deps");
+    name.unwrap_or_else(|| "debug".into())
 }

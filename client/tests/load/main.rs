@@ -11,6 +11,7 @@ mod stage;
 mod compare;
 mod faults;
 mod find;
+mod installed;
 mod live;
 mod million;
 mod prometheus;

@@ -151,6 +151,7 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("--tag a/b client", "--tag 'a/b'"),
         ("--push Registry client", "--push 'Registry'"),
         ("--platform linux/riscv64 client", "--platform 'linux/riscv64'"),
+        ("--profile debug client", "--profile 'debug'"),
     ];
     let of = |name, cases: &[(&'static str, &'static str)]| {
         cases.iter().map(|&(arguments, part)| (name, arguments, part)).collect::<Vec<_>>()
