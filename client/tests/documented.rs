@@ -289,6 +289,16 @@ fn named_files_and_folders_exist() {
     }
 }
 
+#[test]
+fn the_workflow_runs_every_part_of_ci() {
+    let between = |file: &str, before: &str, after: &str| {
+        let text = fs::read_to_string(root().join(file)).expect(file);
+        let (_, rest) = text.split_once(before).expect(before);
+        rest.split_once(after).expect(after).0.replace(',', "")
+    };
+    assert_eq!(between(".github/workflows/ci.yml", "part: [", "]"), between(".ci/run", "parts=\"", "\""));
+}
+
 /// The files of `cargo test -p PACKAGE --test NAME` and `cargo bench -p PACKAGE --bench NAME`.
 fn cargo_targets(words: &[String]) -> Vec<String> {
     let value = |flag: &str| words.get(words.iter().position(|word| word == flag)? + 1).cloned();
