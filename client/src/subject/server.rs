@@ -122,7 +122,7 @@ impl Server {
     /// How the server ended, which explains more than the connections it reset; else the error of `outcome`.
     pub fn outlived<T>(&mut self, outcome: Result<T>) -> Result<T> {
         /// The kernel closes a process's connections before its parent can wait for it.
-        const DEATH_TAKES: Duration = Duration::from_millis(500);
+        const DEATH_TAKES: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + DEATH_TAKES;
         while outcome.is_err() && Instant::now() < deadline && self.child.try_wait()?.is_none() {
             thread::sleep(Duration::from_millis(5));

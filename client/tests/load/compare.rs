@@ -49,7 +49,7 @@ fn stderr(output: &Output) -> String {
 /// A `--target` that starts this binary as the server in the ignored test `test`.
 fn server(name: &str, test: &str) -> String {
     let own = std::env::current_exe().expect("its path");
-    format!("{name}='{}' --ignored --exact {test} {{port}}", own.display())
+    format!("{name}='{}' --ignored --exact compare::{test} {{port}}", own.display())
 }
 
 /// A listener on the port that is the last argument, as in [`server`].
@@ -230,7 +230,7 @@ fn compare_with_peers(directory: &Directory, arguments: &[&str]) -> Output {
         fn main() {{
             let address = std::env::args().nth(1).expect("an address");
             let port = address.strip_prefix("127.0.0.1:").expect("of loopback");
-            let test = ["--ignored", "--exact", "is_an_echo_server", port];
+            let test = ["--ignored", "--exact", "compare::is_an_echo_server", port];
             panic!("{{}}", std::process::Command::new({own:?}).args(test).exec());
         }}"#
     );

@@ -1,10 +1,8 @@
 //! Conflicting flags, and the text of results: no figures that were not measured, no characters that the terminal cannot
 //! show.
 
-mod local;
-
+use crate::local::{LOAD, a_result, client, echo_server, output, scratch, text, url};
 use client::run::RunReport;
-use local::{LOAD, a_result, client, echo_server, output, scratch, text, url};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

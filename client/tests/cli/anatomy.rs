@@ -1,10 +1,7 @@
 //! `client anatomy` from outside: its findings for known stages, and one line per error.
 
-#[allow(dead_code, reason = "this file needs little of what the tests share")]
-mod stage;
-
+use crate::stage::Stage;
 use client::anatomy::{Anatomy, Share};
-use stage::Stage;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 

@@ -1,11 +1,8 @@
 //! The monitoring of `deploy/` with a real Prometheus under load: its configuration, its alerts, and every query of the
 //! dashboard. Without an installed Prometheus, prints a note and tests nothing.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::stage::{Stage, until};
 use serde_json::Value;
-use stage::{Stage, until};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

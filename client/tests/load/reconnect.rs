@@ -1,13 +1,10 @@
 //! `client run --reconnect` against servers that die, drain, restart, or become unreachable. The stages have to be
 //! built.
 
-#[expect(dead_code, reason = "faults.rs uses more of it")]
-mod stage;
-
+use crate::stage::{STAGES, Stage, until};
 use client::run::RunReport;
 use conformance::link::{self, Faults, with_link};
 use rustix::process::{Pid, Signal, kill_process};
-use stage::{STAGES, Stage, until};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 

@@ -111,7 +111,7 @@ fn two_stages_are_started_watched_and_ended() {
 #[test]
 fn a_server_that_dies_is_reported_and_the_other_is_kept() {
     let own = std::env::current_exe().expect("its path");
-    let mortal = format!("mortal='{}' --ignored --exact is_a_mortal_server {{port}}", own.display());
+    let mortal = format!("mortal='{}' --ignored --exact race::is_a_mortal_server {{port}}", own.display());
     let url = format!("ws://{}/echo", echo_server());
     let load = "--connections 30 --connect-rate 200 --hold 0s --duration 500ms --quiet --json -";
     let output = race([&url, &mortal], load);

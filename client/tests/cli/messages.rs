@@ -1,9 +1,7 @@
 //! `--text`, `--payload MIN-MAX`, `--payload-file`, `--expect` and `--verify`, from outside.
 
-mod local;
-
+use crate::local::{LOAD, a_result, client, echo_server, output, scratch, text, url};
 use client::run::RunReport;
-use local::{LOAD, a_result, client, echo_server, output, scratch, text, url};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -1,15 +1,9 @@
 //! nginx as a WebSocket proxy in front of a server, and as the login of one.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod local;
-mod required;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::local::{LOAD, client, echo_server, scratch, text};
+use crate::required::{Program, is_installed};
+use crate::stage::Stage;
 use client::run::RunReport;
-use local::{LOAD, client, echo_server, scratch, text};
-use required::{Program, is_installed};
-use stage::Stage;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};

@@ -1,12 +1,10 @@
 //! `client run` against each stage while one of them, or the link between them, fails. The stages have to be built;
 //! `RESILIENCE_FULL=1` runs at full size.
 
-mod stage;
-
+use crate::stage::{STAGES, Stage, full_size, until};
 use client::run::RunReport;
 use conformance::link::{self, Faults, with_link};
 use rustix::process::{Pid, Signal, kill_process};
-use stage::{STAGES, Stage, full_size, until};
 use std::io::{BufRead, BufReader, Read};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Output, Stdio};

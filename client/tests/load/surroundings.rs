@@ -1,10 +1,8 @@
 //! The client with closed, stalled and slow readers, full devices, and closed streams: output for people never fails or
 //! blocks a run, and no result is lost.
 
-mod local;
-
+use crate::local::{CLIENT, LOAD, a_result, client, output, scratch, text, url};
 use client::run::RunReport;
-use local::{CLIENT, LOAD, a_result, client, output, scratch, text, url};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{self, OpenOptions};

@@ -1,10 +1,7 @@
 //! Loads on servers in other languages: Python's websockets and Node's ws, at pinned versions, installed below `target`.
 
-#[expect(dead_code, reason = "these tests need only some of the helpers")]
-mod local;
-
+use crate::local::{LOAD, output, text};
 use client::run::RunReport;
-use local::{LOAD, output, text};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,7 @@
 //! `--source-ip` with interfaces and IPv6, and names without a network, in network namespaces of this test. They take root.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod local;
-
+use crate::local::{LOAD, client, output, scratch, text};
 use client::run::RunReport;
-use local::{LOAD, client, output, scratch, text};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,10 +1,7 @@
 //! `client run --metrics-addr`: the client's own metrics.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::stage::{Stage, until};
 use client::watch::Metrics;
-use stage::{Stage, until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

@@ -1,13 +1,8 @@
 //! `--header`, `--subprotocol` and `--origin`: against a server that demands them, and against the stages.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod local;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::local::{LOAD, client, scratch, text};
+use crate::stage::{STAGES, Stage};
 use client::run::RunReport;
-use local::{LOAD, client, scratch, text};
-use stage::{STAGES, Stage};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

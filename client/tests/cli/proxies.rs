@@ -1,15 +1,9 @@
 //! `--proxy`, and the environment's: against a proxy in this process, and against tinyproxy.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod local;
-mod required;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::local::{LOAD, client, echo_server, scratch, text};
+use crate::required::{Program, is_installed};
+use crate::stage::{Stage, until};
 use client::run::RunReport;
-use local::{LOAD, client, echo_server, scratch, text};
-use required::{Program, is_installed};
-use stage::{Stage, until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

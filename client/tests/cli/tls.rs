@@ -1,15 +1,9 @@
 //! `wss://`: through HAProxy, as SECURITY.md configures it, to stage 4, with certificates of all sorts.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod local;
-mod secure;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::local::{CLIENT, LOAD, client, scratch, text};
+use crate::secure::{Authority, Proxy, self_signed};
+use crate::stage::{Stage, until};
 use client::run::RunReport;
-use local::{LOAD, client, scratch, text};
-use secure::{Authority, Proxy, self_signed};
-use stage::{Stage, until};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -303,7 +297,7 @@ fn system_certificates_are_used() {
     let authority = Authority::new("issuer");
     let Some((proxy, _stage)) = pair(&authority, "") else { return };
     let with = |file: &Path| {
-        let mut client = Command::new(local::CLIENT);
+        let mut client = Command::new(CLIENT);
         client.args(["run", "--quiet", "--url", &url(&proxy)]).args(LOAD.split(' '));
         client.env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR").output().expect("the client runs")
     };

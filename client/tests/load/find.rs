@@ -1,8 +1,6 @@
 //! `client find` from outside: against servers of a known capacity, against a stage, and without a server.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod stage;
-
+use crate::stage::{Stage, until};
 use client::find::FindReport;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
@@ -98,7 +96,7 @@ fn the_capacity_of_a_server_is_found() {
 
 #[test]
 fn a_stage_is_searched_and_watched() {
-    let Some(stage) = stage::Stage::start("stage4-zero-buffer", &[]) else { return };
+    let Some(stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let load = "--connections 50 --active 20 --from 400 --step-time 300ms --p99 150ms";
     let (_, report) = found(&format!("--url {} {load} --pid {} --json -", stage.url, stage.pid()));
     let found = report.found.expect("a rate");
@@ -125,11 +123,11 @@ fn a_server_that_is_not_there_or_dies_ends_the_search() {
     let line = complaint(&output, 1);
     assert!(line.contains("0 of 5 connections are open") && line.contains("is the server running"), "{line}");
 
-    let Some(mut stage) = stage::Stage::start("stage4-zero-buffer", &[]) else { return };
+    let Some(mut stage) = Stage::start("stage4-zero-buffer", &[]) else { return };
     let load = "--connections 5 --from 500 --step-time 300ms --p99 100ms --json -";
     let mut child = client(&format!("--url {} {load}", stage.url));
     let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the client runs");
-    stage::until("it has connected", Duration::from_secs(30), || {
+    until("it has connected", Duration::from_secs(30), || {
         let active = stage.metrics().value("ws_connections_active").unwrap_or_default();
         (active == 5.0).then_some(()).ok_or(format!("{active} connections"))
     });

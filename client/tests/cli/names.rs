@@ -1,10 +1,7 @@
 //! Host names instead of addresses, from outside.
 
-#[expect(dead_code, reason = "these tests need only some of the helpers")]
-mod local;
-
+use crate::local::{LOAD, client, echo_server, output, text};
 use client::run::RunReport;
-use local::{LOAD, client, echo_server, output, text};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
 use std::thread;

@@ -1,9 +1,6 @@
 //! The live view on a pseudo-terminal, and its absence from any other output.
 
-#[allow(dead_code, reason = "other tests need the rest")]
-mod local;
-
-use local::{CLIENT, echo_server};
+use crate::local::{CLIENT, echo_server};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};

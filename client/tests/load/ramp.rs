@@ -1,10 +1,7 @@
 //! Rates that rise, results per second, and the page of results, from outside.
 
-#[allow(dead_code, reason = "other tests use the rest")]
-mod local;
-
+use crate::local::{output, scratch, text, url};
 use client::run::RunReport;
-use local::{output, scratch, text, url};
 use std::fs;
 
 /// The error, which must be one line.

@@ -1,11 +1,8 @@
 //! `setup.sh` and `destroy.sh` with processes instead of containers (`--local`). The stage has to be built.
 
-#[expect(dead_code, reason = "of what starts and watches a stage, less is needed here")]
-mod stage;
-
+use crate::stage::{Stage, until};
 use client::run::RunReport;
 use rustix::process::{Pid, Signal, kill_process};
-use stage::{Stage, until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -154,6 +151,7 @@ fn bad_arguments_are_rejected_in_one_line() {
         ("--tag a/b client", "--tag 'a/b'"),
         ("--push Registry client", "--push 'Registry'"),
         ("--platform linux/riscv64 client", "--platform 'linux/riscv64'"),
+        ("--profile debug client", "--profile 'debug'"),
     ];
     let of = |name, cases: &[(&'static str, &'static str)]| {
         cases.iter().map(|&(arguments, part)| (name, arguments, part)).collect::<Vec<_>>()
