@@ -136,6 +136,10 @@ impl ShardMetrics {
     pub fn echoed(&self, messages: u64, bytes: usize) -> Echoing {
         let before = self.received(messages, bytes);
         self.sent(messages, bytes);
+        #[cfg(feature = "slow-handler")]
+        if before / 1_000 != (before + messages) / 1_000 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Echoing::begin(messages, before)
     }
 
