@@ -8,6 +8,7 @@
 
 use super::buckets::Buckets;
 use super::families::{self, MetricFamily};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::array;
 use std::sync::Mutex;
@@ -69,16 +70,23 @@ struct Window {
     messages: u64,
 }
 
-/// An echo in progress; if it is timed, since when, and for how many messages.
+/// An echo in progress. One register, because the hot path keeps it while it writes.
+///
+/// 0: it is not timed. Otherwise the low bits are the number of messages that it stands for, and the others are when it
+/// began, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Echoing(Option<(Instant, u64)>);
+pub struct Echoing(u64);
+
+/// The bits for the number of messages. 44 are left for the time, which lasts almost five hours before it begins anew.
+const MESSAGES_BITS: u32 = 20;
+const MESSAGES_MOST: u64 = (1 << MESSAGES_BITS) - 1;
 
 impl Sampling {
     /// `messages` are complete, after `before` earlier ones.
     #[inline]
     pub(crate) fn begin(&self, messages: u64, before: u64) -> Echoing {
         if before < self.next.load(Relaxed) {
-            return Echoing(None);
+            return Echoing(0);
         }
         self.begin_timed(&TIMES, messages, before)
     }
@@ -86,7 +94,7 @@ impl Sampling {
     #[cold]
     fn begin_timed(&self, times: &Times, messages: u64, before: u64) -> Echoing {
         let covered = self.cover(times, messages, before, Instant::now());
-        Echoing(covered.map(|messages| (Instant::now(), messages)))
+        Echoing(covered.map_or(0, |messages| now_ns() << MESSAGES_BITS | messages.min(MESSAGES_MOST)))
     }
 
     /// How many messages an echo stands for: these, and those since the last one that was timed. `None`: it is not timed.
@@ -110,10 +118,21 @@ impl Echoing {
     /// Its last byte is with the kernel.
     #[inline]
     pub fn written(self) {
-        if let Some((since, messages)) = self.0 {
-            TIMES.record(since.elapsed(), messages);
+        if self.0 != 0 {
+            TIMES.record(self);
         }
     }
+
+    /// How long ago it began, and for how many messages it stands.
+    fn took(self, now_ns: u64) -> (u64, u64) {
+        let since = (now_ns << MESSAGES_BITS).wrapping_sub(self.0 & !MESSAGES_MOST) >> MESSAGES_BITS;
+        (since, self.0 & MESSAGES_MOST)
+    }
+}
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl Times {
@@ -128,8 +147,12 @@ impl Times {
     }
 
     #[cold]
-    fn record(&self, took: Duration, messages: u64) {
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    fn record(&self, echoing: Echoing) {
+        let (ns, messages) = echoing.took(now_ns());
+        self.add(ns, messages);
+    }
+
+    fn add(&self, ns: u64, messages: u64) {
         self.timed.fetch_add(1, Relaxed);
         self.sum_ns.fetch_add(ns.saturating_mul(messages), Relaxed);
         self.counts[SCALE.of(ns)].fetch_add(messages, Relaxed);
@@ -238,7 +261,7 @@ mod tests {
                 if self.before >= self.sampling.next.load(Relaxed)
                     && let Some(messages) = self.sampling.cover(&self.times, batch, self.before, self.now)
                 {
-                    self.times.record(Duration::from_micros(5), messages);
+                    self.times.add(5_000, messages);
                 }
                 self.before += batch;
             }
@@ -266,8 +289,17 @@ mod tests {
         let mut load = Load::new();
         assert_eq!(load.echo(3_000.0, 1, 30_000), 30_000);
         assert_eq!((load.echo(3_000.0, 0, 1), load.counted()), (0, 30_000), "pieces alone are timed");
-        let echoing = Sampling::default().begin(1, 0);
-        assert_eq!(echoing.0.map(|(_, messages)| messages), Some(1));
+        let (sampling, begun) = (Sampling::default(), now_ns());
+        let (took_ns, messages) = sampling.begin(3, 0).took(now_ns());
+        assert!(messages == 3 && took_ns <= now_ns() - begun, "{took_ns} ns for {messages}");
+        assert_eq!(sampling.begin(0, 3).0, 0);
+    }
+
+    #[test]
+    fn the_clock_may_begin_anew() {
+        let wrap_ns = 1 << (u64::BITS - MESSAGES_BITS);
+        let echoing = Echoing((wrap_ns - 700) << MESSAGES_BITS | 9);
+        assert_eq!(echoing.took(2 * wrap_ns + 300), (1_000, 9));
     }
 
     #[test]
@@ -297,7 +329,7 @@ mod tests {
     fn the_histogram_is_in_seconds() {
         let times = Times::new();
         for (us, messages) in [(0, 1), (3, 2), (500, 3), (90_000, 4), (20_000_000, 5)] {
-            times.record(Duration::from_micros(us), messages);
+            times.add(us * 1_000, messages);
         }
         let text = String::from_utf8(families::text(&[times.family()])).expect("text");
         for line in [
