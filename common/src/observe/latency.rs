@@ -3,8 +3,8 @@
 //! It excludes the time in the kernel's queue and in the event loop's. The time until a slow reader takes its echo is
 //! included where the connection blocks on it (stages 1 and 2), not where a loop serves the others meanwhile.
 //!
-//! Up to some thousands of echoes per second are timed, each on behalf of the untimed ones before it, so that a histogram's
-//! count is that of the messages. An untimed echo costs one comparison with a number of its shard.
+//! Up to some thousands of echoes per second are timed. Each counts for the untimed ones before it, so that the histogram
+//! counts all messages. An untimed echo costs one comparison with a number of its shard.
 
 use super::buckets::Buckets;
 use super::families::{self, MetricFamily};
