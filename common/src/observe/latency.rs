@@ -3,18 +3,19 @@
 //! It excludes the time in the kernel's queue and in the event loop's. The time until a slow reader takes its echo is
 //! included where the connection blocks on it (stages 1 and 2), not where a loop serves the others meanwhile.
 //!
-//! Up to some thousands of echoes per second are timed, each on behalf of the untimed ones before it, so that a histogram's
-//! count is that of the messages. An untimed echo costs one load and two branches.
+//! Up to some thousands of echoes per second are timed. Each counts for the untimed ones before it, so that the histogram
+//! counts all messages. An untimed echo costs one comparison with a number of its shard.
 
 use super::buckets::Buckets;
 use super::families::{self, MetricFamily};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::array;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Echoes timed per second, if they are evenly spaced: between half of this and this, or all of them.
+/// Echoes timed per second, if they are evenly spaced, or all of them.
 const TIMED_PER_SECOND: f64 = 4096.0;
 /// The sampling adapts at least after this many messages that were timed.
 const WINDOW_TIMED: u64 = 1024;
@@ -39,17 +40,20 @@ const BOUNDS_NS: [u64; 17] = {
 /// One for the process, since all its echoes are measured alike.
 static TIMES: Times = Times::new();
 
-/// Which echoes are timed. On cache lines of its own, which every echo reads.
-#[repr(align(128))]
-struct Sampling {
-    /// One in `mask + 1` messages is timed: a power of two.
-    mask: AtomicU64,
+/// Which echoes of a shard are timed.
+#[derive(Debug, Default)]
+pub(crate) struct Sampling {
+    /// The number of the next message to time.
+    next: AtomicU64,
+    /// The messages that are timed so far, or have another timed on their behalf.
+    covered: AtomicU64,
 }
 
-/// Written a few thousand times per second at most.
+/// Written a few thousand times per second at most; on its own cache lines.
 #[repr(align(128))]
 struct Times {
-    sampling: Sampling,
+    /// One in this many messages is timed.
+    one_in: AtomicU64,
     window: Mutex<Option<Window>>,
     /// How many echoes were timed.
     timed: AtomicU64,
@@ -66,30 +70,75 @@ struct Window {
     messages: u64,
 }
 
-/// An echo in progress; if it is timed, since when, and for how many messages.
+/// An echo in progress. One register, because the hot path keeps it while it writes.
+///
+/// 0: it is not timed. Otherwise the low bits are the number of messages that it stands for, and the others are when it
+/// began, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Echoing(Option<(Instant, u64)>);
+pub struct Echoing(u64);
 
-impl Echoing {
+/// The bits for the number of messages. 44 are left for the time, which lasts almost five hours before it begins anew.
+const MESSAGES_BITS: u32 = 20;
+const MESSAGES_MOST: u64 = (1 << MESSAGES_BITS) - 1;
+
+impl Sampling {
     /// `messages` are complete, after `before` earlier ones.
     #[inline]
-    pub(crate) fn begin(messages: u64, before: u64) -> Echoing {
-        TIMES.begin(messages, before)
+    pub(crate) fn begin(&self, messages: u64, before: u64) -> Echoing {
+        if before < self.next.load(Relaxed) {
+            return Echoing(0);
+        }
+        self.begin_timed(&TIMES, messages, before)
     }
 
+    #[cold]
+    fn begin_timed(&self, times: &Times, messages: u64, before: u64) -> Echoing {
+        let covered = self.cover(times, messages, before, Instant::now());
+        Echoing(covered.map_or(0, |messages| now_ns() << MESSAGES_BITS | messages.min(MESSAGES_MOST)))
+    }
+
+    /// How many messages an echo stands for: these, and those since the last one that was timed. `None`: it is not timed.
+    fn cover(&self, times: &Times, messages: u64, before: u64, now: Instant) -> Option<u64> {
+        let end = before + messages;
+        let covered = self.covered.fetch_max(end, Relaxed);
+        // Otherwise it is a piece of a message, or another thread was here first.
+        let more = end.checked_sub(covered).filter(|&more| more > 0)?;
+        times.adapt(more, now);
+        self.next.store(end + times.one_in.load(Relaxed) - 1, Relaxed);
+        Some(more)
+    }
+
+    /// Has the next echo timed: if there are much fewer than before, the sampling adapts to that.
+    pub(crate) fn time_next(&self) {
+        self.next.store(0, Relaxed);
+    }
+}
+
+impl Echoing {
     /// Its last byte is with the kernel.
     #[inline]
     pub fn written(self) {
-        if let Some((since, messages)) = self.0 {
-            TIMES.record(since.elapsed(), messages);
+        if self.0 != 0 {
+            TIMES.record(self);
         }
     }
+
+    /// How long ago it began, and for how many messages it stands.
+    fn took(self, now_ns: u64) -> (u64, u64) {
+        let since = (now_ns << MESSAGES_BITS).wrapping_sub(self.0 & !MESSAGES_MOST) >> MESSAGES_BITS;
+        (since, self.0 & MESSAGES_MOST)
+    }
+}
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl Times {
     const fn new() -> Times {
         Times {
-            sampling: Sampling { mask: AtomicU64::new(0) },
+            one_in: AtomicU64::new(1),
             window: Mutex::new(None),
             timed: AtomicU64::new(0),
             sum_ns: AtomicU64::new(0),
@@ -97,51 +146,36 @@ impl Times {
         }
     }
 
-    #[inline]
-    fn begin(&self, messages: u64, before: u64) -> Echoing {
-        let mask = self.sampling.mask.load(Relaxed);
-        // Greater exactly if a multiple of the power of two `mask + 1` is reached.
-        if before ^ before.wrapping_add(messages) > mask {
-            self.begin_timed(mask, messages, before)
-        } else {
-            Echoing(None)
-        }
+    #[cold]
+    fn record(&self, echoing: Echoing) {
+        let (ns, messages) = echoing.took(now_ns());
+        self.add(ns, messages);
     }
 
-    #[cold]
-    fn begin_timed(&self, mask: u64, messages: u64, before: u64) -> Echoing {
-        let messages = weight(mask, messages, before);
-        self.adapt(messages, Instant::now());
-        Echoing(Some((Instant::now(), messages)))
-    }
-
-    #[cold]
-    fn record(&self, took: Duration, messages: u64) {
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    fn add(&self, ns: u64, messages: u64) {
         self.timed.fetch_add(1, Relaxed);
         self.sum_ns.fetch_add(ns.saturating_mul(messages), Relaxed);
         self.counts[SCALE.of(ns)].fetch_add(messages, Relaxed);
     }
 
-    /// Adapts the sampling to the rate of messages. `messages`: those that are timed now, 0 if none are.
+    /// Adapts the sampling to the rate of messages, of which these are covered by the echo to be timed now.
     fn adapt(&self, messages: u64, now: Instant) {
         // Where another thread adapts it, this echo does not matter.
         let Ok(mut window) = self.window.try_lock() else { return };
         let Window { since, timed, messages: all } =
             window.get_or_insert(Window { since: now, timed: 0, messages: 0 });
-        *timed += u64::from(messages > 0);
+        *timed += 1;
         *all += messages;
         let elapsed = now.saturating_duration_since(*since);
         if *timed < WINDOW_TIMED && elapsed < WINDOW {
             return;
         }
         let one_in = *all as f64 / elapsed.as_secs_f64().max(1e-6) / TIMED_PER_SECOND;
-        self.sampling.mask.store((one_in.ceil() as u64).clamp(1, 1 << 20).next_power_of_two() - 1, Relaxed);
+        self.one_in.store((one_in.ceil() as u64).clamp(1, 1 << 20), Relaxed);
         *window = Some(Window { since: now, timed: 0, messages: 0 });
     }
 
     fn now(&self) -> [u64; BUCKETS] {
-        self.adapt(0, Instant::now());
         self.counts.each_ref().map(|count| count.load(Relaxed))
     }
 
@@ -158,11 +192,6 @@ impl Times {
         let help = "From a complete message to its echo in the send buffer, estimated from a sample";
         families::histogram("ws_echo_seconds", help, buckets, below, sum_s)
     }
-}
-
-/// How many messages an echo stands for that is timed: those up to the last multiple of `mask + 1`, from the multiple before.
-fn weight(mask: u64, messages: u64, before: u64) -> u64 {
-    (before.wrapping_add(messages) & !mask).wrapping_sub(before & !mask)
 }
 
 /// The histogram for Prometheus.
@@ -211,19 +240,38 @@ fn took(timed: u64, counts: &[u64; BUCKETS]) -> Option<Took> {
 mod tests {
     use super::*;
 
-    /// Echoes messages in batches at a rate per second, from `start` on. Returns how many were timed.
-    fn echo(times: &Times, start: Instant, per_second: f64, batch: u64, messages: u64) -> usize {
-        let timed = (0..messages / batch).filter(|i| {
-            let now = start + Duration::from_secs_f64((i * batch) as f64 / per_second);
-            let mask = times.sampling.mask.load(Relaxed);
-            let weight = weight(mask, batch, i * batch);
-            if weight > 0 {
-                times.adapt(weight, now);
-                times.record(Duration::from_micros(5), weight);
+    /// Messages that arrive in batches, at a rate per second.
+    struct Load {
+        sampling: Sampling,
+        times: Times,
+        now: Instant,
+        before: u64,
+    }
+
+    impl Load {
+        fn new() -> Load {
+            Load { sampling: Sampling::default(), times: Times::new(), now: Instant::now(), before: 0 }
+        }
+
+        /// Returns how many were timed.
+        fn echo(&mut self, per_second: f64, batch: u64, batches: u64) -> u64 {
+            let timed_before = self.times.timed.load(Relaxed);
+            for _ in 0..batches {
+                self.now += Duration::from_secs_f64(batch as f64 / per_second);
+                if self.before >= self.sampling.next.load(Relaxed)
+                    && let Some(messages) = self.sampling.cover(&self.times, batch, self.before, self.now)
+                {
+                    self.times.add(5_000, messages);
+                }
+                self.before += batch;
             }
-            weight > 0
-        });
-        timed.count()
+            self.times.timed.load(Relaxed) - timed_before
+        }
+
+        /// The count of the histogram.
+        fn counted(&self) -> u64 {
+            self.times.now().iter().sum()
+        }
     }
 
     #[test]
@@ -238,40 +286,50 @@ mod tests {
 
     #[test]
     fn few_echoes_are_all_timed() {
-        let times = Times::new();
-        assert!(times.begin(0, 0).0.is_none(), "messages alone are timed");
-        assert_eq!(times.begin(1, 0).0.map(|(_, messages)| messages), Some(1));
-        assert_eq!(echo(&times, Instant::now(), 3_000.0, 1, 30_000), 30_000);
+        let mut load = Load::new();
+        assert_eq!(load.echo(3_000.0, 1, 30_000), 30_000);
+        assert_eq!((load.echo(3_000.0, 0, 1), load.counted()), (0, 30_000), "pieces alone are timed");
+        let (sampling, begun) = (Sampling::default(), now_ns());
+        let (took_ns, messages) = sampling.begin(3, 0).took(now_ns());
+        assert!(messages == 3 && took_ns <= now_ns() - begun, "{took_ns} ns for {messages}");
+        assert_eq!(sampling.begin(0, 3).0, 0);
     }
 
     #[test]
-    fn many_echoes_are_sampled_and_their_count_is_that_of_the_messages() {
+    fn the_clock_may_begin_anew() {
+        let wrap_ns = 1 << (u64::BITS - MESSAGES_BITS);
+        let echoing = Echoing((wrap_ns - 700) << MESSAGES_BITS | 9);
+        assert_eq!(echoing.took(2 * wrap_ns + 300), (1_000, 9));
+    }
+
+    #[test]
+    fn many_echoes_are_sampled_and_each_message_is_counted_once() {
         for (per_second, batch) in [(300_000.0, 1), (300_000.0, 16), (8_000_000.0, 64), (20_000.0, 7)] {
-            let (times, messages) = (Times::new(), (10.0 * per_second) as u64);
-            let timed = echo(&times, Instant::now(), per_second, batch, messages) as f64;
-            let case = format!("{per_second} per second in batches of {batch}: {timed} timed");
+            let mut load = Load::new();
+            let (first, messages) = (load.echo(100.0, 1, 3), 3 + (10.0 * per_second) as u64);
+            let timed = load.echo(per_second, batch, messages / batch) as f64;
+            let case = format!("{per_second} per second in batches of {batch}: {first} and {timed} timed");
             assert!((10_000.0..10.0 * TIMED_PER_SECOND + 8_000.0).contains(&timed), "{case}");
-            let counted = times.counts.iter().map(|count| count.load(Relaxed)).sum::<u64>() as f64;
-            assert!((counted / messages as f64 - 1.0).abs() < 0.01, "{case}, counted as {counted}");
+            let uncounted = load.before - load.counted();
+            assert!(uncounted < load.times.one_in.load(Relaxed) + batch, "{case}, {uncounted} not counted");
         }
     }
 
     #[test]
     fn sampling_ends_with_the_load() {
-        let (times, start) = (Times::new(), Instant::now());
-        echo(&times, start, 300_000.0, 1, 300_000);
-        assert!(times.begin(1, 64).0.is_none(), "one in 128");
-        // Its last window ends first.
-        times.adapt(0, start + Duration::from_secs(3));
-        times.adapt(0, start + Duration::from_secs(5));
-        assert!(times.begin(1, 64).0.is_some(), "every one");
+        let mut load = Load::new();
+        load.echo(300_000.0, 1, 300_000);
+        assert_eq!(load.echo(10.0, 1, 10), 0, "one in 74");
+        load.sampling.time_next();
+        load.echo(10.0, 1, 20);
+        assert_eq!(load.echo(10.0, 1, 10), 10, "every one");
     }
 
     #[test]
     fn the_histogram_is_in_seconds() {
         let times = Times::new();
         for (us, messages) in [(0, 1), (3, 2), (500, 3), (90_000, 4), (20_000_000, 5)] {
-            times.record(Duration::from_micros(us), messages);
+            times.add(us * 1_000, messages);
         }
         let text = String::from_utf8(families::text(&[times.family()])).expect("text");
         for line in [

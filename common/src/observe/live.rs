@@ -152,6 +152,7 @@ impl Sampler<'_> {
     fn sample(&mut self) -> Sample<'_> {
         let Live { metrics, .. } = self.live;
         let totals = metrics.totals();
+        metrics.shards.iter().for_each(|shard| shard.sampling.time_next());
         let of_shard = |shard: &ShardMetrics| [shard.active(), shard.messages_sent.load(Relaxed)];
         let shards: Vec<_> = metrics.shards.iter().map(of_shard).collect();
         let fullest = shards.iter().map(|[connections, _]| *connections).max().unwrap_or(0);

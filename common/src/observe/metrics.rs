@@ -5,7 +5,7 @@
 use crate::budget::Budget;
 use crate::families::{self, MetricFamily};
 use crate::kernel::KernelShare;
-use crate::latency::{self, Echoing};
+use crate::latency::{self, Echoing, Sampling};
 use crate::log;
 use crate::memory::Memory;
 use crate::readiness::{Pressure, Readiness};
@@ -92,6 +92,7 @@ pub struct ShardMetrics {
     sent_bytes: AtomicU64,
     handshakes: [AtomicU64; HANDSHAKE_BUCKETS_SECONDS.len() + 1],
     handshakes_ns: AtomicU64,
+    pub(crate) sampling: Sampling,
     /// Threads, tasks or loops that serve now.
     pub tasks: AtomicU64,
     /// The shard's thread, for what /proc knows by thread.
@@ -140,7 +141,7 @@ impl ShardMetrics {
         if before / 1_000 != (before + messages) / 1_000 {
             std::thread::sleep(Duration::from_millis(10));
         }
-        Echoing::begin(messages, before)
+        self.sampling.begin(messages, before)
     }
 
     /// WebSocket connections open now.
@@ -249,6 +250,7 @@ impl Metrics {
         let (closed_name, rejected_name) = ("ws_connections_closed_total", "ws_connections_rejected_total");
         all.push(families::counters(closed_name, "WebSocket connections ended", "reason", closed));
         all.push(families::counters(rejected_name, "Connections not let in", "reason", rejected));
+        self.shards.iter().for_each(|shard| shard.sampling.time_next());
         all.extend([self.handshakes(), latency::family()]);
         all.extend(self.kernel_memory());
         all.extend(memory());

@@ -48,7 +48,7 @@ def panel(world, title):
     return next(panel for panel in world["dashboard"]["panels"] if panel["title"] == title)["targets"][0]
 
 
-def variable(world, name):
+def listed(world, name):
     return next(one for one in world["dashboard"]["templating"]["list"] if one["name"] == name)
 
 
@@ -160,9 +160,9 @@ MUTATIONS = [
      lambda w: [scrape(w, o).pop("relabelings") for o in w["overlays"] if "load" not in o]),
     ("up without a job", lambda w: replace(panel(w, "Servers up"), 'job=~"$job"', "")),
     ("process_open_fds without a job", lambda w: replace(panel(w, "Descriptors"), 'job=~"$job",', "")),
-    ("has no variable job", lambda w: w["dashboard"]["templating"]["list"].remove(variable(w, "job"))),
-    ("has no variable stage", lambda w: w["dashboard"]["templating"]["list"].remove(variable(w, "stage"))),
-    ("it starts with x", lambda w: variable(w, "job")["current"].update(value="x")),
+    ("has no variable job", lambda w: w["dashboard"]["templating"]["list"].remove(listed(w, "job"))),
+    ("has no variable stage", lambda w: w["dashboard"]["templating"]["list"].remove(listed(w, "stage"))),
+    ("it starts with x", lambda w: listed(w, "job")["current"].update(value="x")),
     ("differs from deploy/prometheus/alerts.yml", lambda w: alert(w, "ServerFull").update({"for": "5m"})),
     ("there is no PrometheusRule", lambda w: without(w, BIG, "PrometheusRule")),
     ("without a label `release`", lambda w: monitor(w)["metadata"].pop("labels")),

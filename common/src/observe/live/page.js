@@ -94,7 +94,7 @@ function figures(now) {
   show('connections', whole(now.connections));
   const [limit] = now.limits;
   show('connections-note', `limit ${whole(limit.limit)} · ${whole(now.accepted)} opened so far`);
-  show('rejected', now.rejected ? `${whole(now.rejected)} rejected` : '');
+  show('rejected', now.rejected ? `· ${whole(now.rejected)} rejected` : '');
   if (now.setup !== null) {
     show('setup', number(now.setup));
     const refused = now.refused > 0;
