@@ -1,34 +1,75 @@
-// Opens out/talk.html in a browser without a network, and checks every slide: nothing overflows, nothing is missing, and
-// nothing is loaded from elsewhere.
+// Opens out/talk.html in a browser without a network, and checks every slide: it can be read from the last row, nothing
+// overflows, nothing is missing, and nothing is loaded from elsewhere.
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import puppeteer from 'puppeteer-core';
 
 const page_url = pathToFileURL(join(dirname(fileURLToPath(import.meta.url)), 'out/talk.html')).href;
-const MIN_SLIDES = 30;
-const MAX_SLIDES = 38;
+const LIMITS = { fontPx: 24, codeLines: 8, commandLines: 4, lowest: 600 };
 
-// Runs in the page, and returns each slide's faults. Layout is in the slide's own pixels, whatever the window's size.
-function faults() {
+// Runs in the page, and returns each slide's faults. Sizes are in the slide's own pixels, whatever the window's size.
+function faults({ fontPx, codeLines, commandLines, lowest }) {
     const found = [];
+    const boxes = new Map();
     const sections = [...document.querySelectorAll('section')];
     sections.forEach((section, at) => {
         const slide = `slide ${at + 1} (${section.querySelector('h1, h2')?.textContent ?? 'no title'})`;
+        const say = (fault) => found.push(`${slide}: ${fault}`);
+        const outer = section.getBoundingClientRect();
+        const scale = outer.width / section.offsetWidth;
         const style = getComputedStyle(section);
-        const [bottom, right] = [section.clientHeight - parseFloat(style.paddingBottom), section.clientWidth - parseFloat(style.paddingRight)];
-        if (section.scrollHeight > section.clientHeight + 1) found.push(`${slide}: ${section.scrollHeight - section.clientHeight} px too high`);
-        for (const part of section.querySelectorAll(':scope > *')) {
-            const name = `<${part.tagName.toLowerCase()}> ${part.textContent.trim().slice(0, 40)}`;
-            if (part.offsetTop + part.offsetHeight > bottom + 1) found.push(`${slide}: ${name} ends ${Math.round(part.offsetTop + part.offsetHeight - bottom)} px below the margin`);
-            if (part.offsetLeft + part.offsetWidth > right + 1) found.push(`${slide}: ${name} is too wide`);
-            const source = part.matches('pre') && part.querySelector('code');
-            if (source && source.scrollWidth > source.clientWidth) found.push(`${slide}: a line of ${name} is cut off`);
+        const box = (element) => {
+            const { left, top, right, bottom } = element.getBoundingClientRect();
+            return { left: (left - outer.left) / scale, top: (top - outer.top) / scale, right: (right - outer.left) / scale, bottom: (bottom - outer.top) / scale };
+        };
+        const excerpt = (element) => `"${element.textContent.trim().slice(0, 40)}"`;
+
+        // Sizes of text as they are drawn: a picture that is scaled down scales its text.
+        const tooSmall = (px, what) => { if (px < fontPx - 0.05) say(`${what} is ${px.toFixed(1)} px high, not ${fontPx}`); };
+        const texts = document.createTreeWalker(section, NodeFilter.SHOW_TEXT);
+        const seen = new Set();
+        while (texts.nextNode()) {
+            const { parentElement } = texts.currentNode;
+            if (!texts.currentNode.textContent.trim() || seen.has(parentElement)) continue;
+            seen.add(parentElement);
+            const drawn = parentElement.ownerSVGElement && parentElement.getScreenCTM ? parentElement.getScreenCTM().a / scale : 1;
+            tooSmall(parseFloat(getComputedStyle(parentElement).fontSize) * drawn, excerpt(parentElement));
         }
-        for (const image of section.querySelectorAll('img')) {
-            if (!image.complete || image.naturalWidth === 0) found.push(`${slide}: a picture does not load`);
-            else if (image.offsetHeight < 200) found.push(`${slide}: a picture of ${image.offsetHeight} px is too small to be read`);
+        for (const element of [section, ...section.querySelectorAll('h2')]) {
+            for (const pseudo of ['::before', '::after']) {
+                const { content, fontSize } = getComputedStyle(element, pseudo);
+                if (content !== 'none' && content !== '""') tooSmall(parseFloat(fontSize), `${pseudo} ${content}`);
+            }
         }
+
+        // Lines of code and commands.
+        const lines = section.querySelectorAll('pre .line').length;
+        if (lines > codeLines) say(`${lines} lines of code, not ${codeLines}`);
+        const commands = [...section.querySelectorAll('pre:not(.excerpt)')].flatMap((pre) => pre.textContent.trim().split('\n')).length;
+        if (commands > commandLines) say(`${commands} lines of commands, not ${commandLines}`);
+
+        // Nothing is cut off, and the lowest sixth is used.
+        const [bottom, right] = [section.offsetHeight - parseFloat(style.paddingBottom), section.offsetWidth - parseFloat(style.paddingRight)];
+        if (section.scrollHeight > section.clientHeight + 1) say(`${section.scrollHeight - section.clientHeight} px too high`);
+        const parts = [...section.querySelectorAll(':scope > *')];
+        for (const part of parts) {
+            const { bottom: end, right: edge } = box(part);
+            if (end > bottom + 1) say(`${excerpt(part)} ends ${Math.round(end - bottom)} px below the margin`);
+            if (edge > right + 1) say(`${excerpt(part)} is too wide`);
+        }
+        for (const code of section.querySelectorAll('pre:not(.excerpt) code, pre .line, pre .file')) {
+            if (code.scrollWidth > code.clientWidth + 1) say(`${excerpt(code)} is cut off`);
+        }
+        for (const text of section.querySelectorAll('svg text')) {
+            const [drawn, picture] = [box(text), box(text.ownerSVGElement)];
+            if (drawn.left < picture.left - 2 || drawn.right > picture.right + 2 || drawn.top < picture.top - 8 || drawn.bottom > picture.bottom + 8) say(`${excerpt(text)} is outside its picture`);
+        }
+        const end = Math.max(...parts.map((part) => box(part).bottom));
+        if (end < lowest) say(`the lowest sixth is empty: it ends at ${Math.round(end)} px`);
+        const plot = section.querySelector('.plot.stage');
+        if (plot) boxes.set(slide, JSON.stringify(Object.values(box(plot)).map(Math.round)));
     });
+    if (new Set(boxes.values()).size > 1) found.push(`the plots of the stages differ in place or size: ${[...boxes].join('; ')}`);
     return { slides: sections.length, found };
 }
 
@@ -47,14 +88,14 @@ try {
     await page.goto(page_url, { waitUntil: 'load' });
     // Lay out all slides, not only the visible one.
     await page.addStyleTag({ content: 'svg[data-marpit-svg] { display: block !important; }' });
-    const { slides, found } = await page.evaluate(faults);
+    await page.evaluate(() => Promise.allSettled([...document.fonts].map((font) => font.load())));
+    const { slides, found } = await page.evaluate(faults, LIMITS);
     found.push(...failed, ...asked.filter((url) => url !== page_url && !url.startsWith('data:')).map((url) => `loads ${url}`));
-    if (slides < MIN_SLIDES || slides > MAX_SLIDES) found.push(`${slides} slides do not make 30 minutes`);
     if (found.length) {
         console.error(found.map((fault) => `slides: ${fault}`).join('\n'));
         process.exitCode = 1;
     } else {
-        console.log(`${slides} slides: nothing overflows, nothing is loaded from elsewhere`);
+        console.log(`${slides} slides: no text below ${LIMITS.fontPx} px, nothing overflows, nothing is loaded from elsewhere`);
     }
 } finally {
     await browser.close();

@@ -1,119 +1,117 @@
 // Prints talk.md with its figures, excerpts and pictures filled in. A missing source fails the build.
 //
-//   {{million.4.memory.server_connected_bytes}}   a figure from results/ (figures.mjs), formatted by its unit
-//   {{times PATH PATH}}                           the ratio of the first figure to the second
-//   {{text FILE /PATTERN/}}                       the pattern's first group in a file of results/
-//   {{code FILE fn NAME}}                         an item of the sources; `| FIRST .. LAST`: from the first line that
-//                                                 contains FIRST to the next one, no deeper, that starts with LAST
-//   {{svg FILE}}  {{plot readiness}}  {{plot kernel}}  {{plot stage N}}   a picture
+//   {{million.4.connected_bytes}}          a figure from results/ (figures.mjs), formatted by its unit
+//   {{times PATH PATH}}                    the ratio of the first figure to the second
+//   {{needs PATH}}                         drops its slide if the figure was not measured
+//   {{code FILE fn NAME}}                  an item of the sources; `| FIRST .. LAST | …` for parts of it, `| mark TEXT` to
+//                                          mark lines (excerpts.mjs)
+//   {{diff FILE FILE | FIRST .. LAST}}     parts of their difference
+//   {{svg FILE}}  {{plot NAME}}            a picture
+//   {{repository}}                         the repository's address and its QR code, or nothing
+//   {{questions}}                          the questions of docs/questions.md, with the numbers of the slides that answer them
+//   {{answer QUESTION}}                    the answer there, for the notes
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { figure, figures, read, show } from './figures.mjs';
-import { kernelPlot, readinessPlot, stagePlot } from './plots.mjs';
+import qrcode from 'qrcode-generator';
+import { code, diff } from './excerpts.mjs';
+import { figure, figures, has, read, root, show, significant } from './figures.mjs';
+import { answer, unanswered, withClock } from './notes.mjs';
+import { eachPlot, kernelPlot, readinessPlot, stagePlot, titlePlot } from './plots.mjs';
+import { flamePlot } from './flame.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-function times(one, other) {
-    const ratio = figure(one) / figure(other);
-    return ratio >= 20 ? String(Math.round(ratio)) : ratio.toPrecision(2);
-}
-
-function text(file, pattern) {
-    const match = read(file).match(new RegExp(pattern, 'm'));
-    if (!match) throw new Error(`/${pattern}/ matches nothing in ${file}`);
-    return match[1];
-}
-
-function item(file, kind, name) {
-    const lines = read(file).split('\n');
-    const head = new RegExp(`^\\s*(pub(\\(.*?\\))? )?((async|const|unsafe) )*${kind} ${name}\\b`);
-    const starts = lines.flatMap((line, at) => (head.test(line) ? [at] : []));
-    if (starts.length !== 1) throw new Error(`${file} has ${starts.length} of ${kind} ${name}, not one`);
-    const [start] = starts;
-    if (lines[start].endsWith(';')) return [lines[start]];
-    const indent = lines[start].match(/^\s*/)[0];
-    const end = lines.findIndex((line, at) => at >= start && line.startsWith(indent) && /^[})\]][;,]?$/.test(line.slice(indent.length)));
-    if (end < 0) throw new Error(`${file}: where does ${kind} ${name} end?`);
-    return lines.slice(start, end + 1);
-}
-
-function code(file, kind, name, range) {
-    let lines = item(file, kind, name);
-    if (range) {
-        const [first, last] = range.split(' .. ');
-        const start = lines.findIndex((line) => line.includes(first));
-        const depth = lines[start]?.search(/\S/);
-        const end = last === undefined ? start : lines.findIndex((line, at) => at > start && line.trim().startsWith(last) && line.search(/\S/) <= depth);
-        if (start < 0 || end < 0) throw new Error(`${file}, ${kind} ${name}: no lines from "${first}" to "${last ?? first}"`);
-        lines = lines.slice(start, end + 1);
-    }
-    const indent = Math.min(...lines.filter((line) => line.trim()).map((line) => line.match(/^ */)[0].length));
-    return `<div class="file">${file}</div>\n\n\`\`\`rust\n${lines.map((line) => line.slice(indent)).join('\n')}\n\`\`\``;
-}
-
-// An <img> does not inherit custom properties: var(--NAME) is replaced by the colour that the light theme has for it.
-const [light] = read('common/assets/colours.css').split('@media');
-const coloured = (svg) => svg.replace(/var\(--([\w-]+)\)/g, (_, name) => {
-    const [, colour] = light.match(new RegExp(`--${name}: (.*?);`)) ?? [];
-    if (!colour) throw new Error(`no colour ${name} in common/assets/colours.css`);
-    return colour;
-});
-
-function picture(source) {
-    const svg = coloured(source);
-    const [, title] = svg.match(/<title>(.*?)<\/title>/) ?? svg.match(/<title [^>]*>(.*?)<\/title>/) ?? [];
+// In the page itself, so that it has the page's fonts and colours. An empty line would end it.
+function picture(svg, name) {
+    const [element, title] = svg.match(/<title>(.*?)<\/title>\s*/) ?? [];
     if (!title) throw new Error(`a picture without a title: ${svg.slice(0, 80)}`);
-    return `<img class="picture" alt="${title}" src="data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}">`;
+    return `<div class="picture ${name}" role="img" aria-label="${title}">${svg.replace(element, '').replace(/\n+/g, ' ').trim()}</div>`;
 }
 
-function plot([name, stage]) {
-    switch (name) {
-        case 'readiness': return readinessPlot(figures.readiness);
-        case 'kernel': return kernelPlot(figures.questions.slab, show);
-        case 'stage': return stagePlot(figures.million, Number(stage), show);
-        default: throw new Error(`no plot ${name}`);
+const plots = {
+    title: () => titlePlot(figures.million, show),
+    each: () => eachPlot(figures.million, show),
+    readiness: () => readinessPlot(figures.readiness),
+    stage: (stage) => stagePlot(figures.million, Number(stage), show),
+    kernel: () => kernelPlot(figures.questions.slab),
+    flame: (stage) => flamePlot(figures.profile[stage]),
+};
+
+// Where to find the repository: `package.repository` of Cargo.toml, or where git fetches it from.
+function repository() {
+    const [, named] = read('Cargo.toml').match(/^repository\s*=\s*"(.*)"/m) ?? [];
+    if (named) return named;
+    try {
+        const remote = execFileSync('git', ['remote', 'get-url', 'origin'], { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
+        return remote.replace(/^(?:ssh:\/\/)?git@([^:/]+)[:/]/, 'https://$1/').replace(/\.git$/, '').match(/^https:\/\/.*/)?.[0];
+    } catch {
+        return undefined;
     }
 }
+
+function repositoryBlock() {
+    const url = repository();
+    if (!url) return '';
+    const qr = qrcode(0, 'M');
+    qr.addData(url);
+    qr.make();
+    const size = qr.getModuleCount();
+    const dark = Array.from({ length: size * size }, (_, at) => [at % size, Math.floor(at / size)]).filter(([x, y]) => qr.isDark(y, x));
+    const svg = `<svg viewBox="-4 -4 ${size + 8} ${size + 8}" shape-rendering="crispEdges"><path d="${dark.map(([x, y]) => `M${x} ${y}h1v1h-1z`).join('')}"/></svg>`;
+    return `<div class="repository"><div class="qr" role="img" aria-label="QR code of ${url}">${svg}</div><div class="url">${url.replace(/^https:\/\//, '')}</div></div>`;
+}
+
+// Questions, and the slides that answer them.
+let asked = [];
 
 function resolve(directive) {
     const [word, ...rest] = directive.split(' ');
+    const [head, ...options] = directive.split(' | ');
     switch (word) {
-        case 'times': return times(...rest);
-        case 'text': {
-            const [, file, pattern] = directive.match(/^text (\S+) \/(.*)\/$/);
-            return text(file, pattern);
-        }
-        case 'code': {
-            const [, file, kind, name, range] = directive.match(/^code (\S+) (\w+) (\w+)(?: \| (.*))?$/);
-            return code(file, kind, name, range);
-        }
-        case 'svg': {
-            const file = rest[0].startsWith('results/') ? join(here, '..', rest[0]) : join(here, rest[0]);
-            return picture(fill(readFileSync(file, 'utf8')));
-        }
-        case 'plot': return picture(plot(rest));
-        default: return show(directive, figure(directive));
+        case 'times': return significant(figure(rest[0]) / figure(rest[1]));
+        case 'needs': return '';
+        case 'code': return code(...head.split(' ').slice(1), options);
+        case 'diff': return diff(...head.split(' ').slice(1), options);
+        case 'svg': return picture(fill(readFileSync(join(here, rest[0]), 'utf8')), rest[0].match(/(\w+)\.svg$/)[1]);
+        case 'plot':
+            if (!plots[rest[0]]) throw new Error(`no plot ${rest[0]}`);
+            return picture(plots[rest[0]](rest[1]), `plot ${rest[0]}`);
+        case 'questions': return `<ol class="asked">${asked.map(({ question, number }) => `<li><a href="#${number}">${number}</a>${question}</li>`).join('')}</ol>`;
+        case 'repository': return repositoryBlock();
+        case 'answer': return answer(rest.join(' '));
+        // A figure and its unit stay on one line.
+        default: return show(directive, figure(directive)).replaceAll(' ', '\u00a0');
     }
 }
 
 // A directive alone on its line may contain braces; within a line it ends at the first two.
-const fill = (source) => source
-    .replace(/^\{\{(.+)\}\}$/gm, (_, directive) => resolve(directive))
-    .replace(/\{\{(.+?)\}\}/g, (_, directive) => resolve(directive));
+const fill = (source) => source.replace(/^\{\{(.+)\}\}$|\{\{(.+?)\}\}/gm, (_, whole, part) => resolve(whole ?? part));
 
-// A slide with figures needs the command that measures them, and every slide needs notes.
+// A slide with figures needs the command that measures them.
 function complain(slide, number) {
     const title = slide.match(/^#+ (.*)$/m)?.[1] ?? 'no title';
-    const measured = /\{\{(?!code |svg img)/.test(slide);
-    if (measured && !/^```sh$/m.test(slide)) throw new Error(`slide ${number} (${title}) has figures and no command`);
-    if (!/^<!--\n/m.test(slide)) throw new Error(`slide ${number} (${title}) has no notes`);
+    const shown = slide.replace(/^<!--\n[^]*?\n-->/m, '');
+    const measured = /\{\{(?!code |diff |svg |needs |repository|questions)/.test(shown);
+    const isTitle = /^<!-- _class: .*\btitle\b/m.test(slide);
+    if (measured && !isTitle && !/^```sh$/m.test(slide)) throw new Error(`slide ${number} (${title}) has figures and no command`);
+    if (/^#+ …/m.test(slide)) throw new Error(`slide ${number} (${title}): its title claims nothing`);
 }
+
+const isMeasured = (slide) => [...slide.matchAll(/\{\{needs (\S+)\}\}/g)].every(([, path]) => has(path));
 
 try {
     const source = readFileSync(join(here, 'talk.md'), 'utf8');
-    source.replace(/^---\n[^]*?\n---\n/, '').split(/^---$/m).forEach((slide, at) => complain(slide, at + 1));
-    process.stdout.write(fill(source));
+    const missing = unanswered(source);
+    if (missing.length) throw new Error(`no slide answers "${missing.join('", "')}"`);
+    const [head] = source.match(/^---\n[^]*?\n---\n/);
+    const slides = source.slice(head.length).split(/^---$/m).filter(isMeasured);
+    slides.forEach((slide, at) => complain(slide, at + 1));
+    asked = slides.flatMap((slide, at) => [...slide.matchAll(/\{\{answer (.*)\}\}/g)].map(([, question]) => ({ question, number: at + 1 })));
+    const talk = withClock(slides.map(fill));
+    process.stdout.write(head + talk.slides.join('---'));
+    console.error(`slides: ${talk.minutes.toFixed(1)} minutes with the demos, figures from ${[...figures.series].join(', ')}`);
 } catch (error) {
     console.error(`slides: ${error.message}`);
     process.exitCode = 1;

@@ -303,12 +303,28 @@ fn quoted_figures_are_those_of_the_results() {
     );
 }
 
+#[test]
+fn the_workflow_runs_every_part_of_ci() {
+    let between = |file: &str, before: &str, after: &str| {
+        let text = fs::read_to_string(root().join(file)).expect(file);
+        let (_, rest) = text.split_once(before).expect(before);
+        rest.split_once(after).expect(after).0.replace(',', "")
+    };
+    assert_eq!(between(".github/workflows/ci.yml", "part: [", "]"), between(".ci/run", "parts=\"", "\""));
+}
+
 /// The files of `cargo test -p PACKAGE --test NAME` and `cargo bench -p PACKAGE --bench NAME`.
 fn cargo_targets(words: &[String]) -> Vec<String> {
     let value = |flag: &str| words.get(words.iter().position(|word| word == flag)? + 1).cloned();
     // Skip packages named by a variable.
     let Some(package) = value("-p").filter(|name| !name.contains('$')) else { return Vec::new() };
-    let file = |flag, folder| value(flag).map(|name| format!("{package}/{folder}/{name}.rs"));
+    // A target is a file, or a directory with a `main.rs`.
+    let file = |flag, folder| {
+        value(flag).map(|name| {
+            let directory = format!("{package}/{folder}/{name}");
+            if root().join(&directory).is_dir() { directory + "/main.rs" } else { directory + ".rs" }
+        })
+    };
     [Some(package.clone()), file("--test", "tests"), file("--bench", "benches")]
         .into_iter()
         .flatten()

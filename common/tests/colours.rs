@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files, and folders of files, that are drawn with these colours.
-const DRAWN: [&str; 6] = [
+const DRAWN: [&str; 7] = [
     "client/src/report/page",
     "client/src/report/plot",
     "common/src/observe/live",
     "slides/theme.css",
     "slides/plots.mjs",
+    "slides/flame.mjs",
     "slides/img",
 ];
 
@@ -50,13 +51,40 @@ fn both_themes_name_what_the_pages_use() {
     for path in drawn() {
         let text = fs::read_to_string(&path).expect("a text");
         for name in between(&text, "var(--", ')') {
-            // The first two are set to a colour where they are used; the last is a length.
-            if ["stage", "accent", "part"].contains(&name) {
+            // Set where they are used, to a colour of these, a length or a font.
+            if ["stage", "accent", "part", "sans", "mono", "marked"].contains(&name) {
                 continue;
             }
             let slides = path.components().any(|part| part.as_os_str() == "slides");
             assert!(named(light, name), "{}: --{name} is not in colours.css", path.display());
             assert!(slides || named(dark, name), "{}: --{name} has no dark colour", path.display());
+        }
+    }
+}
+
+/// Relative luminance (WCAG 2.2) of the colour `--name` in a theme.
+fn luminance(theme: &str, name: &str) -> f64 {
+    let begin = format!("--{name}: #");
+    let value = between(theme, &begin, ';').next().unwrap_or_else(|| panic!("no --{name}"));
+    let channel = |at: usize| {
+        let byte = u8::from_str_radix(&value[at..at + 2], 16).expect("two digits");
+        let part = f64::from(byte) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * channel(0) + 0.7152 * channel(2) + 0.0722 * channel(4)
+}
+
+#[test]
+fn text_is_legible_on_both_backgrounds() {
+    let (light, dark) = common::colours::CSS.split_once("@media").expect("two themes");
+    let stages = (1..=4).flat_map(|i| [format!("stage{i}"), format!("other{i}")]);
+    let texts: Vec<String> = stages.chain(["ink", "quiet", "alarm"].map(String::from)).collect();
+    for (theme, background) in [light, dark].iter().flat_map(|theme| [(theme, "surface"), (theme, "raised")])
+    {
+        for text in &texts {
+            let (one, other) = (luminance(theme, text), luminance(theme, background));
+            let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+            assert!(contrast >= 4.5, "--{text} on --{background}: {contrast:.2}");
         }
     }
 }

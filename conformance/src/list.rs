@@ -181,6 +181,7 @@ macro_rules! __cases {
                 all_are_present,
                 both_addresses_agree,
                 messages_and_bytes,
+                echo_times,
                 close_reasons,
                 refused_handshakes,
                 process_figures;

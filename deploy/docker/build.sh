@@ -13,6 +13,7 @@ Usage: deploy/docker/build.sh [FLAGS] PACKAGE...
   --push REPOSITORY  push each image to a registry, as REPOSITORY/PACKAGE:TAG
   --platform NAME    linux/amd64 or linux/arm64 [default: this machine's]
   --binaries         build only the binaries, no images
+  --profile NAME     cargo's profile: release, or talk, which builds faster [default: release]
 
 Binaries are target/image/PACKAGE/PACKAGE; for another platform, target/image/ARCHITECTURE/PACKAGE/PACKAGE.
 
@@ -30,15 +31,16 @@ fail() {
 refuse() { fail 2 "$1; see build.sh --help"; }
 
 parse() {
-    images=true packages=() tag=latest repository='' platform=''
+    images=true packages=() tag=latest repository='' platform='' profile=release
     while (($#)); do
         case $1 in
-            --tag | --push | --platform) (($# >= 2)) || refuse "$1 needs a value" ;;&
+            --tag | --push | --platform | --profile) (($# >= 2)) || refuse "$1 needs a value" ;;&
             -h | --help) { usage || true; } 2>/dev/null; exit ;;
             --binaries) images=false ;;
             --tag) tag=$2 && shift ;;
             --push) repository=$2 && shift ;;
             --platform) platform=$2 && shift ;;
+            --profile) profile=$2 && shift ;;
             client | stage1-thread-per-conn | stage2-task-per-conn | stage3-mio-epoll | stage4-zero-buffer)
                 packages+=("$1") ;;
             *) refuse "'$1' is neither a flag, nor the client or a stage" ;;
@@ -49,6 +51,7 @@ parse() {
     [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || refuse "--tag '$tag' is not a tag, such as 1.0"
     [[ -z $repository || $repository =~ ^[a-z0-9.:/_-]+[a-z0-9]$ ]] ||
         refuse "--push '$repository' is not a repository, such as registry.example.org/websockets"
+    [[ $profile == release || $profile == talk ]] || refuse "--profile '$profile' is neither release nor talk"
     case $platform in
         '' | linux/amd64 | linux/arm64) ;;
         *) refuse "--platform '$platform' is neither linux/amd64 nor linux/arm64" ;;
@@ -77,10 +80,10 @@ choose_target() {
 
 build_binary() {
     # One at a time: feature unification would make a later build of one package start over.
-    cargo build --manifest-path "$root/Cargo.toml" --release --locked --target "$target" --package "$1" ||
+    cargo build --manifest-path "$root/Cargo.toml" --profile "$profile" --locked --target "$target" --package "$1" ||
         fail 1 "building $1 failed: see above"
     mkdir -p "$binaries/$1"
-    cp "$output/$target/release/$1" "$binaries/$1/"
+    cp "$output/$target/$profile/$1" "$binaries/$1/"
 }
 
 # Labels of the OCI image specification (annotations.md). The time is the commit's: the same source gives the same image.
@@ -122,7 +125,7 @@ output=${CARGO_TARGET_DIR:-$root/target}
 command -v cargo >/dev/null || fail 1 "cargo not found: install Rust (https://rustup.rs)"
 choose_target
 # With an explicit --target the flags do not reach build scripts and macros, which cannot be static.
-export RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
+export RUSTFLAGS="${RUSTFLAGS-} -C target-feature=+crt-static" "CARGO_PROFILE_${profile^^}_STRIP=symbols"
 for package in "${packages[@]}"; do
     build_binary "$package"
     ! $images || build_image "$package"

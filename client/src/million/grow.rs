@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How often memory is read on the way.
 const STEPS: u64 = 20;
+/// The first reading with connections, if there are many.
+const FIRST: u64 = 1_000;
 
 impl Load<'_> {
     /// Opens connections up to the goal, or until a limit stops it.
@@ -112,9 +114,13 @@ impl Load<'_> {
     }
 }
 
-/// Numbers of connections to read memory at: about [`STEPS`], evenly spaced up to `goal`.
+/// Numbers of connections to read memory at: [`STEPS`] of them evenly spaced up to `goal`, and before these 1, 2 and 5 times
+/// each power of ten from [`FIRST`] on, so that a stage that stops early has points next to those of all others.
 fn levels(goal: u64) -> Vec<u64> {
-    let mut levels: Vec<u64> = (1..=STEPS).map(|step| (goal * step).div_ceil(STEPS)).collect();
+    let even = (1..=STEPS).map(|step| (goal * step).div_ceil(STEPS));
+    let powers = (0..).map(|power| FIRST * 10u64.pow(power)).take_while(|&power| power < goal / STEPS);
+    let first = powers.flat_map(|power| [1, 2, 5].map(|times| times * power));
+    let mut levels: Vec<u64> = first.filter(|&level| level < goal / STEPS).chain(even).collect();
     levels.dedup();
     levels
 }
@@ -124,9 +130,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_even_and_end_at_the_goal() {
-        assert_eq!(levels(1_000_000)[..2], [50_000, 100_000]);
-        assert_eq!((levels(1_000_000).len(), levels(1_000_000)[19]), (20, 1_000_000));
+    fn levels_rise_to_the_goal() {
+        let of_a_million = levels(1_000_000);
+        assert_eq!(of_a_million[..7], [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]);
+        assert_eq!((of_a_million.len(), of_a_million[24]), (25, 1_000_000));
+        assert_eq!(levels(30_000)[..3], [1_000, 1_500, 3_000]);
+        for goal in [1, 20, 999, 20_000, 20_001, 40_020, 2_500_000] {
+            assert!(levels(goal).is_sorted_by(|a, b| a < b), "{:?}", levels(goal));
+        }
         assert_eq!(levels(3), [1, 2, 3]);
         assert_eq!(levels(1), [1]);
     }

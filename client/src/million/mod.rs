@@ -18,6 +18,7 @@ pub(crate) mod sample;
 
 pub use crate::results::million::{Record, Run, SCHEMA, Settings};
 pub use store::{FILE, merge, read, write};
+pub use summary::render as summary;
 
 use crate::doctor::Machine;
 use crate::results::million as record;

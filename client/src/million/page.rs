@@ -4,7 +4,7 @@ use super::record::{Echoes, Record, Run};
 use super::verdict::whole;
 use crate::report::STAGES;
 use crate::report::format::{bytes, count, micros, number, time};
-use crate::report::page::{self, document, figure, method};
+use crate::report::page::{self, document, figure, glued, method};
 use crate::report::plot::Plot;
 use maud::{Markup, html};
 
@@ -14,19 +14,22 @@ pub fn render(record: &Record, plot: Option<&Plot>) -> String {
         Some(run) => format!("{} WebSockets in one process", whole(run.held)),
         None => "WebSockets in one process".into(),
     };
-    let complaints: Vec<String> = record.runs.iter().filter_map(Run::complaint).collect();
+    let failures: Vec<String> = record.runs.iter().filter_map(Run::failure).collect();
     let more = [
         ("Date", record.origin.date.clone()),
         ("Commit", record.origin.commit.clone().unwrap_or_else(|| "not in a repository".into())),
     ];
     let body = html! {
-        @if !complaints.is_empty() {
+        @if !failures.is_empty() {
             section.failures role="note" {
                 h2 { "Problems" }
-                ul { @for line in &complaints { li { (line) } } }
+                ul { @for line in &failures { li { (line) } } }
             }
         }
         @if let Some(plot) = plot { (figure(plot)) }
+        @for (run, limit) in record.runs.iter().filter_map(|run| Some((run, run.limit()?))) {
+            p.limit { b { "Stage " (run.stage) ":" } " stopped at " (whole(run.held)) " connections: " code { (limit) } }
+        }
         (table(record))
         (method::section(&record.origin.command, &record.machine, &more, &counted(record)))
     };
@@ -49,8 +52,8 @@ fn lead(record: &Record) -> Markup {
         @if let Some(run) = best(record) {
             "Stage " (run.stage) " held " b { (whole(run.held)) } " WebSocket connections in one process, in "
             b { (size(run)) } " of resident memory: "
-            (bytes(run.memory.server_bytes_per_connection.unwrap_or_default())) " per connection"
-            @if let Some(kernel) = run.memory.kernel_bytes { ", plus " (bytes(kernel as f64)) " in the kernel" }
+            (glued(&bytes(run.memory.server_bytes_per_connection.unwrap_or_default()))) " per connection"
+            @if let Some(kernel) = run.memory.kernel_bytes { ", plus " (glued(&bytes(kernel as f64))) " in the kernel" }
             ". "
         } @else { "No connection was held. " }
         "Client and server shared the " (machine.cores) " cores of " (machine.cpu) ", " (machine.kernel) "."
@@ -205,13 +208,15 @@ mod tests {
         for text in [
             "<h1>1,000,000 WebSockets in one process</h1>",
             "Stage 4 held <b>1,000,000</b> WebSocket connections in one process, in <b>12.9 MB</b>",
-            "stopped by: vm.max_map_count",
+            "<b>Stage 1:</b> stopped at 16,246 connections: <code>vm.max_map_count</code>",
+            "Stage 4 holds 1,000,000 connections in 12.9\u{a0}MB: ",
             "Example CPU &lt;&amp;&gt;",
             "20,000 messages per second",
             "<svg",
         ] {
             assert!(page.contains(text), "{text} is missing");
         }
+        assert!(!page.contains("Problems"), "a limit is no problem");
     }
 
     #[test]

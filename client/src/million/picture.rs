@@ -4,9 +4,9 @@ use super::record::{Record, Run};
 use super::verdict::whole;
 use crate::report::STAGES;
 use crate::report::format::{bytes, count};
-use crate::report::plot::Plot;
-use crate::report::plot::lines::{self, Axis, Series};
 use crate::report::plot::scale::{decade_ticks, round_ticks};
+use crate::report::plot::{Axis, Compared, Plot, Series, conclude};
+use crate::report::stats::Better;
 
 /// Index of a colour that no stage has.
 const KERNELS_COLOUR: usize = 5;
@@ -47,15 +47,24 @@ pub fn plot(record: &Record) -> Option<Plot> {
             format!("{}{stop}", one.name)
         })
         .collect();
-    Some(Plot {
-        name: "million",
-        title: "Connections held against memory",
-        description: format!(
-            "Resident memory of the server process against the connections it holds. {}.",
-            parts.join("; ")
-        ),
-        svg: lines::draw(&x, &y, &series),
-    })
+    let description = format!(
+        "Resident memory of the server process against the connections it holds. {}.",
+        parts.join("; ")
+    );
+    let of = ("million", "Connections held against memory");
+    Some(Plot::lines(of, conclusion(record), description, (&x, &y), &series))
+}
+
+/// Compares the memory of the runs that held the most.
+fn conclusion(record: &Record) -> String {
+    let most = record.runs.iter().map(|run| run.held).max().unwrap_or_default();
+    let equal = record.runs.iter().filter(|run| run.held == most);
+    let compared = equal.filter_map(|run| {
+        let value = run.memory.server_connected_bytes? as f64;
+        Some(Compared { name: format!("Stage {}", run.stage), value })
+    });
+    let claim = format!("holds {} connections in {{}}", whole(most));
+    conclude(&claim, Better::Lower, bytes, compared.collect())
 }
 
 /// Round numbers from 0, then `most` itself: the lines end where the axis ends.

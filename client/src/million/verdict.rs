@@ -20,8 +20,27 @@ impl Run {
     fn shortfall(&self) -> Option<String> {
         let reason = self.stopped.as_deref().unwrap_or("unknown");
         (self.held < self.asked).then(|| {
-            format!("held {} of {} connections; stopped by: {reason}", whole(self.held), whole(self.asked))
+            format!("stopped at {} of {} connections: {reason}", whole(self.held), whole(self.asked))
         })
+    }
+
+    /// The limit that stopped it, as expected of a server that runs into one.
+    pub fn limit(&self) -> Option<&str> {
+        self.stopped
+            .as_deref()
+            .filter(|_| self.held < self.asked && !self.interrupted && self.error.is_none())
+    }
+
+    /// What failed or was lost besides, in one line.
+    pub fn failure(&self) -> Option<String> {
+        if self.limit().is_none() {
+            return self.complaint();
+        }
+        let mut rest = self.clone();
+        rest.asked = rest.held;
+        // The limit's way to stop it.
+        rest.failures.rejected_503 = 0;
+        rest.complaint()
     }
 
     fn losses(&self) -> Vec<String> {
@@ -81,6 +100,18 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_is_no_failure() {
+        let mut run = run();
+        (run.held, run.stopped) = (600, Some("vm.max_map_count".into()));
+        run.failures.add(Class::Rejected503, 400);
+        assert_eq!((run.limit(), run.failure()), (Some("vm.max_map_count"), None));
+        run.failures.add(Class::Reset, 3);
+        assert!(run.failure().is_some_and(|line| line.contains("3 reset") && !line.contains("600")));
+        run.stopped = None;
+        assert!(run.limit().is_none() && run.failure().is_some_and(|line| line.contains("unknown")));
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let mut run = run();
         run.held = 600;
@@ -90,7 +121,7 @@ mod tests {
         run.counts.connections = Some(ConnectionCounts { client_open: 598, ..ConnectionCounts::default() });
         let line = run.complaint().expect("a complaint");
         for part in [
-            "stage4-zero-buffer: held 600 of 1,000 connections; stopped by: vm.max_map_count",
+            "stage4-zero-buffer: stopped at 600 of 1,000 connections: vm.max_map_count",
             "400 rejected with 503",
             "2 connections lost while idle",
             "connections do not agree: client 598, server 0",

@@ -9,7 +9,7 @@ mod loads;
 mod metrics;
 pub(crate) mod page;
 pub(crate) mod plot;
-mod stats;
+pub(crate) mod stats;
 mod table;
 
 pub use crate::results::compare as results;

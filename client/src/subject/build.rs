@@ -4,12 +4,14 @@ use super::{Start, Subject, peers};
 use crate::words;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Builds the stages among these in this program's own profile, in one call of cargo.
+/// Builds the stages among these in this program's own profile, in one call of cargo. A program outside a workspace, such
+/// as in a container, uses the binaries next to it.
 ///
 /// # Errors
-/// Where cargo is missing or fails, or does not put a binary next to this program.
+/// Where cargo is missing or fails, or there is no binary next to this program.
 pub fn stages(subjects: &[Subject]) -> Result<()> {
     let packages: Vec<_> = subjects
         .iter()
@@ -19,6 +21,12 @@ pub fn stages(subjects: &[Subject]) -> Result<()> {
         })
         .collect();
     if packages.is_empty() {
+        return Ok(());
+    }
+    if !is_in_workspace() {
+        for (name, binary) in packages {
+            ensure!(binary.exists(), "there is no {name} next to this program, and no workspace to build it");
+        }
         return Ok(());
     }
     let mut command = cargo_build();
@@ -62,14 +70,37 @@ pub fn peers(subjects: &[Subject], quiet: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether cargo runs this program, or it is in a directory below a workspace.
+pub fn is_in_workspace() -> bool {
+    let own = std::env::current_exe().unwrap_or_default();
+    std::env::var_os("CARGO").is_some() || own.ancestors().any(has_manifest)
+}
+
+fn has_manifest(directory: &Path) -> bool {
+    directory.join("Cargo.toml").exists()
+}
+
 /// `cargo build`, in the profile of this program.
 fn cargo_build() -> Command {
     // `cargo run` sets this to its own path.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("build");
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    command.args(["build", "--profile", &profile()]);
     command
+}
+
+/// The profile of this program, by the directory where cargo put it.
+pub fn profile() -> String {
+    match directory().as_str() {
+        "debug" => "dev".into(),
+        name => name.into(),
+    }
+}
+
+/// The name of the directory where cargo puts programs of this one's profile. Tests are in `deps` below it.
+pub fn directory() -> String {
+    let own = std::env::current_exe().unwrap_or_default();
+    let names = own.parent().into_iter().flat_map(Path::ancestors).filter_map(Path::file_name);
+    let name = names.map(|name| name.to_string_lossy().into_owned()).find(|name| name != "deps");
+    name.unwrap_or_else(|| "debug".into())
 }

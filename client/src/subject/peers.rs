@@ -34,7 +34,7 @@ pub fn choose(names: &[String]) -> Result<Vec<Peer>, String> {
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
         return Err(format!("'{name}' is none of the peers: {}", known.join(", ")));
     }
-    let built = folder.join("target").join(if cfg!(debug_assertions) { "debug" } else { "release" });
+    let built = folder.join("target").join(super::build::directory());
     let chosen = if names.is_empty() { &known } else { names };
     Ok(chosen.iter().map(|name| Peer { name: name.clone(), binary: built.join(name) }).collect())
 }

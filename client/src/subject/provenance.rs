@@ -1,5 +1,6 @@
 //! What a result comes from: the commit that was built, and the command line.
 
+use super::build;
 use crate::results::Origin;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -25,9 +26,14 @@ fn commit() -> Option<String> {
 
 /// The command line that repeats a measurement.
 pub fn command_line() -> String {
-    let release = if cfg!(debug_assertions) { "" } else { "--release " };
+    let program = match build::profile().as_str() {
+        _ if !build::is_in_workspace() => "client".into(),
+        "dev" => "cargo run -p client --".into(),
+        "release" => "cargo run --release -p client --".into(),
+        profile => format!("cargo run --profile {profile} -p client --"),
+    };
     let words = std::env::args().skip(1).map(|word| quoted(&word));
-    format!("cargo run {release}-p client -- {}", words.collect::<Vec<_>>().join(" "))
+    [program].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// A word, quoted for a shell where it has to be.

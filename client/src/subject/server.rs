@@ -48,14 +48,11 @@ impl Server {
             Start::Stage(binary) => {
                 let most = max_connections.to_string();
                 let mut command = Command::new(binary);
-                command.args([
-                    "--addr",
-                    "127.0.0.1:0",
-                    "--admin-addr",
-                    "127.0.0.1:0",
-                    "--max-connections",
-                    &most,
-                ]);
+                command.args(["--addr", "127.0.0.1:0", "--max-connections", &most]);
+                // A caller may want to look at the live page.
+                if !flags.iter().any(|flag| flag.starts_with("--admin-addr")) {
+                    command.args(["--admin-addr", "127.0.0.1:0"]);
+                }
                 command.args(flags);
                 // The environment must not change what is measured. Warnings are quoted where it dies.
                 command.env("WS_LOG", "warn");
@@ -125,7 +122,7 @@ impl Server {
     /// How the server ended, which explains more than the connections it reset; else the error of `outcome`.
     pub fn outlived<T>(&mut self, outcome: Result<T>) -> Result<T> {
         /// The kernel closes a process's connections before its parent can wait for it.
-        const DEATH_TAKES: Duration = Duration::from_millis(500);
+        const DEATH_TAKES: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + DEATH_TAKES;
         while outcome.is_err() && Instant::now() < deadline && self.child.try_wait()?.is_none() {
             thread::sleep(Duration::from_millis(5));

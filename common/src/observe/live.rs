@@ -136,14 +136,11 @@ struct Sampler<'a> {
     live: &'a Live,
     timing: Timing,
     processors: Processors,
-    /// When the last sample was taken, and the messages at that time.
-    before: (Instant, u64),
 }
 
 impl Sampler<'_> {
     fn new(live: &Live) -> Sampler<'_> {
-        let before = (Instant::now(), live.metrics.totals().messages);
-        Sampler { live, timing: Timing::start(), processors: Processors::new(), before }
+        Sampler { live, timing: Timing::start(), processors: Processors::new() }
     }
 
     fn event(&mut self) -> Bytes {
@@ -154,10 +151,7 @@ impl Sampler<'_> {
 
     fn sample(&mut self) -> Sample<'_> {
         let Live { metrics, .. } = self.live;
-        let now = Instant::now();
         let totals = metrics.totals();
-        let (then, messages_before) = std::mem::replace(&mut self.before, (now, totals.messages));
-        let seconds = now.duration_since(then).as_secs_f64().max(1e-3);
         let of_shard = |shard: &ShardMetrics| [shard.active(), shard.messages_sent.load(Relaxed)];
         let shards: Vec<_> = metrics.shards.iter().map(of_shard).collect();
         let fullest = shards.iter().map(|[connections, _]| *connections).max().unwrap_or(0);
@@ -173,7 +167,7 @@ impl Sampler<'_> {
             closed: totals.closed,
             rejected: totals.rejected,
             messages: totals.messages,
-            latency: self.timing.took(totals.messages - messages_before, seconds),
+            latency: self.timing.took(),
             resident_bytes: process::resident_bytes(EXACT_UP_TO_BYTES),
             resident_at_start_bytes: self.live.resident_at_start.get().copied(),
             kernel_bytes: kernel.map(|share| share.bytes),

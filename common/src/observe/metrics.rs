@@ -5,7 +5,7 @@
 use crate::budget::Budget;
 use crate::families::{self, MetricFamily};
 use crate::kernel::KernelShare;
-use crate::latency::Echoing;
+use crate::latency::{self, Echoing};
 use crate::log;
 use crate::memory::Memory;
 use crate::readiness::{Pressure, Readiness};
@@ -136,6 +136,10 @@ impl ShardMetrics {
     pub fn echoed(&self, messages: u64, bytes: usize) -> Echoing {
         let before = self.received(messages, bytes);
         self.sent(messages, bytes);
+        #[cfg(feature = "slow-handler")]
+        if before / 1_000 != (before + messages) / 1_000 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Echoing::begin(messages, before)
     }
 
@@ -245,7 +249,7 @@ impl Metrics {
         let (closed_name, rejected_name) = ("ws_connections_closed_total", "ws_connections_rejected_total");
         all.push(families::counters(closed_name, "WebSocket connections ended", "reason", closed));
         all.push(families::counters(rejected_name, "Connections not let in", "reason", rejected));
-        all.push(self.handshakes());
+        all.extend([self.handshakes(), latency::family()]);
         all.extend(self.kernel_memory());
         all.extend(memory());
         all.extend(families::process(self.shards.iter().map(|shard| shard.thread_id.load(Relaxed))));

@@ -5,10 +5,10 @@ use crate::process;
 use crate::server::{Binary, Server, get};
 use crate::wait;
 use crate::wire::Peer;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Every metric that a server has, and its type.
-const ALL: [(&str, &str); 25] = [
+const ALL: [(&str, &str); 26] = [
     ("ws_build_info", "gauge"),
     ("ws_buffer_budget_bytes", "gauge"),
     ("ws_buffered_bytes", "gauge"),
@@ -17,6 +17,7 @@ const ALL: [(&str, &str); 25] = [
     ("ws_connections_closed_total", "counter"),
     ("ws_connections_limit", "gauge"),
     ("ws_connections_rejected_total", "counter"),
+    ("ws_echo_seconds", "histogram"),
     ("ws_handshake_seconds", "histogram"),
     ("ws_kernel_memory_bytes", "gauge"),
     ("ws_log_lines_lost_total", "counter"),
@@ -96,6 +97,7 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
         ("ws_connections_active", 3),
         ("ws_connections_rejected_total", 0),
         ("ws_connections_closed_total", 0),
+        ("ws_echo_seconds_count", 18),
         ("ws_handshake_seconds_count", 3),
         ("ws_messages_received_total", 18),
         ("ws_messages_sent_total", 18),
@@ -109,6 +111,30 @@ pub(crate) fn messages_and_bytes(binary: &Binary) {
         ("ws_connections_closed_total", 3),
         ("ws_messages_received_total", 18),
     ]);
+}
+
+/// Echoes are timed from read to write, whether or not somebody looks. Where only some are timed, these count for all.
+pub(crate) fn echo_times(binary: &Binary) {
+    const BATCH: usize = 100;
+    const BATCHES: usize = 300;
+    let server = binary.serve(&["--shards", "1"]);
+    let mut peer = Peer::connect(server.addr);
+    let hello = Frame::text("Hello");
+    let asked = Instant::now();
+    for _ in 0..BATCHES {
+        peer.send_frames(&[&hello; BATCH]);
+        (0..BATCH).for_each(|_| peer.expect_echo(&hello));
+    }
+    let took = asked.elapsed().as_secs_f64();
+    let metrics = server.metrics_agree(&[("ws_messages_sent_total", BATCHES * BATCH)]);
+    let count = metrics.sum("ws_echo_seconds_count");
+    let share = count / (BATCHES * BATCH) as f64;
+    assert!((0.9..1.1).contains(&share), "{share} of the messages, got:\n{metrics}");
+    let buckets = metrics.buckets("ws_echo_seconds");
+    assert!(buckets.is_sorted() && buckets.last() == Some(&count), "buckets of {count} echoes: {buckets:?}");
+    // The messages of a batch are echoed one after the other, or together.
+    let sum = metrics.sum("ws_echo_seconds_sum");
+    assert!(sum > 0.0 && sum < took * BATCH as f64, "{sum} s of {took} s, got:\n{metrics}");
 }
 
 /// Connections are counted by the reason for which they closed.

@@ -23,6 +23,8 @@ def queries(world):
         for target in panel.get("targets", []):
             yield f"dashboard, {panel['title']}", target["expr"]
     for variable in world["dashboard"]["templating"]["list"]:
+        if variable["type"] != "query":
+            continue
         # label_values(metric, label)
         yield f"dashboard, variable {variable['name']}", variable["query"]["query"].removeprefix("label_values(").rpartition(",")[0]
     for rule in world["adapter"]["rules"]["custom"]:
@@ -58,7 +60,7 @@ def names(world):
             for label, operator, value in matchers:
                 if label not in labels and label not in TARGET_LABELS:
                     yield f"{where}: {name} has no label {label}"
-                elif label in labels and value and (absent := set(value.split("|")) - labels[label]):
+                elif label in labels and value[:1] not in ("", "$") and (absent := set(value.split("|")) - labels[label]):
                     yield f"{where}: no program exports {name} with {label}={', '.join(sorted(absent))}"
         grouped = {label.strip() for labels in re.findall(r"\bby\s*\(([^)]*)\)", query) for label in labels.split(",")}
         available = TARGET_LABELS.union({"le"}, *(known.get(name, {}) for name in metrics(query)))
@@ -95,9 +97,10 @@ def jobs(world):
         for name, matchers in selections(query):
             given = {label: value for label, _, value in matchers}
             job = given.get("job", "")
-            if job == "$job" and job[1:] not in variables:
-                yield f"{where}: the dashboard has no variable job"
-            elif job and job != "$job" and job not in everywhere:
+            for variable in sorted(value[1:] for value in given.values() if value.startswith("$")):
+                if variable not in variables:
+                    yield f"{where}: the dashboard has no variable {variable}"
+            if job and job != "$job" and job not in everywhere:
                 yield f"{where}: it selects the job {job}; the jobs are {', '.join(sorted(everywhere))}"
         selected = {name for name, matchers in selections(query) if any(label == "job" for label, _, _ in matchers)}
         for name in sorted(metrics(query) - selected):

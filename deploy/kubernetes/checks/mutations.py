@@ -48,6 +48,10 @@ def panel(world, title):
     return next(panel for panel in world["dashboard"]["panels"] if panel["title"] == title)["targets"][0]
 
 
+def variable(world, name):
+    return next(one for one in world["dashboard"]["templating"]["list"] if one["name"] == name)
+
+
 def client(world):
     return pod_of(found(world, LOAD, "Job"))
 
@@ -154,10 +158,11 @@ MUTATIONS = [
     ("the job ws-client is missing in fleet.yml", lambda w: w["fleet.yml"]["scrape_configs"].pop()),
     ("the PodMonitors: the job websockets/echo",
      lambda w: [scrape(w, o).pop("relabelings") for o in w["overlays"] if "load" not in o]),
-    ("up without a job", lambda w: replace(panel(w, "Servers up"), 'job=~"$job",', "")),
+    ("up without a job", lambda w: replace(panel(w, "Servers up"), 'job=~"$job"', "")),
     ("process_open_fds without a job", lambda w: replace(panel(w, "Descriptors"), 'job=~"$job",', "")),
-    ("has no variable job", lambda w: w["dashboard"]["templating"]["list"].pop(0)),
-    ("it starts with x", lambda w: w["dashboard"]["templating"]["list"][0]["current"].update(value="x")),
+    ("has no variable job", lambda w: w["dashboard"]["templating"]["list"].remove(variable(w, "job"))),
+    ("has no variable stage", lambda w: w["dashboard"]["templating"]["list"].remove(variable(w, "stage"))),
+    ("it starts with x", lambda w: variable(w, "job")["current"].update(value="x")),
     ("differs from deploy/prometheus/alerts.yml", lambda w: alert(w, "ServerFull").update({"for": "5m"})),
     ("there is no PrometheusRule", lambda w: without(w, BIG, "PrometheusRule")),
     ("without a label `release`", lambda w: monitor(w)["metadata"].pop("labels")),

@@ -1,14 +1,15 @@
-//! `client report`: a page for results of `client run`, `client merge` and `client find`, side by side.
+//! `client report`: a page for results of `client run`, `client merge` and `client find`, side by side, or for one of `client
+//! compare` or `client million`.
 
 mod figures;
 mod page;
 mod plots;
 mod read;
 
-use crate::{cli, file, words};
+use crate::{cli, file, million, report, words};
 use anyhow::{Context, Result};
 use clap::Args;
-use read::Source;
+use read::{Source, Whole};
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,9 +17,9 @@ use std::process::ExitCode;
 /// Begins error lines.
 const PROGRAM: &str = "client report";
 
-/// Draws a page of results: of client run and client merge, and of client find, as they wrote them with --json
+/// Draws a page of results: of client run, merge and find, as they wrote them with --json, or of client compare or million
 ///
-/// Several are shown side by side. Exit status: 0 if the page was written, 1 if a result cannot be read or the page not be
+/// Several are shown side by side, but results.json and million.json alone. Exit status: 0 if the page was written, 1 if a result cannot be read or the page not be
 /// written, 2 if an argument is wrong.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
@@ -59,6 +60,21 @@ pub fn run(args: &ReportArgs) -> ExitCode {
 }
 
 fn try_run(args: &ReportArgs) -> Result<()> {
+    if let [Source { file, .. }] = &args.results[..]
+        && let Some(whole) = read::whole(file)?
+    {
+        let table = match &whole {
+            Whole::Comparison(results) => {
+                report::write(results, &args.out)?;
+                report::table(results, cli::columns())
+            }
+            Whole::Million(record) => {
+                million::write(record, &args.out)?;
+                record.runs.iter().map(million::summary).collect()
+            }
+        };
+        return tell(args, &cli::fitted(&table));
+    }
     let results = args.results.iter().enumerate().map(|(number, source)| read::read(number, source));
     let results = results.collect::<Result<Vec<_>>>()?;
     fs::create_dir_all(&args.out)
@@ -70,8 +86,12 @@ fn try_run(args: &ReportArgs) -> Result<()> {
     }
     put("results.csv", &figures::csv(&results))?;
     put("index.html", &page::render(&results, &plots))?;
+    tell(args, &figures::table(&results, cli::columns()))
+}
+
+fn tell(args: &ReportArgs, table: &str) -> Result<()> {
     let page = args.out.join("index.html");
-    words::print(&format!("{}\n{}\n", figures::table(&results, cli::columns()), page.display()));
+    words::print(&format!("{table}\n{}\n", page.display()));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `index.html` of results.
 
 use super::super::format::{bytes, count, micros, number};
-use super::super::page::{document, figures, head, row, table};
+use super::super::page::{document, figures, head, row, side_by_side, table};
 use super::super::plot::Plot;
 use super::figures::{FIGURES, by_key};
 use super::read::{Kind, Loaded};
@@ -17,7 +17,9 @@ pub(super) fn render(results: &[Loaded], plots: &[Plot]) -> String {
     };
     let problems: Vec<String> =
         results.iter().filter_map(|one| Some(format!("{}: {}", one.name, problem(one)?))).collect();
-    let heads: Vec<Markup> = results.iter().map(|one| head(one.colour, &one.name, scenario(one))).collect();
+    let heads = |results: &[Loaded]| -> Vec<Markup> {
+        results.iter().map(|one| head(one.colour, &one.name, scenario(one))).collect()
+    };
     let body = html! {
         @if !problems.is_empty() {
             section.failures role="alert" {
@@ -27,13 +29,15 @@ pub(super) fn render(results: &[Loaded], plots: &[Plot]) -> String {
         }
         section.cards { @for one in results { (card(one)) } }
         (figures(plots))
-        (table("All figures", "As each result has them.", &heads, html! {
-            @for figure in &FIGURES {
-                @let cells: Vec<Option<Markup>> =
-                    results.iter().map(|one| figure.text(one).map(|text| html! { (text) })).collect();
-                (row(figure.label, &cells))
-            }
-        }))
+        @for (title, results) in side_by_side("All figures", results) {
+            (table(&title, "As each result has them.", &heads(results), html! {
+                @for figure in &FIGURES {
+                    @let cells: Vec<Option<Markup>> =
+                        results.iter().map(|one| figure.text(one).map(|text| html! { (text) })).collect();
+                    (row(figure.label, &cells))
+                }
+            }))
+        }
         (method(results))
     };
     document(&title, &lead(results), &body)

@@ -1,10 +1,8 @@
 //! The plots of results.
 
-use super::super::plot::bars::{self, Bar};
-use super::super::plot::lines::{self, Axis, Series};
 use super::super::plot::scale::{decade_ticks, round_ticks};
-use super::super::plot::{COLOUR_COUNT, Plot};
-use super::super::stats::median;
+use super::super::plot::{Axis, Bar, COLOUR_COUNT, Compared, Plot, Series, conclude};
+use super::super::stats::{Better, median};
 use super::super::{format, results::PERCENTILES};
 use super::figures::{by_key, echo, find, run};
 use super::read::Loaded;
@@ -101,7 +99,12 @@ impl Over {
             Over::Time => ("seconds-latency", "Latency over time"),
         };
         let description = format!("{title}: median and 99th percentile of every second. {}.", ends(&series));
-        Some(Plot { name, title, description, svg: lines::draw(&self.axis(&series), &y, &series) })
+        let worst = compared(shown.iter().copied(), |one| {
+            self.seconds(one).iter().filter_map(|row| row.latency.p99_us).reduce(f64::max)
+        });
+        let conclusion =
+            conclude("has a p99 of at most {} in every second", Better::Lower, format::micros, worst);
+        Some(Plot::lines((name, title), conclusion, description, (&self.axis(&series), &y), &series))
     }
 
     /// What was done of what was due.
@@ -111,11 +114,13 @@ impl Over {
             _ => row.echoes,
         };
         let shown = results.iter().filter(|one| self.seconds(one).len() > 1);
+        let per_s = |row: &SecondReport| of(row) as f64 / row.elapsed_s.max(1e-3);
+        let most_of = |one: &Loaded| self.seconds(one).into_iter().map(per_s).reduce(f64::max);
+        let mosts = compared(shown.clone(), most_of);
         let mut series: Vec<Series> = shown
             .map(|one| {
-                let per_s = |row: &SecondReport| of(row) as f64 / row.elapsed_s.max(1e-3);
                 let points = self.seconds(one).into_iter().map(|row| (self.at(row), per_s(row))).collect();
-                let most = self.seconds(one).into_iter().map(per_s).fold(0.0, f64::max);
+                let most = most_of(one).unwrap_or_default();
                 let note = format!("{} at most", format::per_s(most));
                 Series { colour: one.colour, name: one.name.clone(), note, points, stop: None, thin: false }
             })
@@ -133,8 +138,13 @@ impl Over {
             Over::Time => ("seconds-echoes", "Echoes over time", "echoes"),
         };
         let y = linear(format!("{done} per second"), ys);
+        let claim = match self {
+            Over::Rate("connect") => "opens up to {} connections per second",
+            _ => "echoes up to {} messages per second",
+        };
         let description = format!("{title}, in every second. {}.", ends(&series));
-        Some(Plot { name, title, description, svg: lines::draw(&self.axis(&series), &y, &series) })
+        let conclusion = conclude(claim, Better::Higher, format::number, mosts);
+        Some(Plot::lines((name, title), conclusion, description, (&self.axis(&series), &y), &series))
     }
 }
 
@@ -184,7 +194,10 @@ fn found(results: &[Loaded]) -> Option<Plot> {
     let y = times("p99 (log scale)".into(), &series)?;
     let title = "p99 against the rate";
     let description = format!("{title}, median of the steps at each rate. {}.", ends(&series));
-    Some(Plot { name: "find", title, description, svg: lines::draw(&x, &y, &series) })
+    let held = compared(results.iter(), |one| by_key("found_per_s").of(one));
+    let conclusion =
+        conclude("keeps its bound up to {} messages per second", Better::Higher, format::number, held);
+    Some(Plot::lines(("find", title), conclusion, description, (&x, &y), &series))
 }
 
 /// Round numbers between the ends of the lines, and the ends, where labels have room. `None` if they are one.
@@ -232,7 +245,9 @@ fn percentiles(results: &[Loaded]) -> Option<Plot> {
     let y = times("latency (log scale)".into(), &series)?;
     let title = "Latency";
     let description = format!("Distribution of latency. {}.", ends(&series));
-    Some(Plot { name: "latency", title, description, svg: lines::draw(&x, &y, &series) })
+    let p99s = compared(results.iter(), |one| by_key("latency_us_p99").of(one));
+    let conclusion = conclude("has a p99 of {}", Better::Lower, format::micros, p99s);
+    Some(Plot::lines(("latency", title), conclusion, description, (&x, &y), &series))
 }
 
 /// A plot with one bar per result.
@@ -241,27 +256,43 @@ struct Bars {
     title: &'static str,
     axis: &'static str,
     key: &'static str,
+    better: Better,
+    /// See [`conclude`].
+    claim: &'static str,
 }
 
 const BARS: [Bars; 4] = [
-    Bars { name: "throughput", title: "Throughput", axis: "echoes per second", key: "echoes_per_s" },
+    Bars {
+        name: "throughput",
+        title: "Throughput",
+        axis: "echoes per second",
+        key: "echoes_per_s",
+        better: Better::Higher,
+        claim: "echoes {} messages per second",
+    },
     Bars {
         name: "handshake",
         title: "Handshake",
         axis: "p99, from connect to the response",
         key: "handshake_us_p99",
+        better: Better::Lower,
+        claim: "has a p99 of {}",
     },
     Bars {
         name: "memory",
         title: "Server memory per connection",
         axis: "growth of resident memory",
         key: "server_bytes_per_connection",
+        better: Better::Lower,
+        claim: "needs {} per connection",
     },
     Bars {
         name: "cpu",
         title: "Server CPU time per echo",
         axis: "user space and kernel",
         key: "server_cpu_us_per_echo",
+        better: Better::Lower,
+        claim: "takes {} per echo",
     },
 ];
 
@@ -278,11 +309,18 @@ impl Bars {
         };
         let bars: Vec<Bar> = results.iter().map(bar).collect();
         bars.iter().find(|bar| bar.value.is_some())?;
-        let parts: Vec<String> = bars.iter().map(|bar| format!("{}: {}", bar.name, bar.label)).collect();
-        let description = format!("{} ({}). {}.", self.title, self.axis, parts.join("; "));
-        let svg = bars::draw(self.axis, &bars, figure.format);
-        Some(Plot { name: self.name, title: self.title, description, svg })
+        let values = compared(results.iter(), |one| figure.of(one));
+        let conclusion = conclude(self.claim, self.better, figure.format, values);
+        Some(Plot::bars((self.name, self.title), conclusion, self.axis, &bars, figure.format))
     }
+}
+
+/// What a [conclusion](conclude) is drawn from: the results that have a value.
+fn compared<'a>(
+    results: impl Iterator<Item = &'a Loaded>,
+    value: impl Fn(&Loaded) -> Option<f64>,
+) -> Vec<Compared> {
+    results.filter_map(|one| Some(Compared { name: one.name.clone(), value: value(one)? })).collect()
 }
 
 /// An axis from zero.

@@ -1,7 +1,7 @@
 //! Tests of the page, from the golden files.
 
 use super::figures::{FIGURES, csv, table};
-use super::read::{Loaded, Source, read, source};
+use super::read::{Loaded, Source, read, source, whole};
 use super::{ReportArgs, page, plots};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,20 @@ fn results_without_figures_make_a_page() {
     let page = page::render(&results, &plots::all(&results));
     assert!(page.contains("WebSocket load: x") && !page.contains("NaN"), "{page}");
     fs::remove_dir_all(directory).expect("removed");
+}
+
+#[test]
+fn a_comparison_or_a_million_makes_its_own_page() {
+    let out = std::env::temp_dir().join(format!("client-whole-{}", std::process::id()));
+    for (file, heading) in [("results.json", "one bottleneck at a time"), ("million.json", "in one process")]
+    {
+        let results = vec![Source { name: "x".into(), file: golden(file) }];
+        super::try_run(&ReportArgs { results, out: out.clone() }).expect("a page");
+        let page = fs::read_to_string(out.join("index.html")).expect("a page");
+        assert!(page.contains(heading), "{file}");
+    }
+    assert!(whole(&golden("run-1.json")).expect("reads").is_none());
+    fs::remove_dir_all(out).expect("removed");
 }
 
 #[test]

@@ -38,13 +38,17 @@ pub fn render(results: &Results, plots: &[Plot]) -> String {
         @if results.settings.has_small() {
             section.cards { @for server in &servers { (card(results, server)) } }
             (figures(plots))
-            (table("All figures", &caption(results), &heads(&servers), html! {
-                @for metric in &METRICS { (figure_row(results, &servers, metric, metric.label)) }
-            }))
+            @for (title, servers) in side_by_side("All figures", &servers) {
+                (table(&title, &caption(results), &heads(servers), html! {
+                    @for metric in &METRICS { (figure_row(results, servers, metric, metric.label)) }
+                }))
+            }
         }
         @if !results.settings.workloads.is_empty() {
             @let caption = format!("{} Server and client share the cores.", rounds(results));
-            (table("Other workloads", &caption, &heads(&servers), workload_rows(results, &servers)))
+            @for (title, servers) in side_by_side("Other workloads", &servers) {
+                (table(&title, &caption, &heads(servers), workload_rows(results, servers)))
+            }
         }
         (method::render(results))
     };
@@ -77,21 +81,31 @@ pub(crate) fn document(title: &str, lead: &Markup, body: &Markup) -> String {
     page.into_string() + "\n"
 }
 
-/// A plot below its title. A wide one scrolls on a small screen, so that its text stays legible.
+/// A plot below its title and its conclusion.
 pub(crate) fn figure(plot: &Plot) -> Markup {
-    let svg = PreEscaped(plot.svg.inline(plot.name, plot.title, &plot.description));
+    let Plot { name, title, conclusion, description, .. } = plot;
+    let narrow = format!("{name}-narrow");
     html! {
-        figure id=(plot.name) {
-            h2 { (plot.title) }
-            @if is_wide(plot) {
-                .scroll tabindex="0" role="region" aria-label=(plot.title) { (svg) }
-            } @else { (svg) }
+        figure id=(name) {
+            h2 { (title) }
+            @if !conclusion.is_empty() { p.conclusion { (glued(conclusion)) } }
+            (PreEscaped(plot.svg.inline(name, "wide", title, description)))
+            (PreEscaped(plot.narrow.inline(&narrow, "narrow", title, description)))
         }
     }
 }
 
-fn is_wide(plot: &Plot) -> bool {
-    plot.svg.width > 1_000.0
+/// As many columns as a page has room for, and the title of the table with them.
+pub(in crate::report) fn side_by_side<'a, T>(
+    title: &str,
+    all: &'a [T],
+) -> impl Iterator<Item = (String, &'a [T])> {
+    const MOST: usize = 6;
+    let (count, title) = (all.len().div_ceil(MOST).max(1), title.to_owned());
+    all.chunks(all.len().div_ceil(count).max(1)).enumerate().map(move |(number, some)| match count {
+        1 => (title.clone(), some),
+        _ => (format!("{title}, {} of {count}", number + 1), some),
+    })
 }
 
 /// A table in a section of its own. `heads` are from [`head`], `rows` from [`row`].
@@ -101,7 +115,7 @@ pub(crate) fn table(title: &str, caption: &str, heads: &[Markup], rows: Markup) 
             h2 { (title) }
             .scroll tabindex="0" role="region" aria-label=(title) {
                 table.all {
-                    caption { (caption) }
+                    caption { span { (caption) } }
                     thead { tr { td {} @for head in heads { (head) } } }
                     tbody { (rows) }
                 }
@@ -145,7 +159,7 @@ fn lead(results: &Results, servers: &[Shown]) -> Markup {
 }
 
 /// Binds numbers to their units with no-break spaces.
-fn glued(text: &str) -> String {
+pub(crate) fn glued(text: &str) -> String {
     let bound = [" B", " KB", " MB", " GB", " µs", " ms", " s", " times"];
     bound.iter().fold(text.to_owned(), |text, unit| {
         (0..=9).fold(text, |text, digit| {
@@ -189,7 +203,7 @@ fn card(results: &Results, server: &Shown) -> Markup {
 
 /// Wide plots across the page, the others in pairs.
 pub(in crate::report) fn figures(plots: &[Plot]) -> Markup {
-    let (wide, narrow): (Vec<_>, Vec<_>) = plots.iter().partition(|plot| is_wide(plot));
+    let (wide, narrow): (Vec<_>, Vec<_>) = plots.iter().partition(|plot| plot.is_wide());
     html! {
         @for plot in wide { (figure(plot)) }
         .pairs { @for plot in narrow { (figure(plot)) } }

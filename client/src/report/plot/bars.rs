@@ -1,7 +1,7 @@
 //! Bar charts: one bar per server for the median, one ring per round.
 
 use super::scale::{Scale, round_ticks};
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, LINE, Svg, apart, wrapped};
 
 /// One bar.
 pub struct Bar {
@@ -19,9 +19,13 @@ pub struct Bar {
     pub rounds: Vec<f64>,
 }
 
-const WIDTH: f64 = 600.0;
+/// Half a page.
+pub const WIDTH: f64 = 600.0;
+/// A small screen.
+pub const NARROW: f64 = 400.0;
 const LEFT: f64 = 14.0;
-const RIGHT: f64 = WIDTH - 30.0;
+/// Space to the right of the axis.
+const RIGHT: f64 = 30.0;
 const TOP: f64 = 8.0;
 /// Height of one server: its name above its bar.
 const ROW: f64 = 76.0;
@@ -30,14 +34,19 @@ const THICKNESS: f64 = 28.0;
 const LABEL: f64 = 112.0;
 
 /// Draws the bars over a linear axis from zero; `name` labels the axis and has its unit.
-pub fn draw(name: &str, bars: &[Bar], tick_text: fn(f64) -> String) -> Svg {
+pub fn draw(name: &str, bars: &[Bar], tick_text: fn(f64) -> String, width: f64) -> Svg {
     let bottom = TOP + ROW * bars.len() as f64 + 6.0;
-    let mut svg = Svg::new(WIDTH, bottom + 74.0);
+    let axis = wrapped(name, width - LEFT);
+    let mut svg = Svg::new(width, bottom + 50.0 + LINE * axis.len() as f64);
     let all = bars.iter().flat_map(|bar| bar.rounds.iter().copied().chain(bar.value));
     let ticks = round_ticks(all.fold(0.0, f64::max));
-    let scale = Scale::linear(0.0, ticks[ticks.len() - 1], (LEFT, RIGHT - LABEL));
-    for &tick in &ticks {
+    let scale = Scale::linear(0.0, ticks[ticks.len() - 1], (LEFT, width - RIGHT - LABEL));
+    let labels: Vec<_> = ticks.iter().map(|&tick| (scale.at(tick), tick_text(tick))).collect();
+    for (&tick, is_shown) in ticks.iter().zip(apart(&labels)) {
         svg.line((scale.at(tick), TOP), (scale.at(tick), bottom), "grid");
+        if !is_shown {
+            continue;
+        }
         // The first has no room to its left.
         let (anchor, x) = if tick == 0.0 { (Anchor::Start, 2.0) } else { (Anchor::Middle, scale.at(tick)) };
         svg.text((x, bottom + 26.0), anchor, "tick", &tick_text(tick));
@@ -46,7 +55,9 @@ pub fn draw(name: &str, bars: &[Bar], tick_text: fn(f64) -> String) -> Svg {
         draw_bar(&mut svg, bar, TOP + ROW * index as f64, scale);
     }
     svg.line((LEFT, TOP), (LEFT, bottom), "grid baseline");
-    svg.text((LEFT, bottom + 60.0), Anchor::Start, "axis", name);
+    for (line, text) in axis.iter().enumerate() {
+        svg.text((LEFT, bottom + 60.0 + LINE * line as f64), Anchor::Start, "axis", text);
+    }
     svg
 }
 

@@ -1,26 +1,12 @@
 //! The plots of a comparison and the figures they show.
 
-use super::bars::{self, Bar};
-use super::lines::{self, Axis, Series};
 use super::scale::decade_ticks;
-use super::svg::Svg;
+use super::{Axis, Bar, Compared, Plot, Series, conclude};
 use crate::report::format;
 use crate::report::ladder::{Shown, held, shown};
 use crate::report::metrics::metric;
 use crate::report::results::{Level, OpenLoop, PERCENTILES, Results, Visit};
 use crate::report::stats::median;
-
-/// A plot with its title and description.
-pub struct Plot {
-    /// File name without `.svg`; also the id in the page.
-    pub name: &'static str,
-    /// Heading.
-    pub title: &'static str,
-    /// Its content as text, for screen readers.
-    pub description: String,
-    /// The drawing.
-    pub svg: Svg,
-}
 
 /// All plots that have data.
 pub fn all(results: &Results) -> Vec<Plot> {
@@ -68,12 +54,17 @@ fn memory(results: &Results, servers: &[Shown]) -> Option<Plot> {
         format!("{}: {}{stop}", one.name, one.note)
     });
     let description = format!("User memory of each server against idle connections. {}.", list(parts));
-    Some(Plot {
-        name: "memory",
-        title: "Memory against connections",
-        description,
-        svg: lines::draw(&x, &y, &series),
-    })
+    let conclusion =
+        compare(results, servers, "user_bytes_per_connection_idle", "needs {} per idle connection");
+    Some(Plot::lines(("memory", "Memory against connections"), conclusion, description, (&x, &y), &series))
+}
+
+/// The [conclusion](conclude) from a metric's medians.
+fn compare(results: &Results, servers: &[Shown], key: &str, claim: &str) -> String {
+    let metric = metric(key);
+    let median = |server: &Shown| Some(metric.figure(results, &server.target)?.median);
+    let compared = |server: &Shown| Some(Compared { name: server.short.clone(), value: median(server)? });
+    conclude(claim, metric.better, metric.format, servers.iter().filter_map(compared).collect())
 }
 
 fn memory_series(results: &Results, server: &Shown) -> Option<Series> {
@@ -140,12 +131,8 @@ fn latency(results: &Results, servers: &[Shown]) -> Option<Plot> {
         "Distribution of latency in open loop{rate}, median of the rounds. {}.",
         list(series.iter().map(|one| format!("{}: {}", one.name, one.note)))
     );
-    Some(Plot {
-        name: "latency",
-        title: "Latency under the same load",
-        description,
-        svg: lines::draw(&x, &y, &series),
-    })
+    let conclusion = compare(results, servers, "open_loop_us_p99", "has the lowest p99, {}");
+    Some(Plot::lines(("latency", "Latency under the same load"), conclusion, description, (&x, &y), &series))
 }
 
 fn latency_series(results: &Results, server: &Shown) -> Option<Series> {
@@ -189,6 +176,8 @@ struct Bars {
     /// A metric that is part of it, drawn in full colour; the rest is pale.
     full: Option<&'static str>,
     tick: fn(f64) -> String,
+    /// See [`conclude`].
+    claim: &'static str,
 }
 
 const BARS: [Bars; 4] = [
@@ -200,6 +189,7 @@ const BARS: [Bars; 4] = [
         pale: None,
         full: None,
         tick: format::count,
+        claim: "echoes the most, {} messages per second",
     },
     Bars {
         name: "connects",
@@ -209,6 +199,7 @@ const BARS: [Bars; 4] = [
         pale: None,
         full: None,
         tick: format::count,
+        claim: "opens the most, {} connections per second",
     },
     Bars {
         name: "cpu",
@@ -218,6 +209,7 @@ const BARS: [Bars; 4] = [
         pale: None,
         full: Some("user_cpu_us_per_echo"),
         tick: format::number,
+        claim: "takes the least, {} per echo",
     },
     Bars {
         name: "cost",
@@ -227,6 +219,7 @@ const BARS: [Bars; 4] = [
         pale: Some("kernel_bytes_per_connection"),
         full: None,
         tick: format::bytes,
+        claim: "costs the least, {} with the kernel's part",
     },
 ];
 
@@ -236,14 +229,13 @@ impl Bars {
         if bars.iter().all(|bar| bar.value.is_none()) {
             return None;
         }
-        let parts = bars.iter().map(|bar| format!("{}: {}", bar.name, bar.label));
-        let description = format!("{} ({}). {}.", self.title, self.axis, list(parts));
-        Some(Plot {
-            name: self.name,
-            title: self.title,
-            description,
-            svg: bars::draw(self.axis, &bars, self.tick),
-        })
+        let compared = servers
+            .iter()
+            .zip(&bars)
+            .filter_map(|(server, bar)| Some(Compared { name: server.short.clone(), value: bar.value? }));
+        let metric = metric(self.total);
+        let conclusion = conclude(self.claim, metric.better, metric.format, compared.collect());
+        Some(Plot::bars((self.name, self.title), conclusion, self.axis, &bars, self.tick))
     }
 
     fn bar(&self, results: &Results, server: &Shown) -> Bar {

@@ -1,7 +1,7 @@
 //! Line charts: one line per server, labelled at its end.
 
 use super::scale::{Scale, spread};
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, Svg, width};
 
 /// One line.
 pub struct Series {
@@ -37,7 +37,7 @@ impl Axis {
         (value(self.ticks.first()), value(self.ticks.last()))
     }
 
-    fn scale(&self, pixels: (f64, f64)) -> Scale {
+    pub(super) fn scale(&self, pixels: (f64, f64)) -> Scale {
         let (from, to) = self.ends();
         let scale = if self.logarithmic { Scale::logarithmic } else { Scale::linear };
         scale(from, to, pixels)
@@ -58,6 +58,18 @@ pub fn draw(x: &Axis, y: &Axis, series: &[Series]) -> Svg {
     let x_scale = x.scale((LEFT + 12.0, RIGHT - 12.0));
     let y_scale = y.scale((BOTTOM, TOP + y.headroom));
     draw_axes(&mut svg, x, y, (x_scale, y_scale));
+    let placed = draw_series(&mut svg, x, series, (x_scale, y_scale));
+    draw_labels(&mut svg, series, &placed);
+    svg
+}
+
+/// Draws the lines; returns the places of their points.
+pub(super) fn draw_series(
+    svg: &mut Svg,
+    x: &Axis,
+    series: &[Series],
+    (x_scale, y_scale): (Scale, Scale),
+) -> Vec<Vec<(f64, f64)>> {
     let placed: Vec<Vec<(f64, f64)>> = series
         .iter()
         .map(|one| one.points.iter().map(|&(px, py)| (x_scale.at(px), y_scale.at(py))).collect())
@@ -71,8 +83,7 @@ pub fn draw(x: &Axis, y: &Axis, series: &[Series]) -> Svg {
             }
         }
     }
-    draw_labels(&mut svg, series, &placed);
-    svg
+    placed
 }
 
 fn draw_axes(svg: &mut Svg, x: &Axis, y: &Axis, (x_scale, y_scale): (Scale, Scale)) {
@@ -136,11 +147,6 @@ fn stop_note(one: &Series) -> String {
     }
 }
 
-/// An upper bound in pixels, at 9.5 per letter.
-fn width(text: &str) -> f64 {
-    text.chars().count() as f64 * 9.5
-}
-
 /// Anchor and position: right-aligned at the line's end, or from the left edge if that is too narrow.
 fn stop_label(note: &str, x: f64) -> (Anchor, f64) {
     if x - width(note) < LEFT { (Anchor::Start, LEFT + 18.0) } else { (Anchor::End, x - 6.0) }
@@ -157,10 +163,15 @@ fn draw_stop(
         svg.line((x, y - 14.0), (x, label_y + 34.0), &format!("leader s{}", one.colour));
     }
     if one.stop.is_some() {
-        let class = format!("stop s{}", one.colour);
-        svg.line((x - 10.0, y - 10.0), (x + 10.0, y + 10.0), &class);
-        svg.line((x - 10.0, y + 10.0), (x + 10.0, y - 10.0), &class);
+        draw_cross(svg, (x, y), one.colour);
     }
     svg.text((label_x, label_y), anchor, &format!("name halo f{}", one.colour), &one.name);
     svg.text((label_x, label_y + 25.0), anchor, "note halo", note);
+}
+
+/// Marks where a line was stopped.
+pub(super) fn draw_cross(svg: &mut Svg, (x, y): (f64, f64), colour: usize) {
+    let class = format!("stop s{colour}");
+    svg.line((x - 10.0, y - 10.0), (x + 10.0, y + 10.0), &class);
+    svg.line((x - 10.0, y + 10.0), (x + 10.0, y - 10.0), &class);
 }

@@ -96,9 +96,10 @@ impl Svg {
         );
     }
 
-    /// The picture for a page that includes [`style`]; `name` keeps its ids unique.
-    pub fn inline(&self, name: &str, title: &str, description: &str) -> String {
-        self.document(&format!(r#"aria-labelledby="{name}-title {name}-desc""#), name, title, description, "")
+    /// The picture for a page that includes [`style`], with this class; `name` keeps its ids unique.
+    pub fn inline(&self, name: &str, class: &str, title: &str, description: &str) -> String {
+        let attributes = format!(r#"aria-labelledby="{name}-title {name}-desc""#);
+        self.document(&attributes, class, name, title, description, "")
     }
 
     /// The picture as a file.
@@ -107,18 +108,63 @@ impl Svg {
             format!(r#"xmlns="http://www.w3.org/2000/svg" width="{}" height="{}""#, self.width, self.height);
         let style =
             format!("<style>{}</style>\n<rect class=\"surface\" width=\"100%\" height=\"100%\"/>\n", style());
-        self.document(&attributes, name, title, description, &style)
+        self.document(&attributes, "wide", name, title, description, &style)
     }
 
-    fn document(&self, attributes: &str, name: &str, title: &str, description: &str, head: &str) -> String {
+    fn document(
+        &self,
+        attributes: &str,
+        class: &str,
+        name: &str,
+        title: &str,
+        description: &str,
+        head: &str,
+    ) -> String {
         let (width, height, body) = (self.width, self.height, &self.body);
         let (title, description) = (escape(title), escape(description));
         format!(
-            "<svg class=\"plot\" role=\"img\" viewBox=\"0 0 {width} {height}\" {attributes}>\n\
+            "<svg class=\"plot {class}\" role=\"img\" viewBox=\"0 0 {width} {height}\" {attributes}>\n\
              <title id=\"{name}-title\">{title}</title>\n<desc id=\"{name}-desc\">{description}</desc>\n\
              {head}{body}</svg>\n"
         )
     }
+}
+
+/// Height of a line of small text.
+pub const LINE: f64 = 25.0;
+
+/// An upper bound of a small text's width, at 9.5 per letter.
+pub fn width(text: &str) -> f64 {
+    text.chars().count() as f64 * 9.5
+}
+
+/// Lines of small text that are at most this wide, unless one word is wider.
+pub fn wrapped(text: &str, most: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + width(" ") + width(word) <= most => *line += &format!(" {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+/// Which labels, each with its middle, to show so that none overlaps another. The last always is.
+pub fn apart(labels: &[(f64, String)]) -> Vec<bool> {
+    let mut left = f64::INFINITY;
+    let mut shown: Vec<bool> = labels
+        .iter()
+        .rev()
+        .map(|(middle, text)| {
+            let half = width(text) / 2.0;
+            let is_shown = middle + half + 12.0 <= left;
+            left = if is_shown { middle - half } else { left };
+            is_shown
+        })
+        .collect();
+    shown.reverse();
+    shown
 }
 
 fn escape(text: &str) -> String {
@@ -128,7 +174,7 @@ fn escape(text: &str) -> String {
 /// The rules for all plots in both themes. Colours are literal: not every SVG viewer supports custom properties.
 pub fn style() -> String {
     let (light, dark) = colours::CSS.split_once("@media").expect("colours.css has both themes");
-    format!("{SHAPES}{}\n@media (prefers-color-scheme: dark) {{\n{}}}", rules(light), rules(dark))
+    format!("{SHAPES}{}\n@media screen and (prefers-color-scheme: dark) {{\n{}}}", rules(light), rules(dark))
 }
 
 const SHAPES: &str = "
@@ -165,4 +211,21 @@ fn rules(theme: &str) -> String {
 fn colour<'a>(theme: &'a str, name: &str) -> &'a str {
     let (_, value) = theme.split_once(&format!("--{name}: ")).expect("colours.css names every colour");
     value.split(';').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_between_words() {
+        assert_eq!(wrapped("one two three", 80.0), ["one two", "three"]);
+        assert_eq!(wrapped("a-very-long-word b", 80.0), ["a-very-long-word", "b"]);
+    }
+
+    #[test]
+    fn labels_do_not_overlap() {
+        let labels = [0.0, 30.0, 60.0, 90.0].map(|middle| (middle, "1,000".to_owned()));
+        assert_eq!(apart(&labels), [false, true, false, true]);
+    }
 }

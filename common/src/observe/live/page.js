@@ -3,11 +3,15 @@
 
 const KEPT_SECONDS = 300;
 const SHOWN_SECONDS_MIN = 60;
+const GAP_SECONDS = 3;
 const STALE_MS = 3500;
 const LIMITS_SHOWN = 5;
 
-// The last minutes, oldest first.
-const past = [];
+// The last minutes, oldest first. They survive a reload of this tab.
+const KEPT_AS = 'past';
+let past = JSON.parse(sessionStorage.getItem(KEPT_AS)) || [];
+// The last sample, with its rates.
+let last = null;
 let lastHeard = 0;
 let drained = false;
 
@@ -34,6 +38,7 @@ const bytes = (value) => scaled(value, [[1e12, 'TB'], [1e9, 'GB'], [1e6, 'MB'], 
 // Precise to 6%: two digits suffice.
 const micros = (value) => scaled(+value.toPrecision(2), [[1e6, 's'], [1e3, 'ms'], [1, 'µs']]);
 const text = ([figure, unit]) => `${figure} ${unit}`;
+const perSecond = (value) => `${number(value)}/s`;
 
 function duration(seconds) {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
@@ -41,32 +46,36 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
 }
 
-// A sample, with the differences from the previous one.
-function point(sample, before) {
-  const seconds = before ? sample.uptime_seconds - before.uptime_seconds : 0;
-  const rate = (name) => (seconds > 0 ? (sample[name] - before[name]) / seconds : null);
+// The rates between two samples, null without an earlier one.
+function rates(sample, before) {
+  const seconds = before && sample.uptime_seconds - before.uptime_seconds;
+  const rate = (now, then) => (seconds ? (now - then) / seconds : null);
   return {
-    ...sample,
-    at: sample.uptime_seconds,
-    setup: rate('accepted'),
-    leaving: rate('closed'),
-    refused: rate('rejected'),
-    sent: rate('messages'),
-    p50: sample.latency && sample.latency.p50_us,
-    p99: sample.latency && sample.latency.p99_us,
-    shards_sent: sample.shards.map(([, messages], i) => (seconds > 0 ? (messages - before.shards[i][1]) / seconds : 0)),
+    setup: rate(sample.accepted, before?.accepted),
+    leaving: rate(sample.closed, before?.closed),
+    refused: rate(sample.rejected, before?.rejected),
+    sent: rate(sample.messages, before?.messages),
+    shards_sent: sample.shards.map(([, messages], i) => rate(messages, before?.shards[i][1]) ?? 0),
   };
 }
 
+// What the plots show of a sample.
+function point({ stage, uptime_seconds, connections, accepted, latency, resident_bytes, kernel_bytes }, { setup, sent }) {
+  const [p50, p99] = [latency?.p50_us ?? null, latency?.p99_us ?? null];
+  return { stage, at: uptime_seconds, connections, accepted, setup, sent, p50, p99, resident_bytes, kernel_bytes };
+}
+
 function hear(sample) {
-  let before = past[past.length - 1];
-  if (before && (sample.uptime_seconds <= before.at || sample.accepted < before.accepted)) {
-    past.length = 0; // another server
-    before = undefined;
+  const previous = past[past.length - 1];
+  const { stage, uptime_seconds: uptime, accepted } = sample;
+  if (previous && (stage !== previous.stage || uptime < previous.at || accepted < previous.accepted)) {
+    [past, last] = [[], null]; // another server
   }
-  const now = point(sample, before);
-  past.push(now);
-  while (past[0].at < now.at - KEPT_SECONDS) past.shift();
+  const now = { ...sample, ...rates(sample, last) };
+  last = now;
+  // A new listener gets the latest sample at once, which this page may have.
+  if (past[past.length - 1]?.at !== uptime) past.push(point(sample, now));
+  while (past[0].at < uptime - KEPT_SECONDS) past.shift();
   [lastHeard, drained] = [Date.now(), sample.draining];
   state(sample.draining ? 'draining' : 'live', sample.draining);
   document.body.classList.remove('stale');
@@ -81,22 +90,23 @@ function figures(now) {
   document.body.dataset.stage = stage;
   show('stage', stage ? `stage ${stage}: ${name.replaceAll('-', ' ')}` : name);
   document.title = `${whole(now.connections)} · ${now.stage}`;
-  show('uptime', `version ${now.version}, up ${duration(now.at)}`);
+  show('uptime', `version ${now.version}, up ${duration(now.uptime_seconds)}`);
   show('connections', whole(now.connections));
   const [limit] = now.limits;
   show('connections-note', `limit ${whole(limit.limit)} · ${whole(now.accepted)} opened so far`);
+  show('rejected', now.rejected ? `${whole(now.rejected)} rejected` : '');
   if (now.setup !== null) {
     show('setup', number(now.setup));
     const refused = now.refused > 0;
-    show('setup-note', refused ? `${number(now.refused)}/s rejected` : `closed: ${number(now.leaving)}/s`);
+    show('setup-note', refused ? `rejected: ${number(now.refused)}/s` : `closed: ${number(now.leaving)}/s`);
     at('setup-note').classList.toggle('bad', refused);
     show('messages', number(now.sent));
     const each = now.connections ? now.sent / now.connections : 0;
     show('messages-note', each ? `${number(each)}/s per connection` : 'none');
   }
-  const latency = now.latency ? micros(now.p99) : ['–', ''];
+  const latency = now.latency ? micros(now.latency.p99_us) : ['–', ''];
   unit('latency', latency);
-  show('latency-note', now.latency ? `p50 ${text(micros(now.p50))}, of ${whole(now.latency.timed)} timed` : 'no echoes');
+  show('latency-note', now.latency ? `p50 ${text(micros(now.latency.p50_us))}, of ${whole(now.latency.timed)} timed` : 'no echoes');
   memory('user', now.resident_bytes, now.resident_bytes - now.resident_at_start_bytes, now.connections, 'since the start');
   memory('kernel', now.kernel_bytes, now.kernel_bytes, now.connections, `by ${now.kernel_source}`);
 }
@@ -144,8 +154,8 @@ function shards(now) {
   const range = (values) => `${number(Math.min(...values))} to ${number(Math.max(...values))}`;
   show('shards-connections-note', `connections: ${range(connections)}`);
   show('shards-messages-note', `messages: ${range(now.shards_sent)}/s`);
-  bars('shards-connections', connections);
-  bars('shards-messages', now.shards_sent);
+  bars('shards-connections', connections, number);
+  bars('shards-messages', now.shards_sent, perSecond);
 }
 
 // --- drawing ---
@@ -162,19 +172,24 @@ function size(svg) {
   return { width, height, rem: parseFloat(getComputedStyle(document.documentElement).fontSize) };
 }
 
-function bars(id, values) {
+// One bar per shard, below the scale's largest value.
+function bars(id, values, words) {
   const svg = at(id);
   const { width, height, rem } = size(svg);
+  if (!width || !height) return;
+  const top = 1.2 * rem;
   const step = Math.min(width / values.length, 3 * rem);
-  const most = Math.max(...values, 1);
+  const most = ceiling(Math.max(...values));
+  const y = (value) => height - (value / most) * (height - top);
   svg.replaceChildren(
-    element('line', { class: 'rule', x1: 0, x2: width, y1: height, y2: height }),
-    ...values.map((value, i) => {
-      const tall = (value / most) * height;
-      return element('rect', { class: 'bar', x: i * step, y: height - tall, width: step * 0.8, height: tall });
-    }),
+    ...rules([0, most / 2, most].map(y), width),
+    ...values.map((value, i) => (
+      element('rect', { class: 'bar', x: i * step, y: y(value), width: step * 0.8, height: height - y(value) }))),
+    element('text', { x: 0, y: top - 0.3 * rem }, words(most)),
   );
 }
+
+const rules = (ys, width) => ys.map((y) => element('line', { class: 'rule', x1: 0, x2: width, y1: y, y2: y }));
 
 // The smallest round number at or above a value.
 function ceiling(value) {
@@ -185,8 +200,8 @@ function ceiling(value) {
 
 function plots() {
   plot('connections-plot', ['connections'], number, true);
-  plot('setup-plot', ['setup'], (value) => `${number(value)}/s`);
-  plot('messages-plot', ['sent'], (value) => `${number(value)}/s`);
+  plot('setup-plot', ['setup'], perSecond);
+  plot('messages-plot', ['sent'], perSecond);
   plot('latency-plot', ['p99', 'p50'], (value) => text(micros(value)));
   plot('user-plot', ['resident_bytes'], (value) => text(bytes(value)));
   plot('kernel-plot', ['kernel_bytes'], (value) => text(bytes(value)));
@@ -195,13 +210,14 @@ function plots() {
 function plot(id, names, words, withTime) {
   const svg = at(id);
   const { width, height, rem } = size(svg);
+  if (!width || !height) return;
   const [top, bottom] = [1.2 * rem, height - (withTime ? 1.2 * rem : 0)];
   const now = past[past.length - 1].at;
   const shown = Math.min(Math.max(now - past[0].at, SHOWN_SECONDS_MIN), KEPT_SECONDS);
   const most = ceiling(Math.max(...past.flatMap((point) => names.map((name) => point[name] || 0))));
   const x = (seconds) => width - ((now - seconds) / shown) * width;
   const y = (value) => bottom - (value / most) * (bottom - top);
-  const parts = [0, 0.5, 1].map((part) => element('line', { class: 'rule', x1: 0, x2: width, y1: y(part * most), y2: y(part * most) }));
+  const parts = rules([0, most / 2, most].map(y), width);
   names.forEach((name, i) => {
     for (const piece of pieces(name)) {
       const path = smooth(piece.map((point) => [x(point.at), y(point[name])]));
@@ -224,12 +240,12 @@ function plot(id, names, words, withTime) {
 // The past, with gaps where samples are missing.
 function pieces(name) {
   const all = [];
-  let last = null;
+  let end = null;
   for (const point of past) {
     if (point[name] === null) continue;
-    if (last === null || point.at - last > 3) all.push([]);
+    if (end === null || point.at - end > GAP_SECONDS) all.push([]);
     all[all.length - 1].push(point);
-    last = point.at;
+    end = point.at;
   }
   return all;
 }
@@ -269,5 +285,6 @@ setInterval(() => {
   if (!lastHeard || Date.now() - lastHeard < STALE_MS || document.body.classList.contains('stale')) return;
   state(`no data for ${Math.round((Date.now() - lastHeard) / 1000)} s`, true);
 }, 1000);
-window.addEventListener('resize', () => { if (past.length) { plots(); shards(past[past.length - 1]); } });
+window.addEventListener('resize', () => { if (last) { plots(); shards(last); } });
+window.addEventListener('pagehide', () => sessionStorage.setItem(KEPT_AS, JSON.stringify(past)));
 listen();
