@@ -226,7 +226,7 @@ fn the_table_fits_the_terminal_and_json_has_the_figures() {
     assert!(table.lines().all(|line| line.chars().count() < 80), "{table}");
     let verdicts =
         ["SHORT ", "note ", "ok "].map(|verdict| table.find(&format!("\n{verdict}")).expect(verdict));
-    assert!(verdicts.is_sorted(), "what is to be raised comes first: {table}");
+    assert!(verdicts.is_sorted(), "limits to raise come first: {table}");
     assert!(table::render(&examination, true).starts_with("\x1b[1;31m1,000,000,000"), "in colour");
     assert!(table.contains("SHORT") && table.contains("sysctl -w net.core.somaxconn=4096"), "{table}");
     fake.put("proc/sys/net/netfilter/nf_conntrack_count", "0\n");

@@ -10,10 +10,11 @@ pub use crate::results::find::{FindReport, SCHEMA};
 use crate::fleet::{Url, Verify};
 use crate::load::{self, ConnectionArgs, HandshakeArgs, MessageArgs, Scenario};
 use crate::measure::WatchArgs;
-use crate::report::format::{count, number, time};
+use crate::report::format::{count, number};
 use crate::{cli, file, words};
 use anyhow::Result;
 use clap::Args;
+use humantime::format_duration;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,8 +100,8 @@ impl FindArgs {
         if self.p99 > self.step_time / 2 {
             return Err(format!(
                 "--p99 {} needs steps twice as long at least: --step-time {}",
-                time(self.p99.as_secs_f64()),
-                time(self.p99.as_secs_f64() * 2.0)
+                format_duration(self.p99),
+                format_duration(self.p99 * 2)
             ));
         }
         let messages = self.from * self.step_time.as_secs_f64();
@@ -110,7 +111,7 @@ impl FindArgs {
                  {LEAST_MESSAGES} are needed",
                 number(self.from),
                 count(messages),
-                time(self.step_time.as_secs_f64())
+                format_duration(self.step_time)
             ));
         }
         Ok(())

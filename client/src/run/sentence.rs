@@ -1,4 +1,4 @@
-//! The last sentence of a run's summary: what happened, for whoever reads no table.
+//! The last sentence of a run's summary: what happened, for readers who skip the table.
 
 use crate::fleet::Verify;
 use crate::report::format::{bytes, capitalised, count, micros, time};

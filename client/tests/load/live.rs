@@ -276,5 +276,10 @@ fn nothing_is_drawn_without_a_terminal_or_with_quiet() {
     let mut terminal = Terminal::start(&(load("1s") + " --quiet"), (80, 24), &[]);
     let (status, left) = terminal.end();
     assert!(status == Some(0) && left.starts_with("ws://"), "{left}");
-    assert!(!terminal.sent.contains(&0x1b), "only the summary was sent");
+    let sent = String::from_utf8_lossy(&terminal.sent);
+    assert!(
+        sent.contains("\r\n\r\n\x1b[32mAll ") && sent.ends_with("\x1b[0m\r\n"),
+        "the last sentence is green: {sent}"
+    );
+    assert_eq!(sent.matches('\x1b').count(), 2, "nothing else was sent than the summary: {sent}");
 }
