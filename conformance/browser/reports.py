@@ -45,11 +45,11 @@ STAYS = """
 WIDE = "return [...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth + 1).length"
 
 
-def check(page, folder):
+def check(page, client, folder):
     for results, most in RESULTS:
         name = results.split("/")[-1]
         with tempfile.TemporaryDirectory() as out:
-            command = [ROOT / "target/debug/client", "report", ROOT / results, "--out", out]
+            command = [client, "report", ROOT / results, "--out", out]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             page.driver.get(f"file://{out}/index.html")
             screens(page, name, folder)

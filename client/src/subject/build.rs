@@ -1,10 +1,9 @@
 //! Building the stages and the peers.
 
-use super::{Start, Subject, peers};
+use super::{Start, Subject, built, peers};
 use crate::words;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Builds the stages among these in this program's own profile, in one call of cargo. A program outside a workspace, such
@@ -23,7 +22,7 @@ pub fn stages(subjects: &[Subject]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    if !is_in_workspace() {
+    if !built::is_in_workspace() {
         for (name, binary) in packages {
             ensure!(binary.exists(), "there is no {name} next to this program, and no workspace to build it");
         }
@@ -70,37 +69,11 @@ pub fn peers(subjects: &[Subject], quiet: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether cargo runs this program, or it is in a directory below a workspace.
-pub fn is_in_workspace() -> bool {
-    let own = std::env::current_exe().unwrap_or_default();
-    std::env::var_os("CARGO").is_some() || own.ancestors().any(has_manifest)
-}
-
-fn has_manifest(directory: &Path) -> bool {
-    directory.join("Cargo.toml").exists()
-}
-
 /// `cargo build`, in the profile of this program.
 fn cargo_build() -> Command {
     // `cargo run` sets this to its own path.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--profile", &profile()]);
+    command.args(["build", "--profile", &built::profile()]);
     command
-}
-
-/// The profile of this program, by the directory where cargo put it.
-pub fn profile() -> String {
-    match directory().as_str() {
-        "debug" => "dev".into(),
-        name => name.into(),
-    }
-}
-
-/// The name of the directory where cargo puts programs of this one's profile. Tests are in `deps` below it.
-pub fn directory() -> String {
-    let own = std::env::current_exe().unwrap_or_default();
-    let names = own.parent().into_iter().flat_map(Path::ancestors).filter_map(Path::file_name);
-    let name = names.map(|name| name.to_string_lossy().into_owned()).find(|name| name != "deps");
-    name.unwrap_or_else(|| "debug".into())
 }

@@ -1,6 +1,7 @@
 //! A server under test: how it is named on a command line, built, started and stopped, and on which machine.
 
 mod build;
+mod built;
 mod host;
 mod peers;
 mod provenance;

@@ -1,5 +1,6 @@
 //! The peers: echo servers on other crates, in the folder `peers/` of the workspace. Each file in its `src/bin` is one.
 
+use super::built;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ pub fn choose(names: &[String]) -> Result<Vec<Peer>, String> {
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
         return Err(format!("'{name}' is none of the peers: {}", known.join(", ")));
     }
-    let built = folder.join("target").join(super::build::directory());
+    let built = folder.join("target").join(built::directory());
     let chosen = if names.is_empty() { &known } else { names };
     Ok(chosen.iter().map(|name| Peer { name: name.clone(), binary: built.join(name) }).collect())
 }

@@ -1,6 +1,6 @@
 //! What a result comes from: the commit that was built, and the command line.
 
-use super::build;
+use super::built;
 use crate::results::Origin;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -26,8 +26,8 @@ fn commit() -> Option<String> {
 
 /// The command line that repeats a measurement.
 pub fn command_line() -> String {
-    let program = match build::profile().as_str() {
-        _ if !build::is_in_workspace() => "client".into(),
+    let program = match built::profile().as_str() {
+        _ if !built::is_in_workspace() => "client".into(),
         "dev" => "cargo run -p client --".into(),
         "release" => "cargo run --release -p client --".into(),
         profile => format!("cargo run --profile {profile} -p client --"),
