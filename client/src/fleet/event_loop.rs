@@ -99,7 +99,7 @@ impl Shard {
             Phase::Connect { attempts, pace, window } => self.step_connect(now_ns, attempts, pace, window),
             Phase::Once { active, window } => self.step_once(now_ns, active, window),
             Phase::Closed { active, span } => self.step_closed(now_ns, active, span),
-            Phase::Open { pace, span, .. } => self.step_open(now_ns, pace, span),
+            Phase::Open { span, .. } => self.step_open(now_ns, span),
             Phase::Hold { end_ns } => self.step_hold(now_ns, end_ns),
             Phase::Churn { pace, window, end_ns } => self.step_churn(now_ns, pace, window, end_ns),
             Phase::Close { window } => self.step_close(now_ns, window),

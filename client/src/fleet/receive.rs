@@ -177,8 +177,10 @@ impl Shard {
         {
             let (head, payload) = reply.split_at(self.echo_head.len());
             let seed = payload::seed(self.setup.number, index, self.phase_number, sequence);
-            // Byte by byte: a memcmp call costs more than two to ten comparisons.
-            if !head.iter().eq(&self.echo_head) || !payload::matches(payload, seed, 0) {
+            // The head of a short frame by itself: its two bytes are one comparison, which is less than a memcmp call.
+            let is_due = head.first_chunk::<2>() == self.echo_head.first_chunk()
+                && (head.len() == 2 || head[2..] == self.echo_head[2..]);
+            if !is_due || !payload::matches(payload, seed, 0) {
                 break;
             }
             (sequence, rest) = (sequence + 1, after);

@@ -25,18 +25,19 @@ impl Shard {
     /// Sends the next `count` messages of an open connection in one call, at most a round. False: the connection is lost.
     #[inline]
     pub(super) fn send_messages(&mut self, index: u32, count: u32, now_ns: u64) -> bool {
-        if self.round.is_empty() {
+        let len = count as usize * self.frame_len;
+        let Some(mut rest) = self.round.get_mut(..len) else {
             return self.send_composed(index, count, now_ns);
-        }
+        };
         let slot = &mut self.slots[index];
         let (from, to) = (slot.sent, slot.sent + count);
         (slot.sent, slot.since_ns) = (to, now_ns);
         self.outstanding += u64::from(count);
         self.totals.sent += u64::from(count);
-        let (mut len, mut keys) = (0, self.mask_keys);
+        let mut keys = self.mask_keys;
         for sequence in from..to {
-            let frame = &mut self.round[len..len + self.frame_len];
-            len += self.frame_len;
+            let (frame, next) = rest.split_at_mut(self.frame_len);
+            rest = next;
             let key = masking_key(&mut keys);
             // The bytes before the key are the same in every message, and already there.
             let (head, body) = frame.split_at_mut(self.frame_head_len);
