@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run::run(&args),
             Command::Merge(args) => run::merge(&args),
             Command::Find(args) => find::run(&args),
-            Command::Report(args) => report::run(&args),
+            Command::Report(args) => report::run(&args, million::redraw),
             Command::Compare(args) => compare::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Million(args) => million::run(&args),

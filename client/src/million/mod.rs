@@ -18,7 +18,6 @@ pub(crate) mod sample;
 
 pub use crate::results::million::{Record, Run, SCHEMA, Settings};
 pub use store::{FILE, merge, read, write};
-pub use summary::render as summary;
 
 use crate::doctor::Machine;
 use crate::results::million as record;
@@ -29,7 +28,8 @@ use anyhow::Result;
 use clap::Args;
 use drain::Drain;
 use forecast::Forecast;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -167,6 +167,20 @@ fn again(args: &MillionArgs) -> Result<bool> {
     }
     tell_where(args);
     Ok(true)
+}
+
+/// Writes the report of a `million.json` to a directory, and returns its summary; `None` if the file is no such record.
+///
+/// # Errors
+/// If the record cannot be read, or the report not be written.
+pub fn redraw(file: &Path, out: &Path) -> Result<Option<String>> {
+    let value: serde_json::Value = serde_json::from_str(&fs::read_to_string(file)?).unwrap_or_default();
+    if value.get("runs").is_none() {
+        return Ok(None);
+    }
+    let record = read(file)?;
+    write(&record, out)?;
+    Ok(Some(record.runs.iter().map(summary::render).collect()))
 }
 
 fn tell_where(args: &MillionArgs) {

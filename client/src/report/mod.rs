@@ -14,7 +14,7 @@ mod table;
 
 pub use crate::results::compare as results;
 pub use ladder::{STAGES, stage};
-pub use loads::{ReportArgs, run};
+pub use loads::{Draw, ReportArgs, run};
 pub use stats::median;
 pub use table::render as table;
 

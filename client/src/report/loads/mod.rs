@@ -6,12 +6,12 @@ mod page;
 mod plots;
 mod read;
 
-use crate::{cli, file, million, report, words};
+use crate::{cli, file, report, words};
 use anyhow::{Context, Result};
 use clap::Args;
-use read::{Source, Whole};
+use read::Source;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Begins error lines.
@@ -19,8 +19,8 @@ const PROGRAM: &str = "client report";
 
 /// Draws a page of results: of client run, merge and find, as they wrote them with --json, or of client compare or million
 ///
-/// Several are shown side by side, but results.json and million.json alone. Exit status: 0 if the page was written, 1 if a result cannot be read or the page not be
-/// written, 2 if an argument is wrong.
+/// Several are shown side by side, but results.json and million.json alone. Exit status: 0 if the page was written, 1 if a
+/// result cannot be read or the page not be written, 2 if an argument is wrong.
 #[derive(Args, Clone, Debug)]
 #[command(next_line_help = true)]
 pub struct ReportArgs {
@@ -48,9 +48,12 @@ impl ReportArgs {
     }
 }
 
-/// Reads the results, writes the page, and prints the table.
-pub fn run(args: &ReportArgs) -> ExitCode {
-    match try_run(args) {
+/// Draws the page of a file in a directory, and returns its table; `None` if the file is not for it.
+pub type Draw = fn(&Path, &Path) -> Result<Option<String>>;
+
+/// Reads the results, writes the page, and prints the table. `elsewhere` draws what another subcommand draws.
+pub fn run(args: &ReportArgs, elsewhere: Draw) -> ExitCode {
+    match try_run(args, elsewhere) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             words::complain(PROGRAM, &format!("{error:#}"));
@@ -59,21 +62,19 @@ pub fn run(args: &ReportArgs) -> ExitCode {
     }
 }
 
-fn try_run(args: &ReportArgs) -> Result<()> {
-    if let [Source { file, .. }] = &args.results[..]
-        && let Some(whole) = read::whole(file)?
-    {
-        let table = match &whole {
-            Whole::Comparison(results) => {
-                report::write(results, &args.out)?;
-                report::table(results, cli::columns())
+fn draw_comparison(file: &Path, out: &Path) -> Result<Option<String>> {
+    let Some(results) = read::comparison(file)? else { return Ok(None) };
+    report::write(&results, out)?;
+    Ok(Some(report::table(&results, cli::columns())))
+}
+
+fn try_run(args: &ReportArgs, elsewhere: Draw) -> Result<()> {
+    if let [Source { file, .. }] = &args.results[..] {
+        for draw in [draw_comparison, elsewhere] {
+            if let Some(table) = draw(file, &args.out)? {
+                return tell(args, &cli::fitted(&table));
             }
-            Whole::Million(record) => {
-                million::write(record, &args.out)?;
-                record.runs.iter().map(million::summary).collect()
-            }
-        };
-        return tell(args, &cli::fitted(&table));
+        }
     }
     let results = args.results.iter().enumerate().map(|(number, source)| read::read(number, source));
     let results = results.collect::<Result<Vec<_>>>()?;

@@ -1,7 +1,6 @@
 //! Reading results, of any kind that has a load.
 
 use super::super::plot::COLOUR_COUNT;
-use crate::million::{self, Record};
 use crate::report::{self, results::Results};
 use crate::results::find::{self, FindReport};
 use crate::results::run::{self, RunReport};
@@ -31,26 +30,15 @@ pub(super) enum Kind {
     Find(Box<FindReport>),
 }
 
-/// The results of a program that makes a page of its own.
-pub(super) enum Whole {
-    Comparison(Box<Results>),
-    Million(Box<Record>),
-}
-
-/// Reads results of `client compare` or `client million`; `None` if the file is not one.
+/// Reads results of `client compare`; `None` if the file has others.
 ///
 /// # Errors
 /// If the file cannot be read, or is of another version.
-pub(super) fn whole(file: &Path) -> Result<Option<Whole>> {
+pub(super) fn comparison(file: &Path) -> Result<Option<Results>> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     // What else it may be is not for this function to say.
     let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let has = |field: &str| value.get(field).is_some_and(serde_json::Value::is_array);
-    Ok(match (has("visits"), has("runs") && value.get("settings").is_some()) {
-        (true, _) => Some(Whole::Comparison(Box::new(report::read(file)?))),
-        (_, true) => Some(Whole::Million(Box::new(million::read(file)?))),
-        _ => None,
-    })
+    value.get("visits").is_some().then(|| report::read(file)).transpose()
 }
 
 /// Parses FILE or NAME=FILE. A file whose name contains `=` is a file.

@@ -1,8 +1,9 @@
 //! Tests of the page, from the golden files.
 
 use super::figures::{FIGURES, csv, table};
-use super::read::{Loaded, Source, read, source, whole};
+use super::read::{Loaded, Source, read, source};
 use super::{ReportArgs, page, plots};
+use crate::million;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,16 +96,16 @@ fn results_without_figures_make_a_page() {
 }
 
 #[test]
-fn a_comparison_or_a_million_makes_its_own_page() {
+fn a_comparison_makes_its_own_page() {
     let out = std::env::temp_dir().join(format!("client-whole-{}", std::process::id()));
-    for (file, heading) in [("results.json", "one bottleneck at a time"), ("million.json", "in one process")]
-    {
+    let page = |file: &str, elsewhere| {
         let results = vec![Source { name: "x".into(), file: golden(file) }];
-        super::try_run(&ReportArgs { results, out: out.clone() }).expect("a page");
-        let page = fs::read_to_string(out.join("index.html")).expect("a page");
-        assert!(page.contains(heading), "{file}");
-    }
-    assert!(whole(&golden("run-1.json")).expect("reads").is_none());
+        super::try_run(&ReportArgs { results, out: out.clone() }, elsewhere).expect("a page");
+        fs::read_to_string(out.join("index.html")).expect("a page")
+    };
+    assert!(page("results.json", |_, _| Ok(None)).contains("one bottleneck at a time"));
+    assert!(page("million.json", million::redraw).contains("in one process"));
+    assert!(page("run-1.json", million::redraw).contains("WebSocket load"));
     fs::remove_dir_all(out).expect("removed");
 }
 
