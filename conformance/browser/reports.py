@@ -46,6 +46,9 @@ WIDE = "return [...document.querySelectorAll('.scroll')].filter((box) => box.scr
 
 
 def check(page, client, folder):
+    page.driver.get("about:blank")
+    # Of the live page, whose server has ended.
+    page.driver.get_log("browser")
     for results, most in RESULTS:
         name = results.split("/")[-1]
         with tempfile.TemporaryDirectory() as out:
