@@ -41,7 +41,7 @@ export function withClock(slides) {
 export function answer(question) {
     const section = read('docs/questions.md').split(/^## /m).slice(1).find((text) => text.startsWith(`${question}\n`));
     if (!section) throw new Error(`docs/questions.md does not have "${question}"`);
-    return section.slice(question.length + 1).replace(/^```[^]*?^```$/gm, '').replace(/\]\([^)]*\)/g, ']').trim();
+    return section.slice(question.length + 1).replace(/<!--[^]*?-->\n?/g, '').replace(/^```[^]*?^```$/gm, '').replace(/\]\([^)]*\)/g, ']').trim();
 }
 
 // Every question of docs/questions.md is on a slide of its own.
