@@ -4,6 +4,7 @@ use super::server::{ignore, serve_websocket};
 use super::*;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tungstenite::{Message, WebSocket};
 
 /// A server that greets each connection `greetings` times, and then echoes.
@@ -143,8 +144,12 @@ fn no_reply_is_awaited_and_pushes_are_counted() {
 
 #[test]
 fn pushes_on_idle_connections_are_counted() {
+    // Before the connections are held, a message is a greeting.
+    static IS_HELD: AtomicBool = AtomicBool::new(false);
     let address = serve_websocket(|_, mut socket| {
-        thread::sleep(milliseconds(100));
+        while !IS_HELD.load(Relaxed) {
+            thread::sleep(milliseconds(5));
+        }
         let _ = socket.send(Message::text("news")).and_then(|()| socket.send(Message::binary(vec![1; 300])));
         echo(socket, |_| {});
     });
@@ -152,7 +157,7 @@ fn pushes_on_idle_connections_are_counted() {
     let began = Instant::now();
     while fleet.unsolicited().pushed < 8 {
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", fleet.unsolicited());
-        let phase = fleet.hold(milliseconds(50), &mut |_| {}).expect("hold");
+        let phase = fleet.hold(milliseconds(50), &mut |_| IS_HELD.store(true, Relaxed)).expect("hold");
         assert_eq!((phase.held, phase.failures), (4, Failures::default()));
     }
     assert_eq!(fleet.unsolicited(), Unsolicited { greetings: 0, pushed: 8, pushed_bytes: 4 * 304 });
