@@ -99,8 +99,8 @@ function folded(file) {
 
 // p50, p99 and p99.9 of each stage where one message in a thousand takes 10 ms, if that was measured.
 function slowHandler() {
-    const file = 'slow-handler.json';
-    return find(file) && Object.fromEntries(json(path(file)).stages.map((stage) => [stage.stage, { p50_us: stage.p50_ms * 1000, p99_us: stage.p99_ms * 1000, p999_us: stage.p999_ms * 1000 }]));
+    const file = 'slow-handler.csv';
+    return find(file) && Object.fromEntries(read(path(file)).trim().split('\n').slice(1).map((line) => line.split(',').map(Number)).map(([stage, p50_us, p99_us, p999_us]) => [stage, { p50_us, p99_us, p999_us }]));
 }
 
 function readiness(path) {
