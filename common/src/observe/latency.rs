@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::array;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Echoes timed per second, if they are evenly spaced, or all of them.
 const TIMED_PER_SECOND: f64 = 4096.0;
@@ -65,7 +65,7 @@ struct Times {
 
 /// What was timed since the sampling was last adapted.
 struct Window {
-    since: Instant,
+    since_ns: u64,
     timed: u64,
     messages: u64,
 }
@@ -93,17 +93,18 @@ impl Sampling {
 
     #[cold]
     fn begin_timed(&self, times: &Times, messages: u64, before: u64) -> Echoing {
-        let covered = self.cover(times, messages, before, Instant::now());
-        Echoing(covered.map_or(0, |messages| now_ns() << MESSAGES_BITS | messages.min(MESSAGES_MOST)))
+        let now_ns = now_ns();
+        let covered = self.cover(times, messages, before, now_ns);
+        Echoing(covered.map_or(0, |messages| now_ns << MESSAGES_BITS | messages.min(MESSAGES_MOST)))
     }
 
     /// How many messages an echo stands for: these, and those since the last one that was timed. `None`: it is not timed.
-    fn cover(&self, times: &Times, messages: u64, before: u64, now: Instant) -> Option<u64> {
+    fn cover(&self, times: &Times, messages: u64, before: u64, now_ns: u64) -> Option<u64> {
         let end = before + messages;
         let covered = self.covered.fetch_max(end, Relaxed);
         // Otherwise it is a piece of a message, or another thread was here first.
         let more = end.checked_sub(covered).filter(|&more| more > 0)?;
-        times.adapt(more, now);
+        times.adapt(more, now_ns);
         self.next.store(end + times.one_in.load(Relaxed) - 1, Relaxed);
         Some(more)
     }
@@ -159,20 +160,20 @@ impl Times {
     }
 
     /// Adapts the sampling to the rate of messages, of which these are covered by the echo to be timed now.
-    fn adapt(&self, messages: u64, now: Instant) {
+    fn adapt(&self, messages: u64, now_ns: u64) {
         // Where another thread adapts it, this echo does not matter.
         let Ok(mut window) = self.window.try_lock() else { return };
-        let Window { since, timed, messages: all } =
-            window.get_or_insert(Window { since: now, timed: 0, messages: 0 });
+        let Window { since_ns, timed, messages: all } =
+            window.get_or_insert(Window { since_ns: now_ns, timed: 0, messages: 0 });
         *timed += 1;
         *all += messages;
-        let elapsed = now.saturating_duration_since(*since);
+        let elapsed = Duration::from_nanos(now_ns.saturating_sub(*since_ns));
         if *timed < WINDOW_TIMED && elapsed < WINDOW {
             return;
         }
         let one_in = *all as f64 / elapsed.as_secs_f64().max(1e-6) / TIMED_PER_SECOND;
         self.one_in.store((one_in.ceil() as u64).clamp(1, 1 << 20), Relaxed);
-        *window = Some(Window { since: now, timed: 0, messages: 0 });
+        *window = Some(Window { since_ns: now_ns, timed: 0, messages: 0 });
     }
 
     fn now(&self) -> [u64; BUCKETS] {
@@ -244,22 +245,22 @@ mod tests {
     struct Load {
         sampling: Sampling,
         times: Times,
-        now: Instant,
+        now_ns: u64,
         before: u64,
     }
 
     impl Load {
         fn new() -> Load {
-            Load { sampling: Sampling::default(), times: Times::new(), now: Instant::now(), before: 0 }
+            Load { sampling: Sampling::default(), times: Times::new(), now_ns: 0, before: 0 }
         }
 
         /// Returns how many were timed.
         fn echo(&mut self, per_second: f64, batch: u64, batches: u64) -> u64 {
             let timed_before = self.times.timed.load(Relaxed);
             for _ in 0..batches {
-                self.now += Duration::from_secs_f64(batch as f64 / per_second);
+                self.now_ns += (batch as f64 * 1e9 / per_second) as u64;
                 if self.before >= self.sampling.next.load(Relaxed)
-                    && let Some(messages) = self.sampling.cover(&self.times, batch, self.before, self.now)
+                    && let Some(messages) = self.sampling.cover(&self.times, batch, self.before, self.now_ns)
                 {
                     self.times.add(5_000, messages);
                 }
