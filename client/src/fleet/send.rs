@@ -148,11 +148,19 @@ impl Shard {
             Ok(sent) => self.keep(index, &bytes[sent..]),
             // The peer has answered our Close and disconnected: nothing more to send.
             Err(_) if self.slots[index].has(CLOSE_SEEN) => true,
-            Err(error) => {
-                self.lost_in(index, "send", error);
-                false
-            }
+            Err(error) => self.survives(index, error),
         }
+    }
+
+    /// send(2) has failed. False: the connection is lost. One that the peer has cut off is lost with the event that reports
+    /// it: what arrived before is read first.
+    #[cold]
+    fn survives(&mut self, index: u32, error: Errno) -> bool {
+        let event_follows = matches!(error, Errno::CONNRESET | Errno::PIPE);
+        if !event_follows {
+            self.lost_in(index, "send", error);
+        }
+        event_follows
     }
 
     /// Queues the end of a frame until the socket takes it. False: the connection is lost.
@@ -197,10 +205,7 @@ impl Shard {
                 Ok(sent) => outbox.written += sent,
                 Err(Errno::AGAIN) => return Some(0),
                 Err(Errno::INTR) => {}
-                Err(error) => {
-                    self.lost_in(index, "send", error);
-                    return None;
-                }
+                Err(error) => return self.survives(index, error).then_some(0),
             }
         }
         let owed = outbox.owed;
