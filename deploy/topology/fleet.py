@@ -182,6 +182,9 @@ class Fleet:
         return sum(int(rows["ws", "FRONTEND"]["scur"]) for rows in self.rows(name))
 
     def kill_balancer(self, name):
+        # All at once, or clients would come back through those that are left.
+        for process in self.balancers[name]:
+            process.kill()
         for process in self.balancers[name]:
             end(process)
         for file in self.directory.glob(f"{name}.*.sock"):
