@@ -287,8 +287,7 @@ mod tests {
 
     #[test]
     fn few_echoes_are_all_timed() {
-        let mut load = Load::new();
-        let rate = 0.75 * TIMED_PER_SECOND;
+        let (mut load, rate) = (Load::new(), 0.75 * TIMED_PER_SECOND);
         assert_eq!(load.echo(rate, 1, 30_000), 30_000);
         assert_eq!((load.echo(rate, 0, 1), load.counted()), (0, 30_000), "pieces alone are timed");
         let (sampling, begun) = (Sampling::default(), now_ns());
