@@ -186,7 +186,7 @@ class Fleet:
         for process in self.balancers[name]:
             process.kill()
         for process in self.balancers[name]:
-            end(process)
+            process.wait()
         for file in self.directory.glob(f"{name}.*.sock"):
             file.unlink()
         self.balancers[name] = []

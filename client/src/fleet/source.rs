@@ -86,7 +86,7 @@ impl Sources {
             socket_with(family, SocketType::STREAM, flags, None).map_err(|error| ("socket", error))?;
         // Open-loop messages follow unacknowledged ones: Nagle's algorithm would delay them.
         sockopt::set_tcp_nodelay(&socket, true).map_err(|error| ("setsockopt", error))?;
-        // The handshake's last acknowledgement goes out with the request, which saves a segment of six (tcp(7), `TCP_QUICKACK`).
+        // The handshake's last acknowledgement goes out with the request, which saves one segment of seven (tcp(7), `TCP_QUICKACK`).
         sockopt::set_tcp_quickack(&socket, false).map_err(|error| ("setsockopt", error))?;
         if let Some(source) = self.pick(n) {
             bind_address_no_port(socket.as_fd()).map_err(|error| ("setsockopt", error))?;

@@ -3,7 +3,7 @@
 //! It excludes the time in the kernel's queue and in the event loop's. The time until a slow reader takes its echo is
 //! included where the connection blocks on it (stages 1 and 2), not where a loop serves the others meanwhile.
 //!
-//! Up to some thousand echoes per second are timed. Each counts for the untimed ones before it, so that the histogram
+//! Up to about a thousand echoes per second are timed. Each counts for the untimed ones before it, so that the histogram
 //! counts all messages. An untimed echo costs one comparison with a number of its shard.
 
 use super::buckets::Buckets;
@@ -49,7 +49,7 @@ pub(crate) struct Sampling {
     covered: AtomicU64,
 }
 
-/// Written some thousand times per second at most; on its own cache lines.
+/// Written about a thousand times per second at most; on its own cache lines.
 #[repr(align(128))]
 struct Times {
     /// One in this many messages is timed.
