@@ -81,7 +81,7 @@ function million(file) {
     const stages = Object.fromEntries(json(file).runs.map((run) => [run.stage, { ...one(run), p99s_us: p99s(run) }]));
     // The thread of stage 1 is in the kernel too: what its kernel memory has more than a socket's.
     stages[1].kernel_thread_bytes = stages[1].kernel_each_bytes - stages[4].kernel_each_bytes;
-    return { ...stages, most: one(json(path('million/runs/stage4-2500000.json')).runs[0]), churn: churn(json(path('million/runs/churn.json'))) };
+    return { ...stages, most: one(json(path('million/runs/stage4-2500000.json')).runs[0]), churn: churn(json(path('churn.json'))) };
 }
 
 // The CPU time per second in which a stage checks its connections for timeouts.
