@@ -7,18 +7,15 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 export const read = (path) => readFileSync(join(root, path), 'utf8');
 const json = (path) => JSON.parse(read(path));
 
-// The series behind the talk, the newest first; a file that one does not have is read from the next.
-const SERIES = ['results/2026-11-30-series/', 'results/2026-11-25-'];
-const find = (file) => SERIES.map((series) => series + file).find((path) => existsSync(join(root, path)));
+// The series behind the talk.
+const SERIES = 'results/2026-11-30-series/';
 
 const used = new Set();
 
 // The path of a file or a folder of the series.
 export function path(file) {
-    const found = find(file);
-    if (!found) throw new Error(`${file} is in none of ${SERIES.join(', ')}`);
-    used.add(dirname(found));
-    return found;
+    used.add(dirname(SERIES + file));
+    return SERIES + file;
 }
 
 const median = (values) => {
@@ -91,16 +88,15 @@ function sweep(file) {
 
 // The stacks of a profile, as `perf script` and `inferno-collapse-perf` write them: [frames, samples].
 function folded(file) {
-    return find(file) && read(path(file)).trim().split('\n').map((line) => {
+    return read(file).trim().split('\n').map((line) => {
         const [, stack, samples] = line.match(/^(.*) (\d+)$/);
         return [stack.split(';'), Number(samples)];
     });
 }
 
-// p50, p99 and p99.9 of each stage where one message in a thousand takes 10 ms, if that was measured.
-function slowHandler() {
-    const file = 'slow-handler.csv';
-    return find(file) && Object.fromEntries(read(path(file)).trim().split('\n').slice(1).map((line) => line.split(',').map(Number)).map(([stage, p50_us, p99_us, p999_us]) => [stage, { p50_us, p99_us, p999_us }]));
+// p50, p99 and p99.9 of each stage where one message in a thousand takes 10 ms.
+function slowHandler(file) {
+    return Object.fromEntries(read(file).trim().split('\n').slice(1).map((line) => line.split(',').map(Number)).map(([stage, p50_us, p99_us, p999_us]) => [stage, { p50_us, p99_us, p999_us }]));
 }
 
 function readiness(path) {
@@ -161,9 +157,9 @@ export const figures = {
     million: million(path('million/million.json')),
     readiness: readiness(path('readiness/readiness.csv')),
     questions: questions(),
-    slow: slowHandler(),
+    slow: slowHandler(path('slow-handler.csv')),
     sweep: sweep(path('profile/sweep.csv')),
-    profile: { 4: folded('profile/stage4.folded') },
+    profile: { 4: folded(path('profile/stage4.folded')) },
     series: used,
 };
 figures.million[2].two_tasks_million_all_bytes = figures.million[2].million_all_bytes + 1e6 * figures.questions.second_task_bytes;
