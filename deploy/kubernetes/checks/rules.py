@@ -5,7 +5,7 @@ Each rule takes the world that `../check` collects and yields its faults, one li
 
 import re
 
-# From results/2026-11-25-million: memory of a pod's connections, and of the empty process.
+# At least what results/2026-11-30-series has for a connection, and for the empty process.
 KERNEL_BYTES, SERVER_BYTES, CLIENT_BYTES, EMPTY_BYTES = 4_050, 9, 60, 8_000_000
 
 
