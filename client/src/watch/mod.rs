@@ -141,9 +141,10 @@ mod tests {
     fn reads_itself_and_sees_memory_grow() {
         let me = Watched::new(process::id());
         let before = me.read().expect("a reading");
-        let block = vec![1u8; 64 << 20];
+        let block = vec![1u8; 256 << 20];
         let after = me.read().expect("a reading");
-        assert!(after.rss_bytes > before.rss_bytes + (40 << 20), "{before:?} {after:?}");
+        // Other tests free memory at the same time.
+        assert!(after.rss_bytes > before.rss_bytes + (64 << 20), "{before:?} {after:?}");
         assert!(after.threads >= 1 && block[12_345] == 1);
         assert!(after.cpu > before.cpu, "{before:?} {after:?}");
     }
