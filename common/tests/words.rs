@@ -122,6 +122,7 @@ fn texts() -> Vec<(String, String)> {
 /// A word of a text, or a character of its punctuation, and its line from 1.
 struct Token<'t> {
     text: &'t str,
+    lower: String,
     line: usize,
 }
 
@@ -140,7 +141,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
             let (token, after) = rest.split_at(word_len.max(first.len_utf8()));
             rest = after;
             if !first.is_whitespace() {
-                tokens.push(Token { text: token, line: at + 1 });
+                tokens.push(Token { text: token, lower: token.to_lowercase(), line: at + 1 });
             }
         }
     }
@@ -148,10 +149,10 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
 }
 
 /// The lines in `tokens` at which `phrase` starts.
-fn places<'p>(tokens: &'p [Token], phrase: &str, case_counts: bool) -> impl Iterator<Item = usize> + 'p {
-    let words: Vec<String> = self::tokens(phrase).iter().map(|token| token.text.to_owned()).collect();
-    let same = move |token: &Token, word: &String| {
-        if case_counts { token.text == *word } else { token.text.to_lowercase() == word.to_lowercase() }
+fn places<'p>(tokens: &'p [Token], phrase: &'p str, case_counts: bool) -> impl Iterator<Item = usize> + 'p {
+    let words = self::tokens(phrase);
+    let same = move |token: &Token, word: &Token| {
+        if case_counts { token.text == word.text } else { token.lower == word.lower }
     };
     tokens
         .windows(words.len())
