@@ -19,14 +19,14 @@ use std::sync::{Arc, mpsc};
 /// The only connection of the shard under test.
 pub const INDEX: u32 = 0;
 
-/// A shard with one connection, and the other end of it, which keeps it open.
-pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
-    shard_of(payload_len, messages, Messages::default())
-}
-
 /// The number of random cases to try: a fifth of `all`, unless `CLIENT_FULL` is set.
 pub fn cases(all: u64) -> u64 {
     if std::env::var_os("CLIENT_FULL").is_some() { all } else { all / 5 }
+}
+
+/// A shard with one connection, and the other end of it, which keeps it open.
+pub fn shard(payload_len: usize, messages: u32) -> (Shard, UnixStream) {
+    shard_of(payload_len, messages, Messages::default())
 }
 
 /// The same, for messages of another kind.
