@@ -11,6 +11,7 @@ use crate::server::{Binary, Server};
 use crate::wait::{MAX_DELAY, TIMEOUT};
 use crate::wire::Peer;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Instant;
 
 /// The longest head that a server reads, in bytes.
@@ -240,8 +241,12 @@ pub(super) fn endless(server: &Server, addr: SocketAddr, request: &Request, stat
 }
 
 pub(crate) fn pages_with_endless_content(binary: &Binary) {
-    let server = binary.serve(&[]);
-    endless(&server, server.addr, &Request::new("GET", "/metrics"), 200);
-    endless(&server, server.addr, &Request::new("POST", "/echo"), 405);
-    endless(&server, server.addr, &handshake(), 400);
+    let server = &binary.serve(&[]);
+    thread::scope(|scope| {
+        for (request, status) in
+            [(Request::new("GET", "/metrics"), 200), (Request::new("POST", "/echo"), 405), (handshake(), 400)]
+        {
+            scope.spawn(move || endless(server, server.addr, &request, status));
+        }
+    });
 }

@@ -7,6 +7,7 @@ use crate::sink::Sink;
 use crate::wait::{self, MAX_DELAY};
 use crate::wire::Peer;
 use rustix::process::Signal;
+use std::thread;
 use std::time::Instant;
 
 /// Expects a handshake to be rejected with 503.
@@ -77,38 +78,41 @@ pub(crate) fn stalled_log_reader(binary: &Binary) {
 
 /// The server starts and serves even if its ready line cannot be written.
 pub(crate) fn unwritable_output(binary: &Binary) {
-    for sink in Sink::HOSTILE {
-        let flags = &["--max-connections", "1"];
-        serves_and_drains(binary.serve_without_output(Setup {
-            flags,
-            stdout: sink,
-            stderr: sink,
-            ..Setup::default()
-        }));
-    }
+    thread::scope(|scope| {
+        for sink in Sink::HOSTILE {
+            let flags = &["--max-connections", "1"];
+            let setup = Setup { flags, stdout: sink, stderr: sink, ..Setup::default() };
+            scope.spawn(move || serves_and_drains(binary.serve_without_output(setup)));
+        }
+    });
 }
 
 /// A command line that ends by itself exits with the same status if its output cannot be written.
 pub(crate) fn exit_status_does_not_depend_on_output(binary: &Binary) {
     let server = binary.serve(&[]);
     let (addr, admin) = (server.addr.to_string(), server.admin.to_string());
-    for sink in Sink::HOSTILE {
-        for (flags, code) in [
-            (&["--no-such-flag"] as &[&str], 2),
-            (&["--ping-interval", "1ns"], 2),
-            (&["--addr", &addr], 1),
-            (&["--healthcheck", "--admin-addr", &admin], 0),
-            (&["--version"], 0),
-        ] {
-            // Requested output blocks until it is read, as in `--version | less`.
-            if flags == ["--version"] && [Sink::Stalled, Sink::WouldBlock].contains(&sink) {
-                continue;
-            }
-            let setup = Setup { flags, stdout: sink, stderr: sink, ..Setup::default() };
-            let Finished { code: got, .. } = binary.run(setup);
-            assert_eq!(got, Some(code), "{flags:?} with stdout and stderr {sink:?}");
+    let command_lines = [
+        (&["--no-such-flag"] as &[&str], 2),
+        (&["--ping-interval", "1ns"], 2),
+        (&["--addr", &addr], 1),
+        (&["--healthcheck", "--admin-addr", &admin], 0),
+        (&["--version"], 0),
+    ];
+    thread::scope(|scope| {
+        for sink in Sink::HOSTILE {
+            scope.spawn(move || {
+                for (flags, code) in command_lines {
+                    // Requested output blocks until it is read, as in `--version | less`.
+                    if flags == ["--version"] && [Sink::Stalled, Sink::WouldBlock].contains(&sink) {
+                        continue;
+                    }
+                    let setup = Setup { flags, stdout: sink, stderr: sink, ..Setup::default() };
+                    let Finished { code: got, .. } = binary.run(setup);
+                    assert_eq!(got, Some(code), "{flags:?} with stdout and stderr {sink:?}");
+                }
+            });
         }
-    }
+    });
 }
 
 /// Of two servers that start at the same moment on one address, one serves and the other reports the error.

@@ -93,8 +93,8 @@ pub(crate) fn active_peers_stay_connected(binary: &Binary) {
     peers.iter_mut().for_each(|peer| peer.round_trip(&Frame::text("and here")));
 }
 
-/// Bytes of a message, and bytes read at a time, ten times per second: reading takes twice as long as the limit.
-const SLOW_READER: (usize, usize) = (2_000_000, 30_000);
+/// Bytes of a message, and bytes read at a time, ten times per second: reading takes half as long again as the limit.
+const SLOW_READER: (usize, usize) = (1_400_000, 30_000);
 
 /// A peer that reads slowly stays connected, whether it sends meanwhile or not.
 pub(crate) fn slow_readers_stay_connected(binary: &Binary) {
