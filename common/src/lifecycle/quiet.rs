@@ -1,7 +1,7 @@
 //! How long a connection has been quiet, where a thread or a task waits for one connection (stages 1 and 2).
 
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::untaken::{Untaken, received_ago};
+use crate::untaken::{Untaken, received_ago, unread_bytes};
 use std::mem;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -37,11 +37,55 @@ impl Quiet {
         if heartbeat.must_look(self.before, quiet) && self.untaken.progressed(self.socket) {
             (quiet, self.since) = (Duration::ZERO, now);
         }
-        heartbeat.due(mem::replace(&mut self.before, quiet), quiet)
+        let beat = heartbeat.due(mem::replace(&mut self.before, quiet), quiet);
+        if beat == Some(Beat::Dead) && unread_bytes(self.socket) > 0 {
+            // The server was stopped, not the peer: its input is read first.
+            (self.since, self.before) = (now, Duration::ZERO);
+            return None;
+        }
+        beat
     }
 
     /// Excludes a stall of the server from the silence of its peer.
     pub fn forgive(&mut self, stalled: Duration) {
         self.since += stalled;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use clap::{Args, Command, FromArgMatches};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::thread;
+
+    const IDLE: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn input_that_waits_is_read_before_a_peer_is_dead() {
+        let command = Config::augment_args(Command::new("test").no_binary_name(true));
+        let flags = command.get_matches_from(["--idle-timeout", "50ms"]);
+        let heartbeat = Heartbeat::new(&Config::from_arg_matches(&flags).expect("flags"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+        let mut server = listener.accept().expect("the other end").0;
+        let socket = server.as_raw_fd();
+        let mut quiet = Quiet::begin(socket);
+        peer.write_all(b"a").expect("room for it");
+        server.peek(&mut [0]).expect("it has arrived");
+        // As if this thread were stopped here.
+        while received_ago(socket).expect("TCP") < 2 * IDLE {
+            thread::yield_now();
+        }
+        assert_eq!(quiet.look(heartbeat), None);
+        assert_eq!(quiet.before, Duration::ZERO, "it has time to read");
+        server.read_exact(&mut [0]).expect("the input");
+        while quiet.since.elapsed() < IDLE {
+            thread::yield_now();
+        }
+        assert_eq!(quiet.look(heartbeat), Some(Beat::Dead));
     }
 }

@@ -103,9 +103,18 @@ impl Stall {
 
 /// Bytes in a socket's send queue that the peer's kernel has not acknowledged (tcp(7), `SIOCOUTQ`); 0 where there is none.
 fn unacknowledged_bytes(socket: RawFd) -> u32 {
+    queued_bytes(socket, libc::TIOCOUTQ)
+}
+
+/// Bytes in a socket's receive queue that nobody has read (tcp(7), `SIOCINQ`); 0 where there is none.
+pub(crate) fn unread_bytes(socket: RawFd) -> u32 {
+    queued_bytes(socket, libc::FIONREAD)
+}
+
+fn queued_bytes(socket: RawFd, request: libc::Ioctl) -> u32 {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: stores an int where it points to. A descriptor that is no socket makes it fail.
-    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &mut bytes) };
+    // SAFETY: both requests store an int where it points to. A descriptor that is no socket makes them fail.
+    let result = unsafe { libc::ioctl(socket, request, &mut bytes) };
     if result == 0 { bytes.try_into().unwrap_or(0) } else { 0 }
 }
 

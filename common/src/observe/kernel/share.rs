@@ -276,21 +276,28 @@ mod tests {
     #[test]
     fn sockets_of_this_machine_show() {
         use std::net::{TcpListener, TcpStream};
+        use std::time::{Duration, Instant};
         let share = KernelShare::at_start();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("its address");
         let pairs = (0..200)
             .map(|_| (TcpStream::connect(addr).expect("one end"), listener.accept().expect("the other")));
         let pairs: Vec<_> = pairs.collect();
-        let (with, without) = (share.now(400).expect("read"), share.now(0).expect("read"));
-        if with.source == ShareSource::Slabinfo {
+        let began = Instant::now();
+        loop {
+            let (with, without) = (share.now(400).expect("read"), share.now(0).expect("read"));
             let each = (with.bytes - without.bytes) / 400;
             // Without what other programs have queued in theirs.
             let proc = Path::new("/proc");
             let pages = tcp_sockstat(proc, "mem").saturating_sub(slack_pages(proc));
             let queued = pages * procfs::page_size() / sockets(proc).max(1);
-            let own = each.saturating_sub(queued);
-            assert!((2_500..8_000).contains(&own), "{each} bytes per socket, {queued} of them queued");
+            let is_likely = (2_500..8_000).contains(&each.saturating_sub(queued));
+            if with.source != ShareSource::Slabinfo || is_likely {
+                break;
+            }
+            // These may come, go and read between two of the kernel's files.
+            let is_late = began.elapsed() > Duration::from_secs(20);
+            assert!(!is_late, "{each} bytes per socket, {queued} of them queued");
         }
         drop(pairs);
     }

@@ -151,7 +151,10 @@ function limits(now) {
 function shards(now) {
   const connections = now.shards.map(([open]) => open);
   show('shards-title', connections.length === 1 ? 'one shard' : `${connections.length} shards`);
-  const range = (values) => `${number(Math.min(...values))} to ${number(Math.max(...values))}`;
+  const range = (values) => {
+    const [least, most] = [Math.min(...values), Math.max(...values)].map(number);
+    return least === most ? least : `${least} to ${most}`;
+  };
   show('shards-connections-note', `connections: ${range(connections)}`);
   show('shards-messages-note', `messages: ${range(now.shards_sent)}/s`);
   bars('shards-connections', connections, number);
