@@ -117,6 +117,15 @@ pub struct Config {
     pub log: LevelFilter,
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Config {
+    /// As from a command line of these flags.
+    pub(crate) fn of(flags: &[&str]) -> Config {
+        let command = Config::augment_args(Command::new("test").no_binary_name(true));
+        Config::from_arg_matches(&command.get_matches_from(flags)).expect("valid flags")
+    }
+}
+
 /// Which of a server's addresses serve `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MetricsOn {

@@ -290,13 +290,11 @@ impl<F> Shard<F> {
     pub fn alone(flags: F, budget: Option<usize>) -> std::io::Result<Shard<F>> {
         use crate::budget::Budget;
         use crate::readiness::Pressure;
-        use clap::{Args, Command, FromArgMatches};
 
-        let defaults = Config::augment_args(Command::new("alone")).get_matches_from(["alone"]);
         let limit = usize::MAX;
         Ok(Shard {
             listener: TcpListener::bind("127.0.0.1:0")?,
-            config: Arc::new(Config::from_arg_matches(&defaults).expect("every flag has a default")),
+            config: Arc::new(Config::of(&[])),
             flags: Arc::new(flags),
             shutdown: Shutdown::new()?,
             index: 0,

@@ -4,7 +4,7 @@ use crate::local::{LOAD, a_result, client, echo_server, output, scratch, text, u
 use client::run::RunReport;
 use common::http::{Request, parse, switching_protocols};
 use std::fs;
-use std::io::{Read, Result, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Output;
@@ -13,7 +13,7 @@ use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
 /// The opening handshake, with the greetings in the segment of the response: they come before any message.
-fn greet(mut stream: TcpStream, greetings: usize) -> Result<WebSocket<TcpStream>> {
+fn greet(mut stream: TcpStream, greetings: usize) -> io::Result<WebSocket<TcpStream>> {
     let (mut request, mut byte) = (Vec::new(), [0]);
     let accept_key = loop {
         stream.read_exact(&mut byte)?;

@@ -75,7 +75,6 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::event_loop::Ticks;
-    use clap::{Args, Command, FromArgMatches};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -100,9 +99,7 @@ mod tests {
     /// The longest timeout with the shortest ticks, on a fake clock over ten years: 28 bits suffice although they wrap.
     #[test]
     fn silence_is_measured_across_wraps() {
-        let flags = ["test", "--handshake-timeout", "10ms", "--idle-timeout", "30days"];
-        let command = Config::augment_args(Command::new("test"));
-        let config = Config::from_arg_matches(&command.get_matches_from(flags)).expect("flags");
+        let config = Config::of(&["--handshake-timeout", "10ms", "--idle-timeout", "30days"]);
         let (start, idle) = (Instant::now(), config.idle_timeout);
         let mut ticks = Ticks::new(&config, start);
         let tick = ticks.len();

@@ -59,18 +59,12 @@ impl Ticks {
 mod tests {
     use super::*;
     use crate::heartbeat::{Beat, Heartbeat};
-    use clap::{Args, Command, FromArgMatches};
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    fn config(flags: &[&str]) -> Config {
-        let command = Config::augment_args(Command::new("test").no_binary_name(true));
-        Config::from_arg_matches(&command.get_matches_from(flags)).expect("flags")
-    }
-
     #[test]
     fn a_tick_is_an_eighth_of_the_shortest_time() {
-        let len = |flags: &[&str]| Ticks::new(&config(flags), Instant::now()).len();
+        let len = |flags: &[&str]| Ticks::new(&Config::of(flags), Instant::now()).len();
         assert_eq!(len(&[]), LINGER / 8);
         assert_eq!(len(&["--idle-timeout", "800ms"]), Duration::from_millis(100));
         assert_eq!(len(&["--ping-interval", "10ms"]), Duration::from_millis(10));
@@ -80,7 +74,7 @@ mod tests {
     #[test]
     fn a_silent_peer_is_found_in_time_in_any_year() {
         for idle in ["10ms", "1s", "1day", "30days"] {
-            let config = config(&["--handshake-timeout", "10ms", "--idle-timeout", idle]);
+            let config = Config::of(&["--handshake-timeout", "10ms", "--idle-timeout", idle]);
             let heartbeat = Heartbeat::new(&config);
             let start = Instant::now();
             let mut ticks = Ticks::new(&config, start);

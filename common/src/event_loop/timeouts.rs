@@ -100,9 +100,8 @@ impl Timeouts {
 mod tests {
     use super::*;
     use crate::shutdown::Shutdown;
-    use clap::{Args, Command, FromArgMatches};
+    use crate::untaken::tests::pair;
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -110,8 +109,7 @@ mod tests {
     const NO_SOCKET: RawFd = -1;
 
     fn timeouts(flags: &[&str], start: Instant) -> Timeouts {
-        let command = Config::augment_args(Command::new("test").no_binary_name(true));
-        Timeouts::new(&Config::from_arg_matches(&command.get_matches_from(flags)).expect("flags"), start)
+        Timeouts::new(&Config::of(flags), start)
     }
 
     #[test]
@@ -159,9 +157,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_acknowledges_output_does_not_time_out() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let _peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-        let (mut server, _) = listener.accept().expect("the other end");
+        let (_peer, mut server) = pair();
         server.set_nonblocking(true).expect("non-blocking");
         let (fd, start) = (server.as_raw_fd(), Instant::now());
         let mut timeouts = timeouts(&["--idle-timeout", "4s"], start);

@@ -56,9 +56,8 @@ impl Quiet {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use clap::{Args, Command, FromArgMatches};
+    use crate::untaken::tests::pair;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
     use std::thread;
 
@@ -66,12 +65,8 @@ mod tests {
 
     #[test]
     fn input_that_waits_is_read_before_a_peer_is_dead() {
-        let command = Config::augment_args(Command::new("test").no_binary_name(true));
-        let flags = command.get_matches_from(["--idle-timeout", "50ms"]);
-        let heartbeat = Heartbeat::new(&Config::from_arg_matches(&flags).expect("flags"));
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-        let mut server = listener.accept().expect("the other end").0;
+        let heartbeat = Heartbeat::new(&Config::of(&["--idle-timeout", "50ms"]));
+        let (mut peer, mut server) = pair();
         let socket = server.as_raw_fd();
         let mut quiet = Quiet::begin(socket);
         peer.write_all(b"a").expect("room for it");

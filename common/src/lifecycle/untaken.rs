@@ -134,13 +134,14 @@ pub(crate) fn received_ago(socket: RawFd) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
-    fn pair() -> (TcpStream, TcpStream) {
+    /// Both ends of a connection: the peer's and the server's.
+    pub(crate) fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let peer = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
         (peer, listener.accept().expect("the other end").0)

@@ -94,7 +94,7 @@ pub(crate) fn active_peers_stay_connected(binary: &Binary) {
 }
 
 /// Bytes of a message, and bytes read at a time, ten times per second: reading takes half as long again as the limit.
-const SLOW_READER: (usize, usize) = (1_000_000, 30_000);
+const SLOW_READER: (usize, usize) = (1_400_000, 30_000);
 
 /// A peer that reads slowly stays connected, whether it sends meanwhile or not.
 pub(crate) fn slow_readers_stay_connected(binary: &Binary) {

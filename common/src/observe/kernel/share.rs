@@ -286,13 +286,15 @@ mod tests {
         let began = Instant::now();
         loop {
             let (with, without) = (share.now(400).expect("read"), share.now(0).expect("read"));
-            let each = (with.bytes - without.bytes) / 400;
+            if with.source != ShareSource::Slabinfo {
+                break;
+            }
+            let each = with.bytes.saturating_sub(without.bytes) / 400;
             // Without what other programs have queued in theirs.
             let proc = Path::new("/proc");
             let pages = tcp_sockstat(proc, "mem").saturating_sub(slack_pages(proc));
             let queued = pages * procfs::page_size() / sockets(proc).max(1);
-            let is_likely = (2_500..8_000).contains(&each.saturating_sub(queued));
-            if with.source != ShareSource::Slabinfo || is_likely {
+            if (2_500..8_000).contains(&each.saturating_sub(queued)) {
                 break;
             }
             // These may come, go and read between two of the kernel's files.
